@@ -1,0 +1,33 @@
+/**
+ * Whether money was spent: `"no"` and `"yes"` are certain; `"unknown"` means that the provider may
+ * have accepted the job, and nobody has said so.
+ */
+export type Charged = "no" | "yes" | "unknown";
+
+/** An amount of money or credits, and where the figure comes from. */
+export interface Cost {
+  /** In whole units: dollars, not cents. */
+  readonly amount: number;
+  /** `"USD"`, or the provider's own `"credits"`. */
+  readonly unit: "USD" | "credits" | (string & {});
+  /**
+   * `"reported"`: the provider's answer said so. `"usage"`: computed from the tokens it reported and
+   * the price of a token. `"list"`: the published price, before anything was sent.
+   */
+  readonly basis: "reported" | "usage" | "list";
+}
+
+/** The sum of costs, known only where every one is known and all are in one unit. */
+export function totalCost(costs: readonly (Cost | undefined)[]): Cost | undefined {
+  const [first, ...rest] = costs;
+  if (first === undefined) return undefined;
+  let amount = first.amount;
+  for (const cost of rest) {
+    if (cost === undefined || cost.unit !== first.unit || cost.basis !== first.basis) {
+      return undefined;
+    }
+    amount += cost.amount;
+  }
+  // Twelve digits keep every real price and lose the noise of binary fractions (0.06 × 3).
+  return { ...first, amount: Number(amount.toPrecision(12)) };
+}

@@ -1,0 +1,357 @@
+import type { Charged, Cost } from "./cost";
+// The one import that points up, and a type alone: an error carries its job.
+import type { ImageJob } from "./job";
+
+const brand = Symbol.for("gpt-image-client.error");
+
+/** What an error is made of. Each class writes its sentence from these. */
+export interface ErrorFacts {
+  /** The provider's own words, or what went wrong in ours; becomes part of the message. */
+  readonly detail?: string | undefined;
+  readonly provider?: string | undefined;
+  readonly charged: Charged;
+  /** The failure passes by itself. What may have been paid is never `retryable`, whatever is said here. */
+  readonly transient?: boolean | undefined;
+  readonly job?: ImageJob | undefined;
+  readonly cost?: Cost | undefined;
+  readonly status?: number | undefined;
+  readonly providerCode?: string | undefined;
+  readonly requestId?: string | undefined;
+  readonly retryAfterMs?: number | undefined;
+  readonly raw?: unknown;
+  readonly cause?: unknown;
+  readonly failures?: readonly ImageError[] | undefined;
+}
+
+const chargeSentence: Record<Charged, string> = {
+  no: "Nothing was charged.",
+  yes: "It was charged.",
+  unknown: "It may have been charged.",
+};
+
+/**
+ * The base of every error that this package makes. Branch on {@link ImageError.code}, never on the
+ * message.
+ *
+ * @example
+ * ```ts
+ * try {
+ *   await client.generate({ prompt });
+ * } catch (error) {
+ *   if (!isImageError(error)) throw error;
+ *   if (error.charged !== "no") await review(error.job?.reference);
+ * }
+ * ```
+ */
+export abstract class ImageError extends Error {
+  /** A literal for each class, for `switch`. */
+  abstract readonly code: string;
+  /** The provider's name, such as `"trinetra"`; absent where no provider was involved. */
+  declare readonly provider?: string;
+  /** Whether money was spent. */
+  readonly charged: Charged;
+  /** Sending the same request again may succeed, and cannot pay twice. */
+  readonly retryable: boolean;
+  /** The job that was paid for, or may have been: `await error.job.result()` goes on with it. */
+  declare readonly job?: ImageJob;
+  /** What was charged, where the provider said so before it failed. */
+  declare readonly cost?: Cost;
+  /** The HTTP status of the answer. */
+  declare readonly status?: number;
+  /** The provider's own code, as a string. */
+  declare readonly providerCode?: string;
+  /** The provider's id of the exchange, for its support. */
+  declare readonly requestId?: string;
+  /** How long the provider asks to wait, in milliseconds. */
+  declare readonly retryAfterMs?: number;
+  /** The provider's answer, without image bytes and without the key. */
+  declare readonly raw?: unknown;
+  /** The errors of the other tasks of a split request, or the other problems of a bad one. */
+  readonly failures: readonly ImageError[];
+
+  constructor(sentence: string, facts: ErrorFacts) {
+    const who = facts.provider === undefined ? "" : `${facts.provider}: `;
+    const detail = facts.detail ? ` ${withStop(facts.detail)}` : "";
+    super(
+      `${who}${sentence}${detail} ${chargeSentence[facts.charged]}`,
+      facts.cause === undefined ? undefined : { cause: facts.cause },
+    );
+    Object.defineProperty(this, brand, { value: true });
+    this.charged = facts.charged;
+    this.retryable = facts.charged === "no" && facts.transient === true;
+    this.failures = facts.failures ?? [];
+    if (facts.provider !== undefined) this.provider = facts.provider;
+    if (facts.job !== undefined) this.job = facts.job;
+    if (facts.cost !== undefined) this.cost = facts.cost;
+    if (facts.status !== undefined) this.status = facts.status;
+    if (facts.providerCode !== undefined) this.providerCode = facts.providerCode;
+    if (facts.requestId !== undefined) this.requestId = facts.requestId;
+    if (facts.retryAfterMs !== undefined) this.retryAfterMs = facts.retryAfterMs;
+    if (facts.raw !== undefined) this.raw = facts.raw;
+  }
+
+  /** Short and safe to log: no image bytes, no prompt, no key, no raw answer. */
+  toJSON(): Record<string, unknown> {
+    const { name, code, message, provider, charged, retryable } = this;
+    const { cost, status, providerCode, requestId, retryAfterMs } = this;
+    return {
+      ...{ name, code, message, provider, charged, retryable },
+      ...{ cost, status, providerCode, requestId, retryAfterMs },
+      job: this.job?.reference,
+      ...(this.failures.length > 0 && { failures: this.failures.map((each) => each.toJSON()) }),
+    };
+  }
+}
+
+function withStop(text: string): string {
+  return /[.!?]$/.test(text) ? text : `${text}.`;
+}
+
+/** What a wrong field looks like: which, what was given, what is taken. */
+export interface FieldFacts {
+  /** A path such as `size`, `images[0]` or `providerOptions.openai.model`. */
+  readonly field?: string | undefined;
+  /** What was given, shortened; for a prompt its length alone. */
+  readonly given?: string | undefined;
+  /** What is taken instead. */
+  readonly taken?: string | undefined;
+}
+
+/** The request is wrong: found here before anything was sent, or refused by the provider. */
+export class InvalidRequestError extends ImageError {
+  override readonly name = "InvalidRequestError";
+  readonly code = "invalid_request";
+  /** The field at fault, where it is known. */
+  declare readonly field?: string;
+  /** What was given, shortened. */
+  declare readonly given?: string;
+  /** What is taken instead. */
+  declare readonly taken?: string;
+
+  constructor(facts: ErrorFacts & FieldFacts) {
+    super(
+      facts.field === undefined
+        ? "The request was refused as invalid."
+        : `\`${facts.field}\` is invalid: given ${facts.given}, taken ${facts.taken}.`,
+      facts,
+    );
+    if (facts.field !== undefined) this.field = facts.field;
+    if (facts.given !== undefined) this.given = facts.given;
+    if (facts.taken !== undefined) this.taken = facts.taken;
+  }
+}
+
+/** The provider cannot do what was asked; nothing was sent. `onUnsupported: "omit"` leaves it out. */
+export class UnsupportedError extends ImageError {
+  override readonly name = "UnsupportedError";
+  readonly code = "unsupported";
+  /** The field that the provider cannot serve. */
+  readonly field: string;
+  /** What was given, shortened. */
+  readonly given: string;
+  /** What the provider takes. */
+  readonly taken: string;
+
+  constructor(facts: ErrorFacts & { field: string; given: string; taken: string }) {
+    super(
+      `\`${facts.field}\` is not supported here: given ${facts.given}, taken ${facts.taken}.`,
+      facts,
+    );
+    this.field = facts.field;
+    this.given = facts.given;
+    this.taken = facts.taken;
+  }
+}
+
+/** The key is missing, wrong, or not allowed to do this. */
+export class AuthenticationError extends ImageError {
+  override readonly name = "AuthenticationError";
+  readonly code = "authentication";
+
+  constructor(facts: ErrorFacts) {
+    super("The API key was not accepted.", facts);
+  }
+}
+
+/** The account has no money left, or has reached a limit of its own spending. */
+export class InsufficientCreditsError extends ImageError {
+  override readonly name = "InsufficientCreditsError";
+  readonly code = "insufficient_credits";
+
+  constructor(facts: ErrorFacts) {
+    super("The account cannot pay for this.", facts);
+  }
+}
+
+/** Too many requests, and waiting as long as the provider asks would reach past the time-out. */
+export class RateLimitError extends ImageError {
+  override readonly name = "RateLimitError";
+  readonly code = "rate_limited";
+
+  constructor(facts: ErrorFacts) {
+    const wait =
+      facts.retryAfterMs === undefined
+        ? ""
+        : `, to be tried again after ${Math.ceil(facts.retryAfterMs / 1000)} s`;
+    super(`Too many requests${wait}.`, { transient: true, ...facts });
+  }
+}
+
+/** The provider's moderation refused the prompt, an input image or the output. */
+export class ModerationError extends ImageError {
+  override readonly name = "ModerationError";
+  readonly code = "moderation";
+  /** Where it was refused, in the provider's words (such as `"input"` or `"output"`), if it says. */
+  declare readonly stage?: string;
+  /** The categories that the provider names; empty where it names none. */
+  readonly categories: readonly string[];
+
+  constructor(
+    facts: ErrorFacts & {
+      stage?: string | undefined;
+      categories?: readonly string[] | undefined;
+    },
+  ) {
+    super("Refused by moderation.", facts);
+    if (facts.stage !== undefined) this.stage = facts.stage;
+    this.categories = facts.categories ?? [];
+  }
+}
+
+/** The provider took the job and could not make the picture, or no longer knows the job. */
+export class GenerationFailedError extends ImageError {
+  override readonly name = "GenerationFailedError";
+  readonly code = "generation_failed";
+
+  constructor(facts: ErrorFacts) {
+    super("The generation failed.", facts);
+  }
+}
+
+/** Not settled within `timeoutMs`. The job, if there is one, runs on: `error.job.result()` waits for it. */
+export class TimeoutError extends ImageError {
+  override readonly name = "TimeoutError";
+  readonly code = "timeout";
+  /** The time that ran out, in milliseconds. */
+  readonly timeoutMs: number;
+
+  constructor(facts: ErrorFacts & { timeoutMs: number }) {
+    super(`Not settled within ${facts.timeoutMs} ms.`, facts);
+    this.timeoutMs = facts.timeoutMs;
+  }
+}
+
+/** The create was sent and its answer was lost: the provider may have accepted it, and it was not sent again. */
+export class SubmissionUnknownError extends ImageError {
+  override readonly name = "SubmissionUnknownError";
+  readonly code = "submission_unknown";
+
+  constructor(facts: ErrorFacts) {
+    super("The request was sent, and whether it was accepted is unknown.", facts);
+  }
+}
+
+/** The provider answered something that cannot be read, or success without an image. */
+export class MalformedResponseError extends ImageError {
+  override readonly name = "MalformedResponseError";
+  readonly code = "malformed_response";
+
+  constructor(facts: ErrorFacts) {
+    super("The answer cannot be read.", facts);
+  }
+}
+
+/** The provider cannot be reached, or says that it is not available. */
+export class ProviderUnavailableError extends ImageError {
+  override readonly name = "ProviderUnavailableError";
+  readonly code = "provider_unavailable";
+
+  constructor(facts: ErrorFacts) {
+    super("Not available.", { transient: true, ...facts });
+  }
+}
+
+/** The picture exists and could not be fetched or saved. `url`, where there is one, still names it. */
+export class DownloadError extends ImageError {
+  override readonly name = "DownloadError";
+  readonly code = "download_failed";
+  /** Where the picture is. */
+  declare readonly url?: string;
+
+  constructor(facts: ErrorFacts & { url?: string | undefined }) {
+    super("The image could not be fetched or saved.", facts);
+    if (facts.url !== undefined) this.url = facts.url;
+  }
+}
+
+/** A function of yours threw: `upload`, `apiKey`, `onSubmitted` or `poll.next`. Its own error is the `cause`. */
+export class CallbackError extends ImageError {
+  override readonly name = "CallbackError";
+  readonly code = "callback_failed";
+  /** Which function it was. */
+  readonly callback: string;
+
+  constructor(facts: ErrorFacts & { callback: string }) {
+    super(`Your \`${facts.callback}\` threw.`, facts);
+    this.callback = facts.callback;
+  }
+}
+
+/** `close()` was called while this was waiting. The job runs on at the provider. */
+export class ClientClosedError extends ImageError {
+  override readonly name = "ClientClosedError";
+  readonly code = "client_closed";
+
+  constructor(facts: ErrorFacts) {
+    super("The client was closed.", facts);
+  }
+}
+
+/** The journal could not be read or written. Before a create, nothing was sent. */
+export class JournalError extends ImageError {
+  override readonly name = "JournalError";
+  readonly code = "journal_failed";
+
+  constructor(facts: ErrorFacts) {
+    super("The journal could not be read or written.", facts);
+  }
+}
+
+/** An error that came up where more is known: who was charged, and for which job. */
+export function withJob(error: ImageError, charged: Charged, job: ImageJob): ImageError {
+  const message = error.message.replace(chargeSentence[error.charged], chargeSentence[charged]);
+  const retryable = error.retryable && charged === "no";
+  return Object.assign(error, { message, charged, retryable, job });
+}
+
+/** The first of several errors, with the others in its `failures`. */
+export function withFailures(errors: readonly [ImageError, ...ImageError[]]): ImageError {
+  const [first, ...rest] = errors;
+  return rest.length === 0 ? first : Object.assign(first, { failures: rest });
+}
+
+/** Every class of error, for `switch (error.code)` to narrow. */
+export type AnyImageError =
+  | InvalidRequestError
+  | UnsupportedError
+  | AuthenticationError
+  | InsufficientCreditsError
+  | RateLimitError
+  | ModerationError
+  | GenerationFailedError
+  | TimeoutError
+  | SubmissionUnknownError
+  | MalformedResponseError
+  | ProviderUnavailableError
+  | DownloadError
+  | CallbackError
+  | ClientClosedError
+  | JournalError;
+
+/**
+ * Whether a caught value is an error of this package; true across two copies of it (ESM beside
+ * CommonJS, or two versions), where `instanceof` is not.
+ */
+export function isImageError(value: unknown): value is AnyImageError {
+  return typeof value === "object" && value !== null && brand in value;
+}

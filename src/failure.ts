@@ -1,0 +1,87 @@
+import { inspect } from "node:util";
+import {
+  AuthenticationError,
+  type ErrorFacts,
+  GenerationFailedError,
+  type ImageError,
+  InsufficientCreditsError,
+  InvalidRequestError,
+  MalformedResponseError,
+  ModerationError,
+  ProviderUnavailableError,
+  RateLimitError,
+  SubmissionUnknownError,
+} from "./errors";
+import type { RefusalKind, Refused } from "./provider";
+
+const classes: Readonly<
+  Record<Exclude<RefusalKind, "moderation">, new (facts: ErrorFacts) => ImageError>
+> = {
+  invalid_request: InvalidRequestError,
+  authentication: AuthenticationError,
+  insufficient_credits: InsufficientCreditsError,
+  rate_limited: RateLimitError,
+  generation_failed: GenerationFailedError,
+  malformed_response: MalformedResponseError,
+  provider_unavailable: ProviderUnavailableError,
+  submission_unknown: SubmissionUnknownError,
+};
+
+/** A provider's no as an error. */
+export function errorOf(refused: Refused, context: Omit<ErrorFacts, "charged">): ImageError {
+  const { kind, message, code, charged, retryAfterMs, cost, stage, categories } = refused;
+  const facts: ErrorFacts = {
+    ...context,
+    charged,
+    detail: message,
+    providerCode: code,
+    retryAfterMs,
+    cost: cost ?? context.cost,
+    // A job that failed and was not billed may well succeed the next time.
+    ...(refused.state === "failed" && kind === "generation_failed" && { transient: true }),
+  };
+  if (kind === "moderation") return new ModerationError({ ...facts, stage, categories });
+  return new classes[kind](facts);
+}
+
+const longestText = 1_000;
+const deepest = 12;
+
+/** An answer as it may be kept and shown: without long strings (images), without the secrets. */
+export function elided(value: unknown, secrets: readonly string[], depth = 0): unknown {
+  if (typeof value === "string") {
+    return value.length > longestText
+      ? `<${value.length.toLocaleString("en")} characters>`
+      : redacted(value, secrets);
+  }
+  if (typeof value !== "object" || value === null) return value;
+  if (depth >= deepest) return "<…>";
+  if (Array.isArray(value)) {
+    return value.slice(0, 100).map((each) => elided(each, secrets, depth + 1));
+  }
+  return Object.fromEntries(
+    Object.entries(value)
+      .slice(0, 100)
+      .map(([key, each]) => [redacted(key, secrets), elided(each, secrets, depth + 1)]),
+  );
+}
+
+/** A text without the secrets in it. Keys of a few letters stand in any text, and are no secrets. */
+export function redacted(text: string, secrets: readonly string[], least = 6): string {
+  return secrets.reduce(
+    (clean, secret) => (secret.length >= least ? clean.replaceAll(secret, "<key>") : clean),
+    text,
+  );
+}
+
+/** All that a log could show, hidden properties and the ends of long lists and texts included. */
+const everything = { depth: 20, showHidden: true, maxArrayLength: null, maxStringLength: null };
+
+/** A cause that shows no secret: itself, or what is left of it. */
+export function safeCause(cause: unknown, secrets: readonly string[]): unknown {
+  const shown = inspect(cause, everything);
+  // What is inspected is quoted, and so may a key in it be.
+  const quoted = secrets.flatMap((secret) => [secret, inspect(secret).slice(1, -1)]);
+  if (redacted(shown, quoted) === shown) return cause;
+  return new Error(redacted(cause instanceof Error ? cause.message : String(cause), secrets));
+}

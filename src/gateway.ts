@@ -1,0 +1,174 @@
+import { AuthenticationError, CallbackError } from "./errors";
+import { elided, redacted, safeCause } from "./failure";
+import { encodeMultipart } from "./multipart";
+import { type Call, type Outcome, type Phase, type Provider, unreadable } from "./provider";
+import type { ExchangeLimits, HttpRequest, Transport } from "./transport";
+
+/** What a provider answered, read by its adapter. */
+export interface Reading {
+  readonly outcome: Outcome;
+  readonly status: number;
+  readonly requestId: string | undefined;
+  /** The answer without image bytes and without the key. */
+  readonly raw: unknown;
+}
+
+/** A call on its way, with nothing left that could go wrong before it is sent. */
+export type Prepared = Omit<HttpRequest, "headers"> & { readonly headers: Headers };
+
+const longestMessage = 500;
+
+/** How much of a body that is not JSON the transport reads. */
+const textRead = 5_000;
+
+/** A shorter key may stand in a URL or an id by chance (`"openai"`), and must not spoil a paid one. */
+const leastInAddress = 16;
+
+/** A provider's API: an adapter's call goes in, what its answer means comes out. */
+export class Gateway {
+  readonly #provider: Provider;
+  readonly #transport: Transport;
+  /** Every key that was sent, to be kept out of whatever is shown. */
+  readonly #secrets = new Set<string>();
+
+  constructor(provider: Provider, transport: Transport) {
+    this.#provider = provider;
+    this.#transport = transport;
+    for (const [name, value] of Object.entries(provider.headers())) {
+      if (/auth|key|token|secret|cookie/i.test(name)) this.#secrets.add(value);
+    }
+  }
+
+  /** Describes a call as HTTP. Done once for a task, so that every attempt sends the same. */
+  async prepare(call: Call): Promise<Prepared> {
+    const { baseURL } = this.#provider;
+    const query = call.query === undefined ? "" : `?${new URLSearchParams(call.query)}`;
+    const headers = new Headers(this.#provider.headers());
+    headers.set("accept", "application/json");
+    for (const [name, value] of Object.entries(call.headers ?? {})) headers.set(name, value);
+    const request = { method: call.method, url: `${baseURL}${call.path}${query}`, headers };
+    if (call.body === undefined) return request;
+    if ("json" in call.body) {
+      headers.set("content-type", "application/json");
+      return { ...request, body: JSON.stringify(call.body.json) };
+    }
+    const { contentType, bytes } = await encodeMultipart(call.body.parts);
+    headers.set("content-type", contentType);
+    return { ...request, body: bytes };
+  }
+
+  /**
+   * Sends once.
+   *
+   * @throws {@link AuthenticationError} without a key; {@link CallbackError} if `apiKey` throws;
+   * {@link TransportFault} without an answer; the signal's reason if it aborts.
+   */
+  async exchange(phase: Phase, request: Prepared, limits: ExchangeLimits): Promise<Reading> {
+    const apiKey = await this.#apiKey();
+    const { adapter } = this.#provider;
+    const headers = new Headers(request.headers);
+    for (const [name, value] of Object.entries(adapter.authorize(apiKey))) {
+      headers.set(name, value);
+    }
+    const answer = await this.#transport.exchange(
+      { ...request, headers: Object.fromEntries(headers) },
+      limits,
+    );
+    return {
+      outcome: this.#clean(this.#read(phase, answer)),
+      status: answer.status,
+      requestId: this.#redacted(answer.headers["x-request-id"] ?? answer.headers["request-id"]),
+      raw:
+        answer.body === undefined && answer.text !== undefined
+          ? this.#start(answer.text)
+          : elided(answer.body, [...this.#secrets]),
+    };
+  }
+
+  /** A cause that shows no key. */
+  safe(cause: unknown): unknown {
+    return safeCause(cause, [...this.#secrets]);
+  }
+
+  /** The start of a body, cut short of where a key may have been cut in two. */
+  #start(text: string): string {
+    const longest = Math.max(0, ...[...this.#secrets].map((secret) => secret.length));
+    const safe = redacted(text, [...this.#secrets]);
+    return this.clean(
+      text.length < textRead ? safe : safe.slice(0, Math.max(0, safe.length - longest)),
+    );
+  }
+
+  /** A text that shows no key. */
+  clean(text: string): string {
+    // The key goes first: a cut through the middle of it would leave a half that nobody knows.
+    const safe = redacted(text, [...this.#secrets]);
+    return safe.length > longestMessage ? `${safe.slice(0, longestMessage)}…` : safe;
+  }
+
+  #read(phase: Phase, answer: Parameters<Provider["adapter"]["read"]>[1]): Outcome {
+    try {
+      return this.#provider.adapter.read(phase, answer);
+    } catch (error) {
+      // An adapter must not throw; one of somebody else's that does has not understood the answer.
+      return unreadable(phase, `The adapter threw: ${String(error)}`);
+    }
+  }
+
+  /** Nothing that an answer says can carry the key on: into errors, references or a download. */
+  #clean(outcome: Outcome): Outcome {
+    switch (outcome.state) {
+      case "queued":
+      case "running": {
+        const word = this.clean(outcome.word);
+        return { ...outcome, word, id: this.#redacted(outcome.id, leastInAddress) };
+      }
+      case "succeeded": {
+        const outputs = outcome.outputs.map(({ url, base64, revisedPrompt }) => ({
+          url: this.#redacted(url, leastInAddress),
+          base64,
+          revisedPrompt: this.#redacted(revisedPrompt),
+        }));
+        return { ...outcome, outputs, model: this.#redacted(outcome.model) };
+      }
+      case "absent":
+        return { ...outcome, message: this.clean(outcome.message) };
+      case "refused":
+      case "failed":
+        return {
+          ...outcome,
+          message: this.clean(outcome.message),
+          code: this.#redacted(outcome.code),
+          stage: this.#redacted(outcome.stage),
+          categories: outcome.categories?.map((each) => this.clean(each)),
+        };
+    }
+  }
+
+  #redacted(text: string | undefined, least?: number): string | undefined {
+    return text === undefined ? undefined : redacted(text, [...this.#secrets], least);
+  }
+
+  async #apiKey(): Promise<string> {
+    const { name, adapter } = this.#provider;
+    let apiKey: string | undefined;
+    try {
+      apiKey = (await this.#provider.apiKey())?.trim();
+    } catch (cause) {
+      throw new CallbackError({ provider: name, charged: "no", callback: "apiKey", cause });
+    }
+    if (!apiKey) {
+      const variable = adapter.keyVariable;
+      const where = variable === undefined ? "" : `, or set the environment variable ${variable}`;
+      const detail = `There is none: give the provider an \`apiKey\`${where}.`;
+      throw new AuthenticationError({ provider: name, charged: "no", detail });
+    }
+    if (!/^[\x21-\x7e]+$/.test(apiKey)) {
+      const detail = "It has characters that no HTTP header can hold";
+      throw new AuthenticationError({ provider: name, charged: "no", detail });
+    }
+    // As it is sent, and as a URL would hold it.
+    this.#secrets.add(apiKey).add(encodeURIComponent(apiKey));
+    return apiKey;
+  }
+}

@@ -1,0 +1,78 @@
+// ---- the client ----
+export {
+  type Capabilities,
+  createImageClient,
+  type ImageClient,
+  type ImageClientOptions,
+  type OperationCapabilities,
+  type ProviderImageClient,
+  type RecoverOptions,
+} from "./client";
+// ---- money ----
+export type { Charged, Cost } from "./cost";
+// ---- jobs that outlive the process ----
+export { directoryJournal } from "./directory-journal";
+// ---- errors ----
+export {
+  type AnyImageError,
+  AuthenticationError,
+  CallbackError,
+  ClientClosedError,
+  DownloadError,
+  GenerationFailedError,
+  ImageError,
+  InsufficientCreditsError,
+  InvalidRequestError,
+  isImageError,
+  JournalError,
+  MalformedResponseError,
+  ModerationError,
+  ProviderUnavailableError,
+  RateLimitError,
+  SubmissionUnknownError,
+  TimeoutError,
+  UnsupportedError,
+} from "./errors";
+export type { Upload, UploadedImage } from "./inputs";
+// ---- jobs ----
+export type {
+  CallOptions,
+  ImageEvent,
+  ImageJob,
+  JobReference,
+  JobStatus,
+  TaskReference,
+  TaskState,
+  WaitCallOptions,
+} from "./job";
+export { type Journal, type JournalEntry, type JournalRecord, memoryJournal } from "./journal";
+// ---- polling and webhooks ----
+export { type LearnedScheduleOptions, learnedSchedule } from "./learned-schedule";
+// ---- providers ----
+export type { InputRule, Provider, ProviderSettings, Usage } from "./provider";
+export {
+  aigptimage,
+  type OpenAICompatibleSettings,
+  type OpenAISettings,
+  openai,
+  openaiCompatible,
+  shortapi,
+  type TokenPrices,
+  trinetra,
+} from "./providers/index";
+// ---- requests ----
+export {
+  type EditRequest,
+  type GenerateRequest,
+  type ImageInput,
+  type ImageRequest,
+  type LoadableImage,
+  type LocalFile,
+  localFile,
+  type Operation,
+  type ProviderOptions,
+} from "./request";
+// ---- results ----
+export type { GeneratedImage, ImageInfo, ImageResult, Timing } from "./result";
+export type { PollMoment, PollSchedule, SizeClass } from "./schedule";
+export type { WebhookOptions, Webhooks } from "./webhooks";

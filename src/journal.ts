@@ -1,0 +1,133 @@
+import { z } from "zod";
+
+const cost = z.object({
+  amount: z.number(),
+  unit: z.string(),
+  basis: z.enum(["reported", "usage", "list"]),
+});
+
+/**
+ * One task of a job, as a journal keeps it. Version 1; a record of another version is left alone.
+ *
+ * `"submitting"`: the create may have left the machine, and no answer was written. `"submitted"`: the
+ * provider has accepted, under `taskId`. `"succeeded"`: the images are in the journal. `"failed"`:
+ * the job ended without. `"unknown"`: nobody can know what became of the create.
+ */
+export const journalRecordSchema = z.object({
+  v: z.literal(1),
+  /** `${jobId}.${index}` */
+  id: z.string().regex(/^[\w-]+\.\d+$/),
+  jobId: z.string().regex(/^[\w-]+$/),
+  index: z.int().min(0),
+  /** How many images this task asks for. */
+  n: z.int().min(1),
+  /** How many images each task of the job asks for, this one included. */
+  split: z.array(z.int().min(1)).min(1),
+  provider: z.string().min(1),
+  baseURL: z.string().min(1),
+  operation: z.enum(["generate", "edit"]),
+  /** When the marker was written, just before the create left: ISO 8601. */
+  submittedAt: z.iso.datetime(),
+  /** Who wrote the marker: tells those who wait whether anybody still works on it, and decides nothing else. */
+  owner: z.object({ host: z.string(), pid: z.int() }).optional(),
+  /** When it ended: ISO 8601. */
+  settledAt: z.iso.datetime().optional(),
+  /** What tells one request from another, without saying what it is. */
+  requestDigest: z.string(),
+  /** What was sent, so that a person can find it in the provider's console; without input bytes. */
+  request: z.unknown().optional(),
+  /** The idempotency key that went with the create, at a provider that honours one. */
+  key: z.string().optional(),
+  /** The create itself, at a provider that honours a key: anybody may send it again under the key. */
+  call: z
+    .object({
+      path: z.string(),
+      headers: z.record(z.string(), z.string()).optional(),
+      json: z.unknown(),
+    })
+    .optional(),
+  state: z.enum(["submitting", "submitted", "succeeded", "failed", "unknown"]),
+  /** The provider's id of the job. */
+  taskId: z.string().min(1).optional(),
+  cost: cost.optional(),
+  usage: z.record(z.string(), z.number()).optional(),
+  model: z.string().optional(),
+  /** The images that are kept beside the record, in order. */
+  images: z
+    .array(z.object({ url: z.string().optional(), revisedPrompt: z.string().optional() }))
+    .optional(),
+  /** Why the job failed. */
+  failure: z
+    .object({
+      kind: z.string(),
+      message: z.string(),
+      charged: z.enum(["no", "yes", "unknown"]),
+      code: z.string().optional(),
+    })
+    .optional(),
+});
+
+/** One task of a job, as a journal keeps it: plain JSON without the API key. */
+export type JournalRecord = z.output<typeof journalRecordSchema>;
+
+/** What a journal holds under an id: to be checked, since anybody may have written it. */
+export interface JournalEntry {
+  readonly id: string;
+  /** A {@link JournalRecord}, or whatever was found. */
+  readonly record: unknown;
+}
+
+/**
+ * Where jobs outlive the process. Records are small JSON; images are bytes beside them. Several
+ * processes may share one journal: `create` alone decides who may send.
+ */
+export interface Journal {
+  /** Publishes a new record, durably, unless there is one of that id: then `false`, and nothing is changed. */
+  create(record: JournalRecord): Promise<boolean>;
+  /** Replaces a record, durably and whole. */
+  update(record: JournalRecord): Promise<void>;
+  /** What is kept under an id; `undefined` where there is nothing. */
+  read(id: string): Promise<unknown>;
+  /** Everything that is there, also what is corrupt or not ours. */
+  list(): AsyncIterable<JournalEntry>;
+  /** Forgets a record and its images. */
+  delete(id: string): Promise<void>;
+  /** Keeps an image of a record, durably, replacing one of the same position. */
+  writeImage(id: string, position: number, bytes: Uint8Array): Promise<void>;
+  /** An image that was kept. */
+  readImage(id: string, position: number): Promise<Uint8Array | undefined>;
+}
+
+/** A journal that forgets when the process ends: for tests. */
+export function memoryJournal(): Journal {
+  const records = new Map<string, string>();
+  const images = new Map<string, Uint8Array>();
+  const imageKey = (id: string, position: number) => `${id}/${position}`;
+  return {
+    async create(record) {
+      if (records.has(record.id)) return false;
+      records.set(record.id, JSON.stringify(record));
+      return true;
+    },
+    async update(record) {
+      records.set(record.id, JSON.stringify(record));
+    },
+    async read(id) {
+      const text = records.get(id);
+      return text === undefined ? undefined : JSON.parse(text);
+    },
+    async *list() {
+      for (const [id, text] of [...records]) yield { id, record: JSON.parse(text) };
+    },
+    async delete(id) {
+      records.delete(id);
+      for (const key of images.keys()) if (key.startsWith(`${id}/`)) images.delete(key);
+    },
+    async writeImage(id, position, bytes) {
+      images.set(imageKey(id, position), Uint8Array.from(bytes));
+    },
+    async readImage(id, position) {
+      return images.get(imageKey(id, position));
+    },
+  };
+}

@@ -1,0 +1,63 @@
+import { z } from "zod";
+import type { ImageError } from "./errors";
+import { withFailures } from "./errors";
+import type { CallOptions, WaitCallOptions } from "./job";
+import { problemsOf, withoutUndefined } from "./request";
+
+/** A number above 0. */
+export const positive = (taken: string) => z.number(taken).positive(taken);
+
+/** Whether a value is a function. */
+export const isFunction = (value: unknown) => typeof value === "function";
+
+const waitFields = {
+  signal: z.instanceof(AbortSignal, { error: "an AbortSignal" }).optional(),
+  timeoutMs: positive("milliseconds, more than 0").optional(),
+  saveTo: z.string("the path of a directory").min(1, "the path of a directory").optional(),
+};
+
+const waitSchema = z.strictObject(waitFields, "an object of options");
+
+const callSchema = z.strictObject(
+  {
+    ...waitFields,
+    idempotencyKey: z
+      .string("a string that is not empty")
+      .min(1, "a string that is not empty")
+      .optional(),
+    onSubmitted: z.custom<CallOptions["onSubmitted"]>(isFunction, "a function").optional(),
+    onEvent: z.custom<CallOptions["onEvent"]>(isFunction, "a function").optional(),
+    metadata: z.unknown().optional(),
+  },
+  "an object of options",
+);
+
+/** Checks the second argument of `generate`, `edit` and `submit`. */
+export function parseCallOptions(value: unknown) {
+  return parseOptions(callSchema, value, "options");
+}
+
+/** Checks the argument of `job.result`. */
+export function parseWaitOptions(value: WaitCallOptions) {
+  return parseOptions(waitSchema, value, "options");
+}
+
+/** Checks options; `name` is what they are called in the message. */
+export function parseOptions<Schema extends z.ZodType>(
+  schema: Schema,
+  value: unknown,
+  name: string,
+): z.output<Schema> {
+  const given = withoutUndefined(value);
+  const parsed = schema.safeParse(given);
+  if (parsed.success) return parsed.data;
+  throw firstOf(parsed.error.issues.flatMap((issue) => problemsOf(issue, given, [name])));
+}
+
+/** The first of what a failed check found, with the rest in its `failures`. */
+export function firstOf(problems: readonly ImageError[]): ImageError {
+  const [first, ...rest] = problems;
+  // Only ever called with what a failed check found.
+  if (first === undefined) throw new Error("no problem");
+  return withFailures([first, ...rest]);
+}

@@ -1,0 +1,187 @@
+import { type Cost, totalCost } from "./cost";
+import { translateDimensions } from "./dimensions";
+import { type ImageError, InvalidRequestError, UnsupportedError } from "./errors";
+import { inputProblems, type Upload } from "./inputs";
+import type { BoundOperation, BoundTask, Provider } from "./provider";
+import { type Operation, type ParsedRequest, parseRequest, problemsOf, shown } from "./request";
+
+/** A request that the provider can serve, ready to be sent. */
+export interface Plan {
+  readonly request: ParsedRequest;
+  readonly description: BoundOperation;
+  readonly task: BoundTask;
+  /** How many images each task asks for. */
+  readonly split: readonly number[];
+  readonly warnings: readonly string[];
+}
+
+/** How a client plans. */
+export interface PlanOptions {
+  readonly provider: Provider;
+  readonly onUnsupported: "error" | "omit";
+  readonly upload?: Upload | undefined;
+}
+
+const dimensionFields = ["size", "aspectRatio", "resolution"] as const;
+
+/** Checks a request against what the provider takes, and translates it; nothing is sent. */
+export function planRequest(
+  operation: Operation,
+  value: unknown,
+  options: PlanOptions,
+): { readonly plan: Plan } | { readonly problems: readonly ImageError[] } {
+  const parsed = parseRequest(operation, value);
+  if ("problems" in parsed) {
+    // What else is wrong is seen without the fields that are.
+    const rest = withoutFields(value, parsed.problems);
+    const others = rest === undefined ? undefined : planRequest(operation, rest, options);
+    const more = others !== undefined && "problems" in others ? others.problems : [];
+    return { problems: [...parsed.problems, ...more] };
+  }
+  const { request } = parsed;
+  const { provider } = options;
+  const description = provider.adapter.operations[operation];
+  if (description === undefined) {
+    const given = shown("images", request.images);
+    return { problems: [unsupported(provider, "images", given, "no images: it cannot edit")] };
+  }
+  const found = translate(request, description, provider);
+  const omits = options.onUnsupported === "omit";
+  const context = {
+    provider: provider.name,
+    trustedHostname: new URL(provider.baseURL).hostname,
+    upload: options.upload,
+  };
+  const { inputs } = description;
+  const inputIssues =
+    inputs === undefined
+      ? []
+      : inputProblems(request.images, request.mask, { ...context, rule: inputs });
+  const isMask = (problem: ImageError) =>
+    problem instanceof UnsupportedError && problem.field === "mask";
+  const bound = bind(request.providerOptions, found.parameters, description, provider, omits);
+  const unserved = [...found.problems, ...bound.unserved, ...inputIssues.filter(isMask)];
+  const fatal = [...bound.invalid, ...inputIssues.filter((problem) => !isMask(problem))];
+  const problems = omits ? fatal : [...unserved, ...fatal];
+  if (problems.length > 0 || bound.task === undefined) return { problems };
+  const { mask, ...withoutMask } = request;
+  return {
+    plan: {
+      request: unserved.some(isMask) ? withoutMask : request,
+      description,
+      task: bound.task,
+      split: splitCount(request.n, description.maxImagesPerTask),
+      warnings: [...found.warnings, ...unserved.map(leftOut)],
+    },
+  };
+}
+
+/** A request without the fields at fault; `undefined` where nothing would be left to look at. */
+function withoutFields(value: unknown, problems: readonly ImageError[]): unknown {
+  if (typeof value !== "object" || value === null) return undefined;
+  const names = problems.flatMap((problem) =>
+    problem instanceof InvalidRequestError ? (/^\w+/.exec(problem.field ?? "")?.[0] ?? []) : [],
+  );
+  const kept = Object.entries(value).filter(([name]) => !names.includes(name));
+  const isSmaller = kept.length < Object.keys(value).length;
+  if (!isSmaller || names.includes("images")) return undefined;
+  // A prompt is always wanted, and the wrong one has been named.
+  return { ...(names.includes("prompt") && { prompt: "-" }), ...Object.fromEntries(kept) };
+}
+
+/** What a plan costs by the list, where that is known. */
+export function priceOf({ task, split }: Plan): Cost | undefined {
+  return totalCost(split.map((n) => task.price(n)));
+}
+
+function splitCount(n: number, most: number): number[] {
+  const tasks = Math.ceil(n / most);
+  return Array.from({ length: tasks }, (_, index) => Math.min(most, n - index * most));
+}
+
+interface Translation {
+  /** Portable fields with the provider's own dimensions. */
+  readonly parameters: Readonly<Record<string, unknown>>;
+  readonly warnings: readonly string[];
+  readonly problems: readonly UnsupportedError[];
+}
+
+function translate(
+  { fields }: ParsedRequest,
+  { fields: taken, dimensions: rule }: BoundOperation,
+  provider: Provider,
+): Translation {
+  const parameters: Record<string, unknown> = {};
+  const problems: UnsupportedError[] = [];
+  const dimensions: Partial<Record<(typeof dimensionFields)[number], string>> = {};
+  const isDimension = (name: string) => dimensionFields.find((each) => each === name);
+  for (const [name, value] of Object.entries(fields)) {
+    const dimension = isDimension(name);
+    if (dimension !== undefined && rule !== undefined) dimensions[dimension] = String(value);
+    else if (taken.includes(name)) parameters[name] = value;
+    else problems.push(unsupported(provider, name, shown(name, value), `no \`${name}\``));
+  }
+  if (rule === undefined) return { parameters, problems, warnings: [] };
+  const translated = translateDimensions(dimensions, rule);
+  return {
+    parameters: { ...parameters, ...translated.dimensions },
+    warnings: translated.warnings,
+    problems: [
+      ...problems,
+      ...translated.problems.map((problem) =>
+        unsupported(provider, problem.field, shown(problem.field, problem.given), problem.taken),
+      ),
+    ],
+  };
+}
+
+interface Bound {
+  readonly task?: BoundTask;
+  /** A word that the provider does not have. */
+  readonly unserved: readonly UnsupportedError[];
+  /** A value that is wrong whoever the provider is. */
+  readonly invalid: readonly ImageError[];
+}
+
+function bind(
+  providerOptions: ParsedRequest["providerOptions"],
+  parameters: Readonly<Record<string, unknown>>,
+  description: BoundOperation,
+  provider: Provider,
+  omits: boolean,
+): Bound {
+  const name = provider.adapter.optionsName ?? provider.name;
+  const options = Object.hasOwn(providerOptions, name) ? providerOptions[name] : undefined;
+  const bound = description.bind(parameters, options);
+  if (!("parameterIssues" in bound)) return { task: bound, unserved: [], invalid: [] };
+  const unserved: UnsupportedError[] = [];
+  const invalid: ImageError[] = bound.optionIssues.flatMap((issue) =>
+    problemsOf(issue, options, ["providerOptions", name]),
+  );
+  for (const issue of bound.parameterIssues) {
+    const field = String(issue.path[0]);
+    if (issue.code === "invalid_value") {
+      const words = issue.values.map(String).join(", ");
+      unserved.push(unsupported(provider, field, shown(field, parameters[field]), words));
+    } else invalid.push(...problemsOf(issue, parameters));
+  }
+  if (!omits || invalid.length > 0) return { unserved, invalid };
+  const names = new Set(unserved.map((problem) => problem.field));
+  const rest = Object.fromEntries(Object.entries(parameters).filter(([each]) => !names.has(each)));
+  const again = bind(providerOptions, rest, description, provider, false);
+  return { ...again, unserved };
+}
+
+function unsupported(
+  provider: Provider,
+  field: string,
+  given: string,
+  taken: string,
+): UnsupportedError {
+  return new UnsupportedError({ provider: provider.name, charged: "no", field, given, taken });
+}
+
+function leftOut(problem: ImageError): string {
+  if (!(problem instanceof UnsupportedError)) return problem.message;
+  return `\`${problem.field}\` ${problem.given} was left out: ${problem.provider} takes ${problem.taken}`;
+}

@@ -1,0 +1,221 @@
+import { z } from "zod";
+import {
+  type Adapter,
+  type Answer,
+  defineOperation,
+  defineProvider,
+  type InputRule,
+  jsonOrText,
+  lenient,
+  numberOrText,
+  type Outcome,
+  outputFromUrl,
+  type Phase,
+  promptUpTo,
+  type Refused,
+  readStatus,
+  stateWord,
+  type Task,
+  textOrNumber,
+  unreadable,
+  withoutImage,
+} from "../provider";
+
+// ---- options it alone takes ----
+
+const options = z.strictObject({ model: z.string().min(1).optional() });
+
+// ---- request mapping ----
+
+const parameters = z.strictObject({
+  prompt: promptUpTo(20_000),
+  aspectRatio: z.string().optional(),
+  resolution: z.enum(["1K", "2K", "4K"]).optional(),
+  // Both are passed through to the image backend, says the page: any word may be right.
+  quality: z.string().optional(),
+  outputFormat: z.string().optional(),
+});
+
+const dimensions = { by: "ratio", resolutions: ["1K", "2K", "4K"], auto: true } as const;
+
+const inputs: InputRule = {
+  as: "url",
+  maxCount: 16,
+  httpsOnly: true,
+  mediaTypes: ["image/jpeg", "image/png", "image/webp"],
+  maxBytes: 30 * 1024 * 1024,
+  mask: false,
+};
+
+type AigptimageTask = Task<z.output<typeof parameters>, z.output<typeof options>>;
+
+function createTask(model: string, task: AigptimageTask) {
+  const { prompt, aspectRatio, resolution, quality, outputFormat } = task.parameters;
+  const input = {
+    prompt,
+    aspect_ratio: aspectRatio,
+    resolution,
+    quality,
+    output_format: outputFormat,
+    input_urls: task.operation === "edit" ? task.imageUrls : undefined,
+  };
+  return {
+    method: "POST",
+    path: "/api/v1/jobs/createTask",
+    headers: { "X-Request-ID": task.key },
+    body: { json: { model: task.options.model ?? model, input } },
+  } as const;
+}
+
+// ---- states ----
+
+const states = {
+  waiting: "queued",
+  queuing: "queued",
+  generating: "running",
+  success: "succeeded",
+  fail: "failed",
+} as const;
+
+// ---- response schemas ----
+
+const record = z.looseObject({
+  taskId: lenient(z.string().min(1)),
+  state: lenient(stateWord(states)),
+  model: lenient(z.string()),
+  progress: lenient(numberOrText.pipe(z.number().min(0).max(100))),
+  resultJson: lenient(
+    jsonOrText.pipe(z.looseObject({ resultUrls: z.array(lenient(z.string().min(1))) })),
+  ),
+  failCode: lenient(textOrNumber),
+  failMsg: lenient(z.string()),
+  // In the body of a 429, in seconds.
+  retryAfter: lenient(z.number().min(0)),
+});
+
+const envelope = z.looseObject({
+  code: lenient(textOrNumber),
+  msg: lenient(z.string()),
+  message: lenient(z.string()),
+  data: lenient(record),
+});
+
+// ---- reading ----
+
+function read(phase: Phase, answer: Answer): Outcome {
+  const body = envelope.safeParse(answer.body);
+  if (!body.success) {
+    return answer.status < 300
+      ? unreadable(phase, "It is not the JSON that the page describes")
+      : readStatus(phase, answer, undefined);
+  }
+  const { data } = body.data;
+  // Where a state is given it decides, whatever `code` says.
+  if (phase === "query" && data?.state !== undefined) return readRecord(data, data.state);
+  const isAccepted = body.data.code === "200" && data?.taskId !== undefined;
+  const status = phase === "create" && isAccepted ? 200 : statusOf(answer, body.data.code);
+  if (status >= 300) return readRefusal(phase, { ...answer, status }, body.data);
+  if (phase === "query") return unreadable(phase, "There is no state in it");
+  if (data?.taskId === undefined) return unreadable(phase, "There is no taskId in it");
+  return { state: "queued", id: data.taskId, word: "submitted", known: true };
+}
+
+/** The body's code outranks the HTTP status, which may be 200 for anything. */
+function statusOf(answer: Answer, code: string | undefined): number {
+  const status = Number(code);
+  return Number.isInteger(status) && status >= 100 && status !== 200 ? status : answer.status;
+}
+
+function readRecord(
+  data: z.output<typeof record>,
+  { word, state }: { word: string; state: (typeof states)[keyof typeof states] | undefined },
+): Outcome {
+  if (state === "failed") return failure(data.failMsg ?? "The task failed", data.failCode);
+  if (state === "succeeded") {
+    const urls = data.resultJson?.resultUrls.filter((url) => url !== undefined) ?? [];
+    if (urls.length === 0) return withoutImage("The task succeeded, and resultJson has no URL");
+    return { state, outputs: urls.map(outputFromUrl), model: data.model };
+  }
+  const progress = data.progress === undefined ? undefined : data.progress / 100;
+  return { state: state ?? "running", word, known: state !== undefined, progress };
+}
+
+// A refusal by moderation is told from other failures by its words alone.
+function saysModerated(message: string): boolean {
+  return /content polic|moderation|safety|nsfw/i.test(message);
+}
+
+// No page says who pays for a task that failed.
+function failure(message: string, code: string | undefined): Refused {
+  const kind = saysModerated(message) ? "moderation" : "generation_failed";
+  return { state: "failed", kind, charged: "unknown", resend: "never", message, code };
+}
+
+/** What stands in the page's table, or its relatives', and means something else than HTTP does. */
+const ownCodes: Readonly<Record<number, Pick<Refused, "kind" | "resend">>> = {
+  409: { kind: "rate_limited", resend: "wait" },
+  433: { kind: "rate_limited", resend: "never" },
+  455: { kind: "provider_unavailable", resend: "never" },
+  505: { kind: "provider_unavailable", resend: "never" },
+};
+
+function readRefusal(phase: Phase, answer: Answer, body: z.output<typeof envelope>): Outcome {
+  const message = body.msg ?? body.message ?? `code ${answer.status}`;
+  const code = body.code;
+  const retryAfter = body.data?.retryAfter;
+  const retryAfterMs = retryAfter === undefined ? undefined : retryAfter * 1000;
+  const own = ownCodes[answer.status];
+  // A 5xx that no envelope explains is any gateway's.
+  const isOwn = answer.status < 500 || code !== undefined;
+  if (phase === "create" && own !== undefined && isOwn) {
+    return { state: "refused", charged: "no", message, code, retryAfterMs, ...own };
+  }
+  const isInvalid = answer.status === 400 || answer.status === 422;
+  if (phase === "create" && isInvalid && saysModerated(message)) {
+    const no = { state: "refused", kind: "moderation", charged: "no", resend: "never" } as const;
+    return { ...no, message, code };
+  }
+  if (phase === "query") {
+    if (answer.status === 501) return failure(message, code);
+    if (answer.status === 422 && /is null/i.test(message)) return { state: "absent", message };
+  }
+  return readStatus(phase, answer, { message, code, retryAfterMs });
+}
+
+// ---- definition ----
+
+const adapter: Adapter = {
+  name: "aigptimage",
+  keyVariable: "AIGPTIMAGE_API_KEY",
+  authorize: (apiKey) => ({ Authorization: `Bearer ${apiKey}` }),
+  answersWith: "job",
+  idempotent: true,
+  operations: {
+    generate: defineOperation({
+      parameters,
+      options,
+      maxImagesPerTask: 1,
+      dimensions,
+      create: (task) => createTask("gpt-image-2-text-to-image", task),
+    }),
+    edit: defineOperation({
+      parameters,
+      options,
+      maxImagesPerTask: 1,
+      dimensions,
+      inputs,
+      create: (task) => createTask("gpt-image-2-image-to-image", task),
+    }),
+  },
+  query: (id) => ({ method: "GET", path: "/api/v1/jobs/recordInfo", query: { taskId: id } }),
+  read,
+};
+
+/**
+ * aigptimage: one image a task; `aspectRatio` with `resolution`; edits from public https URLs. The
+ * key comes from `AIGPTIMAGE_API_KEY` when not given. Its creates carry an idempotency key
+ * (`X-Request-ID`), so that one whose answer was lost is sent again and billed once.
+ *
+ * Source: https://aigptimage.com, "GPT Image 2 Text to Image API Documentation".
+ */
+export const aigptimage = defineProvider("https://aigptimage.com", adapter);

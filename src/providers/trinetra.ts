@@ -1,0 +1,224 @@
+import { z } from "zod";
+import {
+  type Adapter,
+  type Answer,
+  type Call,
+  type Cost,
+  defineOperation,
+  defineProvider,
+  type ErrorWords,
+  lenient,
+  type Outcome,
+  outputFromUrl,
+  type Phase,
+  promptUpTo,
+  readStatus,
+  stateWord,
+  type Task,
+  textOrNumber,
+  unreadable,
+  withoutImage,
+} from "../provider";
+
+// ---- options it alone takes ----
+
+const options = z.strictObject({
+  // It becomes a part of the path, and must not leave it.
+  model: z
+    .string()
+    .regex(/^[\w.-]*\w$/, "a model's name")
+    .optional(),
+});
+
+// ---- request mapping ----
+
+const parameters = z.strictObject({
+  // The page names no limit; this is the model's own.
+  prompt: promptUpTo(32_000),
+  aspectRatio: z.string().optional(),
+  quality: z.enum(["low", "medium", "high", "auto"]).optional(),
+  background: z.enum(["transparent", "opaque", "auto"]).optional(),
+  outputFormat: z.enum(["png", "jpeg", "webp"]).optional(),
+  outputCompression: z.number().optional(),
+  moderation: z.enum(["low", "auto"]).optional(),
+  user: z.string().optional(),
+});
+
+type TrinetraTask = Task<z.output<typeof parameters>, z.output<typeof options>>;
+
+function create({ parameters, options, n, imageUrls }: TrinetraTask): Call {
+  const json = {
+    prompt: parameters.prompt,
+    aspect_ratio: parameters.aspectRatio,
+    quality: parameters.quality,
+    n,
+    background: parameters.background,
+    output_format: parameters.outputFormat,
+    output_compression: parameters.outputCompression,
+    moderation: parameters.moderation,
+    user: parameters.user,
+    image_url: imageUrls[0],
+  };
+  return { method: "POST", path: `/v1/image/${options.model ?? "gpt-image-2"}`, body: { json } };
+}
+
+const creditsAnImage = { low: 3, medium: 7, high: 14, auto: undefined } as const;
+
+function price({ quality = "medium" }: z.output<typeof parameters>, n: number): Cost | undefined {
+  const credits = creditsAnImage[quality];
+  return credits === undefined
+    ? undefined
+    : { amount: credits * n, unit: "credits", basis: "list" };
+}
+
+const operation = {
+  parameters,
+  options,
+  maxImagesPerTask: 4,
+  dimensions: { by: "ratio", auto: false },
+  create,
+  price,
+} as const;
+
+// ---- states ----
+
+const states = {
+  queued: "queued",
+  succeeded: "succeeded",
+  // The page names no others; these are what its kind of API says.
+  pending: "queued",
+  submitted: "queued",
+  waiting: "queued",
+  created: "queued",
+  processing: "running",
+  running: "running",
+  in_progress: "running",
+  started: "running",
+  generating: "running",
+  failed: "failed",
+  error: "failed",
+  cancelled: "failed",
+  canceled: "failed",
+  expired: "failed",
+  timeout: "failed",
+  rejected: "failed",
+  moderated: "failed",
+} as const;
+
+// ---- response schemas ----
+
+const text = lenient(z.string().min(1));
+
+const errorText = lenient(
+  z.union([z.string().min(1), z.looseObject({ message: text, code: lenient(textOrNumber) })]),
+);
+
+const job = z.looseObject({
+  // The create says `job_id`, the query `id`.
+  job_id: text,
+  id: text,
+  status: lenient(stateWord(states)),
+  model: text,
+  output: lenient(
+    z.looseObject({
+      outputs: lenient(z.array(lenient(z.looseObject({ url: lenient(z.string().min(1)) })))),
+    }),
+  ),
+  credits_charged: lenient(z.number().min(0)),
+  progress: lenient(z.number().min(0).max(1)),
+  error: errorText,
+  message: text,
+  detail: text,
+});
+
+// ---- reading ----
+
+function read(phase: Phase, answer: Answer): Outcome {
+  const body = job.safeParse(answer.body);
+  if (answer.status >= 300) {
+    const words = body.success ? errorWords(body.data) : undefined;
+    const { message = "", code } = words ?? {};
+    const isInvalid = answer.status === 400 || answer.status === 422;
+    // A field of that name may be what is wrong.
+    const text = message.replace(/['"`]moderation['"`]/g, "");
+    if (phase === "create" && isInvalid && saysModerated(text)) {
+      const no = { state: "refused", kind: "moderation", charged: "no", resend: "never" } as const;
+      return { ...no, message, code };
+    }
+    return readStatus(phase, answer, words);
+  }
+  if (!body.success) return unreadable(phase, "It is not the JSON that the page describes");
+  const { status, progress } = body.data;
+  if (phase === "create") {
+    const id = body.data.job_id ?? body.data.id;
+    if (id === undefined) return unreadable(phase, "There is no job_id in it");
+    return { state: "queued", id, word: status?.word ?? "submitted", known: true };
+  }
+  if (status === undefined) return unreadable(phase, "There is no status in it");
+  if (status.state === "failed") return failure(body.data, status.word);
+  if (status.state === "succeeded") return success(body.data);
+  const { word, state } = status;
+  return { state: state ?? "running", word, known: state !== undefined, progress };
+}
+
+function errorWords(body: z.output<typeof job>): ErrorWords | undefined {
+  const { error } = body;
+  if (typeof error === "object") {
+    return { message: error.message ?? body.message ?? body.detail, code: error.code };
+  }
+  const message = error ?? body.message ?? body.detail;
+  return message === undefined ? undefined : { message };
+}
+
+// No failure is documented: a refusal by moderation is told from others by its words alone.
+function saysModerated(text: string): boolean {
+  return /content polic|moderat|safety|nsfw/i.test(text);
+}
+
+function costOf({ credits_charged }: z.output<typeof job>): Cost | undefined {
+  if (credits_charged === undefined) return undefined;
+  return { amount: credits_charged, unit: "credits", basis: "reported" };
+}
+
+function success(body: z.output<typeof job>): Outcome {
+  const cost = costOf(body);
+  const urls = body.output?.outputs?.flatMap((output) => output?.url ?? []) ?? [];
+  if (urls.length === 0) return withoutImage("The job succeeded, and has no image URL", cost);
+  return { state: "succeeded", outputs: urls.map(outputFromUrl), cost, model: body.model };
+}
+
+function failure(body: z.output<typeof job>, word: string): Outcome {
+  const { message = `The job ended as ${word}`, code = word } = errorWords(body) ?? {};
+  const kind = saysModerated(`${word} ${message}`) ? "moderation" : "generation_failed";
+  const cost = costOf(body);
+  // Jobs are billed on success; a charge that is reported all the same is believed.
+  const charged = cost !== undefined && cost.amount > 0 ? "yes" : "no";
+  return { state: "failed", kind, charged, resend: "never", message, code, cost };
+}
+
+// ---- definition ----
+
+const adapter: Adapter = {
+  name: "trinetra",
+  keyVariable: "TRINETRA_API_KEY",
+  authorize: (apiKey) => ({ "X-API-Key": apiKey }),
+  answersWith: "job",
+  idempotent: false,
+  operations: {
+    generate: defineOperation(operation),
+    edit: defineOperation({ ...operation, inputs: { as: "url", maxCount: 1, mask: false } }),
+  },
+  // The terminal job document, posted to the address that is set on the key; unsigned.
+  webhook: { address: "account", read: (body) => job.safeParse(body).data?.id },
+  query: (id) => ({ method: "GET", path: `/v1/jobs/${encodeURIComponent(id)}` }),
+  read,
+};
+
+/**
+ * Trinetra: up to four images a job; `aspectRatio` without a resolution; edits from one URL. The
+ * key comes from `TRINETRA_API_KEY` when not given. Costs are credits: 3, 7 or 14 an image by the
+ * page's table, and in a result what the provider reports.
+ *
+ * Source: https://trinetra.ai, "OpenAI GPT Image 2".
+ */
+export const trinetra = defineProvider("https://brahmand-api.bulletshorts.co", adapter);

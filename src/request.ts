@@ -1,0 +1,324 @@
+import { z } from "zod";
+import type { ImageError } from "./errors";
+import { InvalidRequestError } from "./errors";
+
+/** A word from a list that may grow: completion for what is known, any string for what comes. */
+type Open<Word extends string> = Word | (string & {});
+
+/** A file on this machine, made by `localFile(path)`: a value that no JSON from a stranger can be. */
+export interface LocalFile {
+  /** Where it is. */
+  readonly path: string;
+}
+
+/** An image that loads its own bytes, such as one of an `ImageResult`; its URL serves where one is taken. */
+export interface LoadableImage {
+  readonly url?: string;
+  bytes(): Promise<Uint8Array>;
+}
+
+/**
+ * An image that goes in: an http(s) URL, a data URL, a `URL`, bytes (a `Buffer` is a `Uint8Array`),
+ * a `Blob` or `File`, `localFile(path)`, or an image of an `ImageResult`.
+ */
+export type ImageInput = string | URL | Uint8Array | Blob | LocalFile | LoadableImage;
+
+/** What one provider alone takes, by provider: each adapter declares its own entry, and parses it strictly. */
+export interface ProviderOptions {
+  /** For ShortAPI. */
+  readonly shortapi?: {
+    /** Another model than the page's, such as a later one. */
+    readonly model?: string;
+  };
+  /** For aigptimage. */
+  readonly aigptimage?: {
+    /** Another model than the page's, such as a later one. */
+    readonly model?: string;
+  };
+  /** For Trinetra. */
+  readonly trinetra?: {
+    /** Another model than `gpt-image-2`; becomes the last part of the path. */
+    readonly model?: string;
+  };
+  /** For `openai()` and `openaiCompatible()`. */
+  readonly openai?: {
+    /** Fields that this endpoint alone takes, written into the body as they are. */
+    readonly extraBody?: Readonly<Record<string, unknown>>;
+  };
+  /** For a provider of your own: what its adapter declares. */
+  readonly [provider: string]: object | undefined;
+}
+
+interface CommonRequest {
+  /** What to draw, or what to change. The provider's own limit on its length is checked before anything is sent. */
+  readonly prompt: string;
+  /** How many images. Beyond what one native request yields it is split into tasks. Default 1. */
+  readonly n?: number;
+  /** `"auto"` or width and height in pixels, such as `"1536x1024"`. Not together with `aspectRatio` or `resolution`. */
+  readonly size?: Open<"auto" | "1024x1024" | "1536x1024" | "1024x1536">;
+  /** Width to height, such as `"3:2"`, or `"auto"`. */
+  readonly aspectRatio?: Open<"auto" | "1:1" | "3:2" | "2:3" | "4:3" | "3:4" | "16:9" | "9:16">;
+  /** How large, together with `aspectRatio`. */
+  readonly resolution?: Open<"1K" | "2K" | "4K">;
+  /** How much work goes into it; with most providers also how much it costs. */
+  readonly quality?: Open<"low" | "medium" | "high" | "auto">;
+  /** Whether the background is see-through. */
+  readonly background?: Open<"transparent" | "opaque" | "auto">;
+  /** The file format to ask for. What came is in `image.info()`. */
+  readonly outputFormat?: Open<"png" | "jpeg" | "webp">;
+  /** 0 to 100, with `outputFormat` `"jpeg"` or `"webp"` only. */
+  readonly outputCompression?: number;
+  /** How strictly the content is moderated. */
+  readonly moderation?: Open<"low" | "auto">;
+  /** A stable id of your end user, for the provider's abuse monitoring. */
+  readonly user?: string;
+  /** Where the provider shall POST the outcome, where it takes such an address with the request. */
+  readonly webhookUrl?: string;
+  /** What one provider alone takes. Entries for other providers than the client's are left alone. */
+  readonly providerOptions?: ProviderOptions;
+}
+
+/** A picture from words. The same for every provider. */
+export interface GenerateRequest extends CommonRequest {
+  readonly images?: undefined;
+  readonly mask?: undefined;
+}
+
+/** A picture from pictures and words. The same for every provider. */
+export interface EditRequest extends CommonRequest {
+  /** The images to work from, at least one. */
+  readonly images: readonly [ImageInput, ...ImageInput[]] | readonly ImageInput[];
+  /** A PNG whose transparent parts say where to edit, of the size of the first image. */
+  readonly mask?: ImageInput;
+}
+
+/** Either request; with `images` it is an edit. */
+export type ImageRequest = GenerateRequest | EditRequest;
+
+/** The two things that a provider can be asked to do. */
+export type Operation = "generate" | "edit";
+
+const localFileBrand = Symbol.for("gpt-image-client.localFile");
+
+/**
+ * A file on this machine as an input image, read when the request is sent.
+ *
+ * @example
+ * ```ts
+ * await client.edit({ prompt: "Make it snow", images: [localFile("street.jpg")] });
+ * ```
+ */
+export function localFile(path: string): LocalFile {
+  return Object.freeze({ path, [localFileBrand]: true });
+}
+
+/** Whether a value came from {@link localFile}; JSON cannot forge it, since it has no symbols. */
+export function isLocalFile(value: unknown): value is LocalFile {
+  return typeof value === "object" && value !== null && localFileBrand in value;
+}
+
+/** Whether a value is a {@link LoadableImage}; JSON cannot forge it, since it has no functions. */
+export function isLoadable(value: unknown): value is LoadableImage {
+  const isObject = typeof value === "object" && value !== null && !(value instanceof Blob);
+  return isObject && "bytes" in value && typeof value.bytes === "function";
+}
+
+const inputTaken =
+  "an http(s) or data URL, a URL, a Uint8Array, a Blob, localFile(path) or an image of a result; a path on this machine goes through localFile";
+
+const imageInput = z.custom<ImageInput>(
+  (value) =>
+    value instanceof URL
+      ? isFetchable(value.href)
+      : typeof value === "string"
+        ? isFetchable(value)
+        : (value instanceof Uint8Array && value.byteLength > 0) ||
+          (value instanceof Blob && value.size > 0) ||
+          isLocalFile(value) ||
+          isLoadable(value),
+  inputTaken,
+);
+
+function isFetchable(url: string): boolean {
+  return /^https?:\/\/[^/]/i.test(url) ? URL.canParse(url) : /^data:[^,]*,./is.test(url);
+}
+
+/** More is a mistake: each image is paid for. */
+const mostImages = 10_000;
+const countTaken = `a whole number of at least 1 and at most ${mostImages.toLocaleString("en")}`;
+
+const text = (taken: string) => z.string(taken).regex(/\S/, taken);
+
+const commonFields = {
+  prompt: text("a string that is not empty"),
+  n: z.int(countTaken).min(1, countTaken).max(mostImages, countTaken).default(1),
+  size: text('"auto" or a size in pixels such as "1536x1024"').optional(),
+  aspectRatio: text('"auto" or a ratio such as "3:2"').optional(),
+  resolution: text('"1K", "2K" or "4K"').optional(),
+  quality: text("a word such as low, medium, high or auto").optional(),
+  background: text("transparent, opaque or auto").optional(),
+  outputFormat: text("png, jpeg or webp").optional(),
+  outputCompression: z
+    .number("a number from 0 to 100")
+    .min(0, "a number from 0 to 100")
+    .max(100, "a number from 0 to 100")
+    .optional(),
+  moderation: text("low or auto").optional(),
+  user: text("a string that is not empty").optional(),
+  webhookUrl: z.url({ protocol: /^https?$/, error: "an http(s) URL" }).optional(),
+  providerOptions: z
+    .record(z.string(), z.unknown(), "an object with an entry a provider")
+    .default({}),
+};
+
+const generateSchema = z.strictObject(commonFields, "an object with a prompt");
+const editSchema = z.strictObject(
+  {
+    ...commonFields,
+    images: z.array(imageInput, "a list of images").min(1, "at least one image"),
+    mask: imageInput.optional(),
+  },
+  "an object with a prompt and images",
+);
+
+/** A request that has been checked, with its operation. */
+export interface ParsedRequest {
+  readonly operation: Operation;
+  readonly n: number;
+  /** Every other field that was given, save the inputs. */
+  readonly fields: Readonly<Record<string, unknown>> & { readonly prompt: string };
+  readonly images: readonly ImageInput[];
+  readonly mask?: ImageInput;
+  readonly providerOptions: Readonly<Record<string, unknown>>;
+}
+
+/** Reads a request from a caller; every problem is found, each with its field. */
+export function parseRequest(
+  operation: Operation,
+  value: unknown,
+): { readonly request: ParsedRequest } | { readonly problems: readonly ImageError[] } {
+  // An explicit undefined is a field that was not given, here as everywhere in JavaScript.
+  const given = withoutUndefined(value);
+  const parsed = (operation === "edit" ? editSchema : generateSchema).safeParse(given);
+  if (!parsed.success) {
+    return { problems: parsed.error.issues.flatMap((issue) => problemsOf(issue, given)) };
+  }
+  const problems = relations(parsed.data);
+  if (problems.length > 0) return { problems };
+  const { n, providerOptions, ...rest } = parsed.data;
+  const { images = [], mask, ...fields }: typeof rest & Partial<Inputs> = rest;
+  const inputs = { images, ...(mask !== undefined && { mask }) };
+  return { request: { operation, n, fields, providerOptions, ...inputs } };
+}
+
+type Inputs = Pick<ParsedRequest, "images" | "mask">;
+
+/** An object without the fields that are `undefined`; anything else as it is. */
+export function withoutUndefined(value: unknown): unknown {
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).filter(([, each]) => each !== undefined));
+}
+
+/** What no single field can say. */
+function relations(data: z.output<typeof generateSchema>): ImageError[] {
+  const problems: ImageError[] = [];
+  if (data.size !== undefined) {
+    for (const field of ["aspectRatio", "resolution"] as const) {
+      if (data[field] === undefined) continue;
+      problems.push(
+        invalid(field, data[field], "either `size`, or `aspectRatio` with `resolution`"),
+      );
+    }
+  }
+  const compressed = data.outputFormat === "jpeg" || data.outputFormat === "webp";
+  if (data.outputCompression !== undefined && !compressed) {
+    problems.push(
+      invalid(
+        "outputCompression",
+        data.outputCompression,
+        '`outputFormat` "jpeg" or "webp" beside it',
+      ),
+    );
+  }
+  return problems;
+}
+
+/** One zod issue in this package's words. `prefix` is where the parsed value stands in the request. */
+export function problemsOf(
+  issue: z.core.$ZodIssue,
+  root: unknown,
+  prefix: readonly PropertyKey[] = [],
+): InvalidRequestError[] {
+  const path = [...prefix, ...issue.path];
+  const given = issue.path.reduce<unknown>(
+    (value, key) =>
+      typeof value === "object" && value !== null ? Reflect.get(value, key) : undefined,
+    root,
+  );
+  if (issue.code === "unrecognized_keys") {
+    return issue.keys.map((key) => {
+      const value =
+        typeof given === "object" && given !== null ? Reflect.get(given, key) : undefined;
+      return new InvalidRequestError({
+        charged: "no",
+        field: fieldName([...path, key]),
+        // Nobody knows what it is: it may be a key, or a prompt under a misspelt name.
+        given: shown("prompt", value),
+        taken: `a field that exists${hint(key)}`,
+      });
+    });
+  }
+  return [invalid(fieldName(path) || "request", given, issue.message)];
+}
+
+function invalid(field: string, given: unknown, taken: string): InvalidRequestError {
+  return new InvalidRequestError({ charged: "no", field, given: shown(field, given), taken });
+}
+
+function fieldName(path: readonly PropertyKey[]): string {
+  return path.reduce<string>((name, key) => {
+    if (typeof key === "number") return `${name}[${key}]`;
+    return name === "" ? String(key) : `${name}.${String(key)}`;
+  }, "");
+}
+
+/** Names that other clients use for what has another name here. */
+const otherNames: Readonly<Record<string, string>> = {
+  aspect_ratio: "aspectRatio",
+  output_format: "outputFormat",
+  output_compression: "outputCompression",
+  image: "images",
+  image_url: "images",
+  input_urls: "images",
+  callback_url: "webhookUrl",
+  numImages: "n",
+  num_images: "n",
+  model: "providerOptions.<provider>.model",
+};
+
+function hint(key: string): string {
+  if (key === "images" || key === "mask") return "; `client.edit` takes images and a mask";
+  const name = Object.hasOwn(otherNames, key) ? otherNames[key] : undefined;
+  return name === undefined ? "" : `: here it is \`${name}\``;
+}
+
+/** A value as it may stand in a message: short, no prompt, no bytes. */
+export function shown(field: string, value: unknown): string {
+  if (value === undefined) return "nothing";
+  if (typeof value === "string") {
+    if (/^request$|(^|\.)prompt$/.test(field))
+      return `${value.length.toLocaleString("en")} characters`;
+    return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
+  }
+  if (typeof value === "number" || typeof value === "boolean" || value === null) {
+    return String(value);
+  }
+  if (Array.isArray(value)) return `a list of ${value.length}`;
+  if (value instanceof Uint8Array) return `${value.byteLength} bytes`;
+  if (typeof value !== "object") return `a ${typeof value}`;
+  if ("type" in value && value.type === "Buffer" && "data" in value) {
+    return "a Buffer that went through JSON";
+  }
+  const name = value.constructor?.name;
+  return name === undefined || name === "Object" ? "a plain object" : `a ${name}`;
+}

@@ -1,0 +1,413 @@
+import { randomUUID } from "node:crypto";
+import { mkdir, open, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import type { Cost } from "./cost";
+import { DownloadError, type ErrorFacts, type ImageError, MalformedResponseError } from "./errors";
+import type { ImageJob } from "./job";
+import { mediaInfo, sniff } from "./media";
+import type { Output, Usage } from "./provider";
+import { bytesOf, DownloadFault } from "./transport";
+
+/** What an image file says of itself. */
+export interface ImageInfo {
+  /** By the bytes, whatever was asked for. */
+  readonly mediaType: string;
+  /** In pixels. */
+  readonly width: number;
+  readonly height: number;
+  readonly byteLength: number;
+}
+
+type Receive<Value> = (body: AsyncIterable<Uint8Array>) => Promise<Value>;
+
+/** What an image needs of its client. */
+export interface ImageSource {
+  readonly output: Output;
+  readonly facts: ErrorFacts;
+  /** The file's name in a `saveTo` directory, without its extension. */
+  readonly name: string;
+  /** A cause without the key in it. */
+  clean(cause: unknown): unknown;
+  download<Value>(url: string, receive: Receive<Value>, signal?: AbortSignal): Promise<Value>;
+  /** The bytes as the journal keeps them, once it does. */
+  stored?(): Promise<Uint8Array | undefined>;
+  /** Asks the provider for a fresh URL in place of one that has expired. */
+  refresh?(signal?: AbortSignal): Promise<string | undefined>;
+}
+
+/** As `image.save`, named by the job and what the bytes are, and held on disk alone from then on. */
+export let saveInto: (
+  image: GeneratedImage,
+  directory: string,
+  signal: AbortSignal | undefined,
+) => Promise<string>;
+
+/** Hands the bytes to a journal, and from then on reads them there. */
+export let keepIn: (
+  image: GeneratedImage,
+  write: (bytes: Uint8Array) => Promise<void>,
+) => Promise<void>;
+
+/** One picture. Its bytes are fetched on demand, and at most once. */
+export class GeneratedImage {
+  /** Where the provider keeps it, often for a short time only. */
+  declare readonly url?: string;
+  /** The prompt as the model understood it, where the provider says. */
+  declare readonly revisedPrompt?: string;
+  /** Where it was saved, once it was. */
+  declare readonly file?: string;
+  readonly #source: Omit<ImageSource, "output">;
+  #base64: string | undefined;
+  #bytes: Promise<Uint8Array> | undefined;
+  /** Settles, always well, when a download that goes straight to the disk has ended. */
+  #streaming: Promise<unknown> | undefined;
+
+  constructor({ output, ...source }: ImageSource) {
+    const { url, base64, revisedPrompt } = output;
+    this.#source = source;
+    this.#base64 = base64;
+    if (url !== undefined) this.url = url;
+    if (revisedPrompt !== undefined) this.revisedPrompt = revisedPrompt;
+  }
+
+  /**
+   * The file's bytes. A download that fails is repeated alone; one whose URL has expired asks the
+   * provider for a fresh one.
+   *
+   * @throws {@link DownloadError} if they cannot be had; calling again tries again.
+   */
+  bytes(): Promise<Uint8Array> {
+    if (this.#bytes === undefined) {
+      const loading = this.#load();
+      this.#bytes = loading;
+      loading.catch(() => {
+        this.#bytes = undefined;
+      });
+    }
+    return this.#bytes;
+  }
+
+  /** The bytes as a web stream, fetched and kept like those of `bytes()`. */
+  stream(): ReadableStream<Uint8Array> {
+    const load = () => this.bytes();
+    return new ReadableStream({
+      async pull(controller) {
+        controller.enqueue(await load());
+        controller.close();
+      },
+    });
+  }
+
+  /** The bytes as base64, without a data URL's head. */
+  async base64(): Promise<string> {
+    const bytes = await this.bytes();
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");
+  }
+
+  /** The bytes as a `Blob` with their true media type. */
+  async blob(): Promise<Blob> {
+    const bytes = await this.bytes();
+    return new Blob([bytes], { type: mediaTypeOf(bytes) });
+  }
+
+  /**
+   * A `Response` with the true content type, to return from a web handler.
+   *
+   * @example
+   * ```ts
+   * app.get("/picture", async () => (await client.generate({ prompt })).image.response());
+   * ```
+   */
+  async response(): Promise<Response> {
+    const bytes = await this.bytes();
+    return new Response(bytes, {
+      headers: {
+        "content-type": mediaTypeOf(bytes),
+        "content-length": String(bytes.byteLength),
+        // The type is what the bytes say: no browser shall guess another.
+        "x-content-type-options": "nosniff",
+      },
+    });
+  }
+
+  /**
+   * Media type and dimensions, read from the bytes.
+   *
+   * @throws {@link DownloadError} if the bytes cannot be had, or are no image that can be measured.
+   */
+  async info(): Promise<ImageInfo> {
+    const bytes = await this.bytes();
+    const info = mediaInfo(bytes);
+    if (info === undefined) {
+      throw this.#error("Its bytes are no PNG, JPEG, WebP, GIF or AVIF that can be measured");
+    }
+    return { ...info, byteLength: bytes.byteLength };
+  }
+
+  /**
+   * Writes the file: first beside its place, then renamed, so that nobody sees half of one.
+   * Directories on the way are made. Returns the absolute path.
+   *
+   * @throws {@link DownloadError} if it cannot be fetched or written.
+   */
+  async save(path: string): Promise<string> {
+    return this.#save(dirname(resolve(path)), () => resolve(path));
+  }
+
+  static {
+    saveInto = async (image, directory, signal) => {
+      const place = resolve(directory);
+      const path = (extension: string) => join(place, `${image.#source.name}.${extension}`);
+      const file = await image.#save(place, path, signal);
+      image.#letGo();
+      return file;
+    };
+    keepIn = async (image, write) => {
+      await write(await image.bytes());
+      image.#letGo();
+    };
+  }
+
+  async #save(
+    directory: string,
+    pathFor: (extension: string) => string,
+    signal?: AbortSignal,
+  ): Promise<string> {
+    // Whoever else wants the picture waits for a download that is under way.
+    while (this.#streaming !== undefined) await this.#streaming;
+    const saving = this.#saveOnce(directory, pathFor, signal);
+    if (!this.#isAtHand()) {
+      const done = () => {
+        this.#streaming = undefined;
+      };
+      this.#streaming = saving.then(done, done);
+    }
+    return saving;
+  }
+
+  /** Whether the bytes can be had without a download, or are on their way into memory. */
+  #isAtHand(): boolean {
+    const { file } = this;
+    return (this.#bytes ?? this.#base64 ?? file ?? this.#source.stored) !== undefined;
+  }
+
+  async #saveOnce(
+    directory: string,
+    pathFor: (extension: string) => string,
+    signal: AbortSignal | undefined,
+  ): Promise<string> {
+    const temporary = join(directory, `.${randomUUID()}.part`);
+    const inMemory = this.#isAtHand();
+    try {
+      await mkdir(directory, { recursive: true });
+      const head = await (inMemory
+        ? this.#writeTo(temporary, signal)
+        : this.#streamTo(temporary, signal));
+      const path = pathFor(sniff(head)?.extension ?? "bin");
+      await rename(temporary, path);
+      Object.assign(this, { file: path });
+      return path;
+    } catch (error) {
+      await rm(temporary, { force: true });
+      signal?.throwIfAborted();
+      throw error instanceof DownloadError || error instanceof MalformedResponseError
+        ? error
+        : this.#error(undefined, error);
+    }
+  }
+
+  /** Writes the image and gives its first bytes. */
+  async #writeTo(path: string, signal: AbortSignal | undefined): Promise<Uint8Array> {
+    const bytes = await this.bytes();
+    await writeFile(path, bytes, { signal });
+    return bytes.subarray(0, 64);
+  }
+
+  /** Fetches the image straight to the disk and gives its first bytes. */
+  async #streamTo(path: string, signal: AbortSignal | undefined): Promise<Uint8Array> {
+    return this.#fetch(async (body) => {
+      // Opened first: a stream that is torn while it opens its file makes it after it was removed.
+      const file = await open(path, "w");
+      try {
+        let head: Uint8Array = new Uint8Array();
+        for await (const chunk of body) {
+          if (head.byteLength < 64) {
+            head = Buffer.concat([head, chunk.subarray(0, 64)]);
+            if (looksLikeText(head)) throw notAnImage();
+          }
+          await file.appendFile(chunk);
+        }
+        if (head.byteLength === 0) throw notAnImage();
+        return head;
+      } finally {
+        await file.close();
+      }
+    }, signal);
+  }
+
+  /** The bytes are on a disk now: the memory need not hold them. */
+  #letGo(): void {
+    this.#bytes = undefined;
+    this.#base64 = undefined;
+  }
+
+  async #load(): Promise<Uint8Array> {
+    const stored = await this.#source.stored?.();
+    if (stored !== undefined) return stored;
+    while (this.#streaming !== undefined) await this.#streaming;
+    if (this.file !== undefined) {
+      try {
+        return await readFile(this.file);
+      } catch (error) {
+        // Moved away since: the URL may still serve.
+        if (this.url === undefined) throw this.#error(undefined, error);
+      }
+    }
+    if (this.#base64 !== undefined) {
+      const bytes = Buffer.from(this.#base64, "base64");
+      if (bytes.byteLength === 0) {
+        throw new MalformedResponseError({
+          ...this.#source.facts,
+          detail: "Its base64 holds nothing",
+        });
+      }
+      return bytes;
+    }
+    return this.#fetch(async (body) => {
+      const bytes = await bytesOf(body);
+      if (bytes.byteLength === 0 || looksLikeText(bytes)) throw notAnImage();
+      return bytes;
+    });
+  }
+
+  async #fetch<Value>(receive: Receive<Value>, signal?: AbortSignal): Promise<Value> {
+    const { download } = this.#source;
+    const { url } = this;
+    if (url === undefined) throw this.#error("The answer gave neither bytes nor a URL");
+    try {
+      return await download(url, receive, signal);
+    } catch (error) {
+      signal?.throwIfAborted();
+      const expired = error instanceof DownloadFault && error.expired;
+      const fresh = expired ? await this.#refreshed(signal) : undefined;
+      if (fresh === undefined) throw this.#error(undefined, error);
+      Object.assign(this, { url: fresh });
+      try {
+        return await download(fresh, receive, signal);
+      } catch (again) {
+        signal?.throwIfAborted();
+        throw this.#error(undefined, again);
+      }
+    }
+  }
+
+  async #refreshed(signal: AbortSignal | undefined): Promise<string | undefined> {
+    try {
+      return await this.#source.refresh?.(signal);
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw this.#error("Its URL has expired, and a fresh one cannot be had", error);
+    }
+  }
+
+  #error(detail: string | undefined, unsafe?: unknown): DownloadError {
+    const cause = unsafe === undefined ? undefined : this.#source.clean(unsafe);
+    return new DownloadError({
+      ...this.#source.facts,
+      url: this.url,
+      detail: detail ?? (cause instanceof Error ? cause.message : String(cause)),
+      ...(unsafe instanceof DownloadFault && {
+        status: unsafe.status,
+        retryAfterMs: unsafe.retryAfterMs,
+      }),
+      ...(cause !== undefined && { cause }),
+    });
+  }
+
+  /** Short: where it is, not what is in it. */
+  toJSON(): Record<string, unknown> {
+    const { url, file, revisedPrompt } = this;
+    return { url, file, revisedPrompt };
+  }
+}
+
+function mediaTypeOf(bytes: Uint8Array): string {
+  return sniff(bytes)?.mediaType ?? "application/octet-stream";
+}
+
+/** An error page or a sentence in place of the picture. */
+function looksLikeText(bytes: Uint8Array): boolean {
+  const head = Buffer.from(bytes.subarray(0, 64)).toString("latin1");
+  return /^(\xef\xbb\xbf)?\s*[<{[]/.test(head) || /^[\t\n\r\x20-\x7e]+$/.test(head);
+}
+
+function notAnImage(): DownloadFault {
+  return new DownloadFault("What came is not an image", { transient: true });
+}
+
+/** When a job was sent and settled. */
+export interface Timing {
+  readonly submittedAt: Date;
+  readonly completedAt: Date;
+  /** Milliseconds between the two. */
+  readonly durationMs: number;
+  /** How many polls this process sent. */
+  readonly polls: number;
+}
+
+/** What an `ImageResult` is made of. */
+export interface ResultFacts {
+  readonly images: readonly [GeneratedImage, ...GeneratedImage[]];
+  readonly failures: readonly ImageError[];
+  readonly provider: string;
+  readonly model: string | undefined;
+  readonly job: ImageJob;
+  readonly cost: Cost | undefined;
+  readonly usage: Usage | undefined;
+  readonly warnings: readonly string[];
+  readonly timing: Timing;
+  readonly raw: readonly unknown[];
+}
+
+/** The pictures, and what they cost. The same whoever made them. */
+export class ImageResult {
+  /** The first of `images`. */
+  readonly image: GeneratedImage;
+  /** At least one. */
+  readonly images: readonly [GeneratedImage, ...GeneratedImage[]];
+  /** The errors of split tasks that gave nothing, and of images that could not be saved. */
+  readonly failures: readonly ImageError[];
+  readonly provider: string;
+  /** As the provider names it, where it does. */
+  declare readonly model?: string;
+  readonly job: ImageJob;
+  /** Of the tasks that succeeded; absent where the provider does not say. */
+  declare readonly cost?: Cost;
+  /** Tokens, where the provider counts them. */
+  declare readonly usage?: Usage;
+  /** What was left out or came otherwise than asked, in sentences. */
+  readonly warnings: readonly string[];
+  readonly timing: Timing;
+  /** The provider's last answer for each task that succeeded, without image bytes. */
+  readonly raw: readonly unknown[];
+
+  constructor(facts: ResultFacts) {
+    this.images = facts.images;
+    this.image = facts.images[0];
+    this.failures = facts.failures;
+    this.provider = facts.provider;
+    this.job = facts.job;
+    this.warnings = facts.warnings;
+    this.timing = facts.timing;
+    this.raw = facts.raw;
+    if (facts.model !== undefined) this.model = facts.model;
+    if (facts.cost !== undefined) this.cost = facts.cost;
+    if (facts.usage !== undefined) this.usage = facts.usage;
+  }
+
+  /** Short and safe to log: no image bytes, no prompt, no key. */
+  toJSON(): Record<string, unknown> {
+    const { provider, model, cost, usage, warnings, timing, images, failures, job } = this;
+    return { provider, model, cost, usage, warnings, timing, images, failures, job };
+  }
+}

@@ -1,0 +1,45 @@
+/** So many at once; the rest wait in the order in which they came. */
+export class Slots {
+  #free: number;
+  readonly #queue: (() => void)[] = [];
+
+  constructor(count: number) {
+    this.#free = count;
+  }
+
+  /** Resolves with the function that gives the slot back; rejects with the signal's reason. */
+  acquire(signal: AbortSignal): Promise<() => void> {
+    return new Promise((resolve, reject) => {
+      if (signal.aborted) {
+        reject(signal.reason);
+        return;
+      }
+      const enter = () => {
+        signal.removeEventListener("abort", leave);
+        resolve(this.#releaser());
+      };
+      const leave = () => {
+        this.#queue.splice(this.#queue.indexOf(enter), 1);
+        reject(signal.reason);
+      };
+      if (this.#free > 0) {
+        this.#free -= 1;
+        enter();
+        return;
+      }
+      signal.addEventListener("abort", leave, { once: true });
+      this.#queue.push(enter);
+    });
+  }
+
+  #releaser(): () => void {
+    let released = false;
+    return () => {
+      if (released) return;
+      released = true;
+      const next = this.#queue.shift();
+      if (next === undefined) this.#free += 1;
+      else next();
+    };
+  }
+}

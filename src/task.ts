@@ -1,0 +1,822 @@
+import { type Clock, sleep, type WaitLimits, within } from "./clock";
+import type { Charged, Cost } from "./cost";
+import {
+  CallbackError,
+  type ErrorFacts,
+  GenerationFailedError,
+  type ImageError,
+  isImageError,
+  ProviderUnavailableError,
+  SubmissionUnknownError,
+  TimeoutError,
+  withJob,
+} from "./errors";
+import { errorOf } from "./failure";
+import type { Gateway, Prepared, Reading } from "./gateway";
+import {
+  type ImageEvent,
+  type ImageJob,
+  isSettled,
+  type TaskReference,
+  type TaskState,
+} from "./job";
+import type { JournalRecord } from "./journal";
+import type { TaskLedger } from "./ledger";
+import { Poller, type PollStep } from "./poller";
+import {
+  type Adapter,
+  type Call,
+  type RefusalKind,
+  type Refused,
+  refusalKinds,
+  type Succeeded,
+} from "./provider";
+import type { Operation } from "./request";
+import { defaultSchedule, type PollMoment, type PollSchedule, type SizeClass } from "./schedule";
+import { backoffMs, repeat, TransportFault, waitMs } from "./transport";
+
+/** How a task ended. */
+export type Settled =
+  | { readonly succeeded: Succeeded; readonly raw: unknown }
+  | { readonly error: ImageError };
+
+type Distribute<Event> = Event extends ImageEvent
+  ? Omit<Event, "provider" | "jobId" | "task" | "at" | "metadata">
+  : never;
+
+/** An event, before the job has said whose it is. */
+export type TaskEvent = Distribute<ImageEvent>;
+
+/** What a task shares with the other tasks of its client and its job. */
+export interface TaskContext {
+  readonly clock: Clock;
+  readonly gateway: Gateway;
+  readonly adapter: Adapter;
+  readonly schedule: PollSchedule;
+  readonly attemptTimeoutMs: number;
+  readonly job: ImageJob;
+  readonly operation: Operation;
+  readonly quality: string | undefined;
+  readonly sizeClass: SizeClass | undefined;
+  readonly timeoutMs: number;
+  /** Aborts when the client is closed. */
+  readonly closing: AbortSignal;
+  /** Milliseconds between polls while a webhook is expected. */
+  readonly backstopMs: number | undefined;
+  emit(task: number, event: TaskEvent): void;
+  /** Puts the pictures where they outlive the process, before anybody hears of them. */
+  keep(task: JobTask, outcome: Succeeded): Promise<void>;
+  warn(warning: string): void;
+}
+
+/** What is known of a task when it is made: new ones have no id, resumed ones may. */
+export interface TaskSeed {
+  readonly index: number;
+  readonly n: number;
+  readonly state: TaskState;
+  readonly id?: string | undefined;
+  readonly key?: string | undefined;
+  readonly cost?: Cost | undefined;
+  /** When its create was sent, in milliseconds since 1970; a new task has not been sent. */
+  readonly sentAt?: number;
+  /** Its page in the journal, where there is one. */
+  readonly ledger?: TaskLedger | undefined;
+}
+
+/** One native request, from its create to its end: the only place that sends either. */
+export class JobTask {
+  readonly index: number;
+  readonly n: number;
+  readonly key: string | undefined;
+  #state: TaskState;
+  #id: string | undefined;
+  #cost: Cost | undefined;
+  #sentAt: number | undefined;
+  #settledAt: number | undefined;
+  #settled: Settled | undefined;
+  #lastFailure: unknown;
+  /** How long the create may take in all. */
+  #limitMs = 0;
+  /** An attempt is on its way: nobody knows yet what becomes of it. */
+  #isOnItsWay = false;
+  /** How old it was when a poll last found it running. */
+  #runningAgeMs: number | undefined;
+  /** An attempt has left, here or in another process. */
+  #hasLeft: boolean;
+  /** A webhook has called since the last query that was made for one. */
+  #hinted = false;
+  #followingHints: Promise<void> | undefined;
+  #hintGapMs = firstHintGapMs;
+  /** Ends the wait for the next hint. */
+  #stopFollowing: () => void = () => {};
+  /** The provider's answer with the pictures, until they are in the journal. */
+  #unkept: { readonly outcome: Succeeded; readonly raw: unknown } | undefined;
+  /** A create of unknown fate that another process began, and that this one may finish. */
+  #unfinished: Call | undefined;
+  readonly ledger: TaskLedger | undefined;
+  readonly #context: TaskContext;
+  readonly #poller: Poller<Settled>;
+  #created: Promise<void>;
+  #markCreated: () => void = () => {};
+
+  constructor(seed: TaskSeed, context: TaskContext) {
+    this.index = seed.index;
+    this.n = seed.n;
+    this.key = seed.key;
+    this.#state = seed.state;
+    this.#id = seed.id;
+    this.#cost = seed.cost;
+    this.#sentAt = seed.sentAt;
+    this.#hasLeft = seed.sentAt !== undefined;
+    this.#context = context;
+    this.ledger = seed.ledger;
+    const isNew = seed.sentAt === undefined;
+    this.#created = isNew
+      ? new Promise((resolve) => {
+          this.#markCreated = resolve;
+        })
+      : Promise.resolve();
+    this.#poller = new Poller({
+      clock: context.clock,
+      query: async (signal) => {
+        const step = await this.#query(signal);
+        // It ends the waiting, though not the job: whoever listens hears why.
+        if ("stopped" in step && isImageError(step.stopped)) {
+          this.#emit({ type: "failed", error: step.stopped });
+        }
+        return step;
+      },
+      // A job that another process has sent may be done by now: it is asked after at once.
+      delayMs: (polls) => (polls === 0 && !isNew ? 0 : this.#delayMs(polls)),
+    });
+    const record = isNew ? undefined : seed.ledger?.record;
+    if (record !== undefined) {
+      this.#unfinished = seed.ledger?.repeatable;
+      this.#adopt(record);
+    }
+  }
+
+  get state(): TaskState {
+    return this.#state;
+  }
+
+  get settled(): Settled | undefined {
+    return this.#settled;
+  }
+
+  /** Nothing of it runs any more; also where all that is known of it is that it was not accepted. */
+  get hasEnded(): boolean {
+    return this.#settled !== undefined || (this.#id === undefined && isSettled(this.#state));
+  }
+
+  get sentAt(): number | undefined {
+    return this.#sentAt;
+  }
+
+  get settledAt(): number | undefined {
+    return this.#settledAt;
+  }
+
+  /** The images hold their base64 themselves from now on, and let go of it once it is on a disk. */
+  dropBase64(): void {
+    const settled = this.#settled;
+    if (settled === undefined || "error" in settled) return;
+    const outputs = settled.succeeded.outputs.map(({ url, revisedPrompt }) => ({
+      url,
+      revisedPrompt,
+    }));
+    this.#settled = { ...settled, succeeded: { ...settled.succeeded, outputs } };
+  }
+
+  get polls(): number {
+    return this.#poller.polls;
+  }
+
+  get accepted(): boolean {
+    return this.#id !== undefined || this.#state === "succeeded" || this.#state === "failed";
+  }
+
+  get cost(): Cost | undefined {
+    return this.#cost;
+  }
+
+  /** As far as it is known by now. */
+  get charged(): Charged {
+    if (this.#settled !== undefined) {
+      return "error" in this.#settled ? this.#settled.error.charged : "yes";
+    }
+    if (this.#unkept !== undefined) return "yes";
+    return this.#hasLeft ? "unknown" : "no";
+  }
+
+  get reference(): TaskReference {
+    return {
+      index: this.index,
+      n: this.n,
+      state: this.#state,
+      ...(this.#id !== undefined && { id: this.#id }),
+      ...(this.key !== undefined && { key: this.key }),
+      ...(this.#cost !== undefined && { cost: this.#cost }),
+    };
+  }
+
+  /** It will never be sent: the call ended first. */
+  abandon(): void {
+    if (this.#sentAt !== undefined || this.#settled !== undefined) return;
+    const facts = this.#facts({
+      charged: "no",
+      detail: "It was never sent: the call ended before",
+    });
+    this.#settle("refused", { error: new GenerationFailedError(facts) });
+  }
+
+  /**
+   * Sends the create, again only where that cannot pay twice, and reads the answer. Never rejects:
+   * how it went is in `state`, `settled` and the events.
+   *
+   * @param stop ends the repetitions. A create in flight to a provider that answers with a job is
+   * not torn: the job may exist, and its id is in the answer.
+   */
+  async create(call: Call, stop: AbortSignal, deadlineAt: number): Promise<void> {
+    const { clock, gateway } = this.#context;
+    this.#sentAt = clock.now();
+    this.#limitMs = deadlineAt - this.#sentAt;
+    // Once an attempt may have been accepted, no later refusal can say that nothing was charged.
+    let perhapsAccepted = this.ledger?.record !== undefined;
+    try {
+      const prepared = await gateway.prepare(call);
+      if (!(await this.#mayBegin(call, stop, deadlineAt))) return;
+      perhapsAccepted = this.ledger !== undefined && !this.ledger.begun;
+      await repeat({
+        attempt: async () => {
+          stop.throwIfAborted();
+          this.#state = "submitting";
+          this.#emit({ type: "submitting" });
+          await this.#createOnce(prepared, stop, deadlineAt);
+        },
+        again: (error, attempt) => {
+          if (!(error instanceof CreateFailure) || stop.aborted) return undefined;
+          perhapsAccepted ||= error.refused.charged === "unknown";
+          const delayMs = this.#createAgainMs(error, attempt);
+          const fits = delayMs !== undefined && clock.now() + delayMs < deadlineAt;
+          return fits ? delayMs : undefined;
+        },
+        wait: (delayMs, error) => {
+          this.#emit({ type: "retry", phase: "create", reason: reasonOf(error), delayMs });
+          return sleep(clock, delayMs, stop);
+        },
+      });
+    } catch (error) {
+      perhapsAccepted ||= error instanceof CreateFailure && error.refused.charged === "unknown";
+      await this.#createFailed(error, perhapsAccepted, stop);
+    } finally {
+      this.ledger?.sent();
+      this.#markCreated();
+    }
+  }
+
+  /**
+   * Writes the marker that must be there before anything is sent. Where one stands already, the
+   * create was somebody's: what came of it is taken over, and it is sent again under its key alone.
+   */
+  async #mayBegin(call: Call, stop: AbortSignal, deadlineAt: number): Promise<boolean> {
+    const { ledger } = this;
+    if (ledger === undefined) return true;
+    if (ledger.record !== undefined) return true;
+    const { clock } = this.#context;
+    let existing = await ledger.begin(call, this.key);
+    while (existing !== undefined) {
+      if (this.#adopt(existing)) return false;
+      if (ledger.repeatable !== undefined) return true;
+      // Without a key nobody may take it over. Whoever began it may still be at it.
+      const gone = ledger.abandoned || existing.state === "unknown" || clock.now() >= deadlineAt;
+      if (!gone) await sleep(clock, followMs, stop);
+      // Read once more after its end was seen: what it wrote last counts.
+      existing = (await ledger.refresh()) ?? (await ledger.begin(call, this.key));
+      if (gone && existing !== undefined && !this.#adopt(existing)) {
+        this.#settle("unknown", { error: this.#unknownError() });
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /** Takes over what the journal knows; false where that is a create without an answer. */
+  #adopt(record: JournalRecord): boolean {
+    this.#hasLeft = true;
+    this.#cost = record.cost;
+    this.#id = record.taskId;
+    this.#sentAt = Date.parse(record.submittedAt);
+    switch (record.state) {
+      case "submitting":
+      case "unknown":
+        this.#state =
+          this.ledger?.repeatable !== undefined || this.ledger?.isElsewhere
+            ? "submitting"
+            : "unknown";
+        return false;
+      case "submitted":
+        this.#state = "queued";
+        return true;
+      case "succeeded": {
+        const { images = [], usage, model, cost } = record;
+        const outcome: Succeeded = { state: "succeeded", outputs: images, usage, model, cost };
+        this.#settleSucceeded(outcome, undefined);
+        return true;
+      }
+      case "failed": {
+        const { kind, message, charged, code } = record.failure ?? unsaidFailure;
+        const refused: Refused = {
+          ...{ state: "failed", kind: kindOf(kind), resend: "never", message, charged, code },
+        };
+        const error = errorOf(refused, this.#facts({ charged }));
+        this.#settle("failed", { error });
+        return true;
+      }
+    }
+  }
+
+  async #createOnce(prepared: Prepared, stop: AbortSignal, deadlineAt: number): Promise<void> {
+    const { clock, gateway, adapter, attemptTimeoutMs } = this.#context;
+    const remainingMs = deadlineAt - clock.now();
+    const limits =
+      adapter.answersWith === "job"
+        ? { timeoutMs: attemptTimeoutMs }
+        : { timeoutMs: remainingMs, signal: stop };
+    let reading: Reading;
+    try {
+      this.#isOnItsWay = true;
+      this.#hasLeft = true;
+      reading = await gateway.exchange("create", prepared, limits);
+      this.#isOnItsWay = false;
+    } catch (error) {
+      // A key that is missing, or a function that threw, is known before anything leaves.
+      const isEnd = stop.aborted && error === stop.reason;
+      if (isImageError(error) && !isEnd) this.#isOnItsWay = false;
+      if (!(error instanceof TransportFault)) throw error;
+      this.#isOnItsWay = false;
+      throw new CreateFailure(this.#faultOf(error), {
+        cause: gateway.safe(error.cause ?? error),
+        ...(adapter.answersWith === "images" && error.timeoutMs !== undefined && { late: true }),
+      });
+    }
+    const { outcome } = reading;
+    switch (outcome.state) {
+      case "succeeded":
+        await this.#succeed(outcome, reading.raw).catch((error: unknown) => {
+          // The pictures are in memory, and whoever waits tries once more to keep them.
+          this.#lastFailure = error;
+        });
+        return;
+      case "queued":
+      case "running": {
+        if (outcome.id === undefined) break;
+        this.#id = outcome.id;
+        this.#state = outcome.state;
+        this.#cost = outcome.cost ?? this.#cost;
+        await this.ledger?.accepted(outcome.id, this.#cost).catch((error: unknown) => {
+          // It is paid for, and this process knows the id: the job goes on, and the result says so.
+          this.#context.warn(`The journal does not know that it was accepted: ${reasonOf(error)}`);
+        });
+        this.#emit({ type: "submitted", id: outcome.id });
+        return;
+      }
+      case "absent":
+        break;
+      case "refused":
+      case "failed":
+        throw new CreateFailure(outcome, contextOf(reading));
+    }
+    // Only an adapter that breaks the contract comes here: accepted perhaps, and no id to ask by.
+    const nameless = { state: "refused", kind: "malformed_response", charged: "unknown" } as const;
+    const message = "The answer to the create names no job";
+    throw new CreateFailure({ ...nameless, resend: "never", message }, contextOf(reading));
+  }
+
+  #faultOf(fault: TransportFault): Refused {
+    const message = this.#context.gateway.clean(fault.message);
+    return fault.sent
+      ? {
+          state: "refused",
+          kind: "submission_unknown",
+          charged: "unknown",
+          resend: "keyed",
+          message,
+        }
+      : { state: "refused", kind: "provider_unavailable", charged: "no", resend: "wait", message };
+  }
+
+  /** The rules of what a create may be sent again for; everything else ends it. */
+  #createAgainMs(failure: CreateFailure, attempt: number): number | undefined {
+    const { resend, retryAfterMs } = failure.refused;
+    const neverConnected = failure.neverConnected;
+    if (resend === "wait") {
+      // Nothing was accepted. A host that cannot be reached is likely a wrong one: three attempts.
+      if (neverConnected && attempt >= 3) return undefined;
+      return waitMs(retryAfterMs, backoffMs(attempt, 30_000));
+    }
+    if (resend === "keyed" && this.#context.adapter.idempotent && attempt < 5) {
+      return waitMs(retryAfterMs, backoffMs(attempt, 10_000));
+    }
+    return undefined;
+  }
+
+  async #createFailed(error: unknown, perhapsAccepted: boolean, stop: AbortSignal): Promise<void> {
+    this.#settleCreateError(error, perhapsAccepted, stop);
+    const { ledger } = this;
+    // A marker of somebody else's is left as it stands, unless the create was sent again under its key.
+    if (ledger === undefined || (!ledger.begun && ledger.repeatable === undefined)) return;
+    try {
+      if (this.#state === "refused") await ledger.refused();
+      else if (this.#state === "unknown") await ledger.unknown(reasonOf(error));
+      else if (error instanceof CreateFailure) await ledger.failed(error.refused);
+    } catch (failure) {
+      // The marker stands as it was, and says "unknown": no more than what is true.
+      this.#context.warn(reasonOf(failure));
+    }
+  }
+
+  #settleCreateError(error: unknown, perhapsAccepted: boolean, stop: AbortSignal): void {
+    if (error instanceof CreateFailure) {
+      const { refused, context } = error;
+      const charged = perhapsAccepted && refused.charged === "no" ? "unknown" : refused.charged;
+      const facts = this.#facts({ ...context, charged });
+      const settled = error.late
+        ? new TimeoutError({ ...facts, timeoutMs: this.#limitMs })
+        : errorOf({ ...refused, charged }, facts);
+      const sureState = refused.state === "failed" ? "failed" : "refused";
+      this.#settle(charged === "unknown" ? "unknown" : sureState, { error: settled });
+      return;
+    }
+    // A reason to stop may be an error of this package too, and says nothing of this create.
+    const isEnd = stop.aborted && error === stop.reason;
+    if (isImageError(error) && !isEnd) {
+      // No key, or a function of the caller's that threw: nothing was sent by this attempt.
+      const charged = perhapsAccepted ? "unknown" : error.charged;
+      const told = withJob(error, charged, this.#context.job);
+      this.#settle(perhapsAccepted ? "unknown" : "refused", { error: told });
+      return;
+    }
+    const perhapsSent = this.#isOnItsWay || perhapsAccepted;
+    const when = perhapsSent ? "while it was being sent" : "before it was sent";
+    const detail = stop.aborted ? `The call ended ${when}` : String(error);
+    const facts = this.#facts({
+      charged: perhapsSent ? "unknown" : "no",
+      detail: this.#context.gateway.clean(detail),
+      cause: this.#context.gateway.safe(error),
+    });
+    const Failure = perhapsSent ? SubmissionUnknownError : GenerationFailedError;
+    this.#settle(perhapsSent ? "unknown" : "refused", { error: new Failure(facts) });
+  }
+
+  /**
+   * Waits for the end of the task, sharing one polling loop with all others who do.
+   *
+   * @throws the signal's reason; what `onDeadline` gives; an ImageError that ends the waiting though
+   * not the job.
+   */
+  async wait(limits: WaitLimits): Promise<Settled> {
+    this.#finishCreate();
+    const { clock } = this.#context;
+    await within(clock, this.#created, limits);
+    if (this.#settled !== undefined) return this.#settled;
+    if (this.#unkept !== undefined) {
+      const { outcome, raw } = this.#unkept;
+      return within(clock, this.#succeed(outcome, raw), limits);
+    }
+    if (this.#id === undefined) await within(clock, this.#follow(limits), limits);
+    if (this.#settled !== undefined) return this.#settled;
+    if (this.#id === undefined) return { error: this.#unknownError() };
+    return this.#poller.wait(limits);
+  }
+
+  /** Waits while another process is at a create that this one may not repeat: the journal tells. */
+  async #follow({ signal, deadlineAt = Number.POSITIVE_INFINITY }: WaitLimits): Promise<void> {
+    const { clock, closing } = this.#context;
+    const { ledger } = this;
+    while (ledger?.record?.state === "submitting" && !ledger.begun) {
+      const { isElsewhere } = ledger;
+      if (isElsewhere) await sleep(clock, followMs, signal ?? closing);
+      // Read once more after its end was seen: what it wrote last counts.
+      const record = await ledger.refresh();
+      if (record === undefined || this.#adopt(record)) return;
+      if (!isElsewhere || clock.now() >= deadlineAt) return;
+    }
+  }
+
+  /** Sends a create again that another process began, and whose answer it lost: under its key. */
+  #finishCreate(): void {
+    if (this.#unfinished === undefined) return;
+    this.#unfinished = undefined;
+    // The key may have grown old since the record was read.
+    const call = this.ledger?.repeatable;
+    if (call === undefined) return;
+    const { clock, closing, timeoutMs } = this.#context;
+    this.#created = this.create(call, closing, clock.now() + timeoutMs);
+  }
+
+  /** One poll now. */
+  async poll(signal: AbortSignal): Promise<void> {
+    if (this.#settled !== undefined || this.#id === undefined) return;
+    const step = await this.#poller.once(signal);
+    signal.throwIfAborted();
+    if ("stopped" in step) throw step.stopped;
+    if ("failure" in step && step.failure !== undefined) throw step.failure;
+  }
+
+  /** The provider's id of the job. */
+  get id(): string | undefined {
+    return this.#id;
+  }
+
+  /**
+   * A webhook says that there is news. What comes of a call is at most one poll. Calls that follow
+   * too soon share the next one, and each that told nothing doubles the time before it: anybody can
+   * call a webhook, and a true call may come after false ones.
+   */
+  notice(signal: AbortSignal): Promise<void> {
+    this.#hinted = true;
+    this.#followingHints ??= this.#followHints(signal).finally(() => {
+      this.#followingHints = undefined;
+    });
+    return this.#followingHints;
+  }
+
+  async #followHints(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#context;
+    // A quick job may call before the answer to its create is here.
+    await within(clock, this.#created, { signal });
+    while (this.#hinted && this.#settled === undefined && !signal.aborted) {
+      this.#hinted = false;
+      if (this.isWatched) this.#poller.nudge();
+      // If it fails, the polling, `recover` or the next call comes by later.
+      else await this.poll(signal).catch(() => {});
+      if (this.#settled !== undefined) return;
+      const gapMs = this.#hintGapMs;
+      this.#hintGapMs = Math.min(2 * gapMs, longestHintGapMs);
+      await this.#pause(gapMs, signal);
+    }
+  }
+
+  /** Waits, until the task settles at the latest. */
+  async #pause(delayMs: number, signal: AbortSignal): Promise<void> {
+    const ended = new AbortController();
+    const end = () => ended.abort();
+    this.#stopFollowing = end;
+    signal.addEventListener("abort", end, { once: true });
+    if (signal.aborted) end();
+    // It rejects where it ends early, which is no fault.
+    await sleep(this.#context.clock, delayMs, ended.signal).catch(() => {});
+    signal.removeEventListener("abort", end);
+  }
+
+  /** Whether anybody waits for it. */
+  get isWatched(): boolean {
+    return this.#poller.isWatched;
+  }
+
+  /** Asks the provider for its pictures once more, whose URLs may be fresh ones. */
+  async freshOutputs(signal: AbortSignal | undefined): Promise<Succeeded["outputs"] | undefined> {
+    const { gateway, adapter, attemptTimeoutMs } = this.#context;
+    if (this.#id === undefined || adapter.query === undefined) return undefined;
+    const request = await gateway.prepare(adapter.query(this.#id));
+    const limits = { timeoutMs: attemptTimeoutMs, signal };
+    const { outcome } = await gateway.exchange("query", request, limits);
+    return outcome.state === "succeeded" ? outcome.outputs : undefined;
+  }
+
+  /** What a time-out becomes. */
+  timeoutError(timeoutMs: number): TimeoutError {
+    const cause = this.#lastFailure;
+    return new TimeoutError({ ...this.#facts({ charged: this.charged, cause }), timeoutMs });
+  }
+
+  async #query(signal: AbortSignal): Promise<PollStep<Settled>> {
+    const { gateway, adapter, attemptTimeoutMs } = this.#context;
+    const id = this.#id;
+    if (id === undefined || adapter.query === undefined) return { stopped: this.#unknownError() };
+    const askedAtMs = this.#ageMs();
+    let reading: Reading;
+    try {
+      const request = await gateway.prepare(adapter.query(id));
+      const limits = { timeoutMs: attemptTimeoutMs, signal };
+      reading = await gateway.exchange("query", request, limits);
+    } catch (error) {
+      if (signal.aborted) return {};
+      if (!(error instanceof TransportFault)) return { stopped: this.#stoppedBy(error) };
+      const facts = { charged: "unknown", detail: gateway.clean(error.message) } as const;
+      const cause = gateway.safe(error.cause ?? error);
+      return this.#again(new ProviderUnavailableError(this.#facts({ ...facts, cause })));
+    }
+    return this.#stepOf(reading, askedAtMs);
+  }
+
+  async #stepOf(reading: Reading, askedAtMs: number): Promise<PollStep<Settled>> {
+    const { outcome } = reading;
+    switch (outcome.state) {
+      case "queued":
+      case "running": {
+        const { state, word, known, progress } = outcome;
+        this.#state = state;
+        this.#cost = outcome.cost ?? this.#cost;
+        this.#lastFailure = undefined;
+        this.#runningAgeMs = askedAtMs;
+        this.#emit({
+          ...{ type: "status", state, word, known },
+          ...(progress !== undefined && { progress }),
+        });
+        return {};
+      }
+      case "succeeded":
+        try {
+          return { settled: await this.#succeed(outcome, reading.raw) };
+        } catch (error) {
+          return { stopped: error };
+        }
+      case "absent": {
+        const facts = this.#facts({
+          ...{ charged: "unknown", status: reading.status, raw: reading.raw },
+          detail: `It does not know the job: ${outcome.message}`,
+        });
+        const error = new GenerationFailedError(facts);
+        const graceMs = this.#context.adapter.absentGraceMs ?? 15_000;
+        return this.#ageMs() < graceMs ? this.#again(error) : { stopped: error };
+      }
+      case "refused": {
+        // Whatever an adapter makes of it: the job was accepted, and this poll says nothing of it.
+        const facts = this.#facts({ ...contextOf(reading), charged: "unknown" });
+        const error = errorOf({ ...outcome, charged: "unknown" }, facts);
+        return outcome.resend === "wait"
+          ? this.#again(error, outcome.retryAfterMs)
+          : { stopped: error };
+      }
+      case "failed": {
+        const facts = this.#facts({ ...contextOf(reading), charged: outcome.charged });
+        try {
+          await this.ledger?.failed(outcome);
+        } catch (error) {
+          this.#context.warn(reasonOf(error));
+        }
+        return { settled: this.#settle("failed", { error: errorOf(outcome, facts) }) };
+      }
+    }
+  }
+
+  /** A poll that told nothing is one more wait. */
+  #again(failure: ImageError, retryAfterMs?: number): PollStep<Settled> {
+    this.#lastFailure = failure;
+    const delayMs = Math.max(retryAfterMs ?? 0, this.#delayMs(this.polls));
+    this.#emit({ type: "retry", phase: "poll", reason: failure.message, delayMs });
+    return { failure, retryAfterMs };
+  }
+
+  /** Something ended the polling that says nothing about the job: a missing key, a function that threw. */
+  #stoppedBy(error: unknown): unknown {
+    if (isImageError(error)) return withJob(error, "unknown", this.#context.job);
+    const facts = {
+      charged: "unknown",
+      detail: this.#context.gateway.clean(String(error)),
+    } as const;
+    return new ProviderUnavailableError(
+      this.#facts({ ...facts, cause: this.#context.gateway.safe(error) }),
+    );
+  }
+
+  /** Nobody hears of the pictures before they are where they outlive the process. */
+  async #succeed(outcome: Succeeded, raw: unknown): Promise<Settled> {
+    if (this.#settled !== undefined) return this.#settled;
+    this.#unkept = { outcome, raw };
+    this.#cost = outcome.cost ?? this.#cost;
+    try {
+      await this.#context.keep(this, outcome);
+    } catch (error) {
+      // Whoever hears of it goes on with the job, once there is room.
+      throw isImageError(error) ? Object.assign(error, { job: this.#context.job }) : error;
+    }
+    this.#unkept = undefined;
+    return this.#settleSucceeded(outcome, raw);
+  }
+
+  #settleSucceeded(outcome: Succeeded, raw: unknown): Settled {
+    this.#cost = outcome.cost ?? this.#cost;
+    return this.#settle("succeeded", { succeeded: outcome, raw });
+  }
+
+  #settle(state: TaskState, settled: Settled): Settled {
+    // Two polls of one job may both see its end: the first counts.
+    if (this.#settled !== undefined) return this.#settled;
+    const { clock, schedule } = this.#context;
+    this.#state = state;
+    this.#settled = settled;
+    this.#settledAt = clock.now();
+    try {
+      if (this.polls > 0) schedule.settled?.(this.#moment(this.polls));
+    } catch {
+      // A schedule that cannot learn must not cost the caller what was paid for.
+    }
+    const cost = this.#cost === undefined ? {} : { cost: this.#cost };
+    this.#emit(
+      "error" in settled
+        ? { type: "failed", error: settled.error }
+        : { type: "succeeded", images: settled.succeeded.outputs.length, ...cost },
+    );
+    this.#markCreated();
+    this.#stopFollowing();
+    return settled;
+  }
+
+  /** A task without an id, or one that was refused elsewhere: what it was is all that is known. */
+  #unknownError(): ImageError {
+    if (this.#state === "refused") {
+      const detail = "The provider did not take it when it was submitted";
+      return new GenerationFailedError(this.#facts({ charged: "no", detail }));
+    }
+    const detail = isSettled(this.#state)
+      ? "No id of it is known, so that nobody can ask after it"
+      : "It had not been accepted when this reference was written";
+    return new SubmissionUnknownError(this.#facts({ charged: "unknown", detail }));
+  }
+
+  #facts(facts: ErrorFacts): ErrorFacts {
+    const { adapter, job } = this.#context;
+    return { provider: adapter.name, job, cost: this.#cost, ...facts };
+  }
+
+  #delayMs(polls: number): number {
+    const { schedule } = this.#context;
+    const moment = this.#moment(polls);
+    let delayMs: unknown;
+    try {
+      delayMs = schedule.next(moment);
+    } catch (cause) {
+      const facts = this.#facts({ charged: "unknown", cause });
+      throw new CallbackError({ ...facts, callback: "poll.next" });
+    }
+    // A timer of anything else fires at once, and would poll without end.
+    const isDelay = typeof delayMs === "number" && !Number.isNaN(delayMs);
+    const sane = isDelay ? Math.max(0, Number(delayMs)) : defaultSchedule.next(moment);
+    // A webhook may never come: polling slows down, and never stops.
+    return Math.max(sane, this.#context.backstopMs ?? 0);
+  }
+
+  #moment(attempt: number): PollMoment {
+    const { adapter, operation } = this.#context;
+    const { quality, sizeClass } = this.#context;
+    const previousAgeMs = this.#runningAgeMs;
+    const ageMs = this.#ageMs();
+    const asked = { provider: adapter.name, operation, quality, sizeClass };
+    return { attempt, ageMs, previousAgeMs, ...asked };
+  }
+
+  #ageMs(): number {
+    return this.#context.clock.now() - (this.#sentAt ?? this.#context.clock.now());
+  }
+
+  #emit(event: TaskEvent): void {
+    this.#context.emit(this.index, event);
+  }
+}
+
+/** How long after a query that a webhook brought about there is none for the next, at first. */
+const firstHintGapMs = 1_000;
+const longestHintGapMs = 30_000;
+
+/** How often a task looks whether another process has written what it waits for. */
+const followMs = 250;
+
+const unsaidFailure: NonNullable<JournalRecord["failure"]> = {
+  ...{ kind: "generation_failed", message: "The job failed", charged: "unknown" },
+};
+
+/** A kind from a record, which a later version may have written. */
+function kindOf(kind: string): RefusalKind {
+  return refusalKinds.find((each) => each === kind) ?? "generation_failed";
+}
+
+/** An attempt at a create that did not end in a job. */
+class CreateFailure extends Error {
+  readonly refused: Refused;
+  readonly context: Omit<ErrorFacts, "charged">;
+  /** The answer with the images did not come in time. */
+  readonly late: boolean;
+
+  constructor(refused: Refused, context: Omit<ErrorFacts, "charged"> & { late?: boolean }) {
+    super(refused.message);
+    const { late = false, ...rest } = context;
+    this.refused = refused;
+    this.context = rest;
+    this.late = late;
+  }
+
+  get neverConnected(): boolean {
+    return this.context.status === undefined;
+  }
+}
+
+function contextOf({ status, requestId, raw }: Reading): Omit<ErrorFacts, "charged"> {
+  return { status, requestId, raw };
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,117 @@
+import type { ServerResponse } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  type Answer,
+  proxyPage,
+  reset,
+  send,
+  sendBeginning,
+  sendPadded,
+  sendTruncated,
+} from "./http";
+import type { Problem } from "./script";
+import type { SandboxFault } from "./types";
+
+/** Waits, without keeping the process alive; rejects when the sandbox closes. */
+export async function wait(delayMs: number, closing: AbortSignal): Promise<void> {
+  if (delayMs > 0) await sleep(delayMs, undefined, { ref: false, signal: closing });
+}
+
+/** Waits until the clock shows `time`: a timer may fire a millisecond early. */
+export async function waitUntil(time: number, closing: AbortSignal): Promise<void> {
+  while (Date.now() < time) await wait(time - Date.now(), closing);
+}
+
+type Headers = Readonly<Record<string, string>>;
+
+function retryAfter(seconds: number | undefined, asDate = false): Headers {
+  if (seconds === undefined) return {};
+  if (!asDate) return { "retry-after": String(seconds) };
+  // An HTTP date knows whole seconds only, and must not come out too early.
+  const date = new Date(Math.ceil(Date.now() / 1000 + seconds) * 1000);
+  return { "retry-after": date.toUTCString() };
+}
+
+function withHeaders(answer: Answer, headers: Headers): Answer {
+  return { ...answer, headers: { ...answer.headers, ...headers } };
+}
+
+function rateLimited(
+  fault: SandboxFault & { fault: "rate-limited" },
+  refuse: (problem: Problem) => Answer,
+): Answer {
+  const { retryAfterSeconds: seconds, as = "header" } = fault;
+  if (as !== "body" || seconds === undefined) {
+    const answer = refuse({ status: 429, message: "Rate limit exceeded." });
+    return withHeaders(answer, retryAfter(seconds, as === "date"));
+  }
+  const message = `Rate limit exceeded. Please try again in ${seconds}s.`;
+  return refuse({ status: 429, message, retryAfterSeconds: seconds });
+}
+
+function redirect(fault: SandboxFault & { fault: "redirect" }): Answer {
+  const status = fault.status ?? (fault.phase === "download" ? 302 : 307);
+  return { status, headers: { location: fault.location }, body: "" };
+}
+
+function refusal(fault: SandboxFault & { fault: "refusal" }): Problem {
+  const { status, code, envelope, message = "The request was refused." } = fault;
+  return {
+    status,
+    message,
+    ...(code !== undefined && { code }),
+    ...(envelope !== undefined && { envelope }),
+  };
+}
+
+/** The answer of a fault that strikes before a request is looked at; `"reset"` for none at all. */
+export function answerInstead(
+  fault: SandboxFault | undefined,
+  refuse: (problem: Problem) => Answer,
+): Answer | "reset" | undefined {
+  if (fault === undefined) return undefined;
+  if (fault.fault === "reset-before-acceptance") return "reset";
+  if (fault.fault === "rate-limited") return rateLimited(fault, refuse);
+  if (fault.fault === "redirect") return redirect(fault);
+  if (fault.fault === "refusal") return refuse(refusal(fault));
+  if (fault.fault !== "unavailable") return undefined;
+  const { status = 503, ownBody, retryAfterSeconds } = fault;
+  const headers = retryAfter(retryAfterSeconds);
+  if (!ownBody) return proxyPage(status, headers);
+  return withHeaders(refuse({ status, message: "The service is unavailable." }), headers);
+}
+
+function malformed(fault: SandboxFault & { fault: "malformed" }, answer: Answer): Answer {
+  const { body, status = 200, contentType = "application/json" } = fault;
+  const half = answer.body.slice(0, Math.floor(answer.body.length / 2));
+  return { status, headers: { "content-type": contentType }, body: body ?? half };
+}
+
+/** Sends a true answer as far as the fault lets it. */
+export async function deliver(
+  response: ServerResponse,
+  answer: Answer,
+  fault: SandboxFault | undefined,
+  closing: AbortSignal,
+): Promise<void> {
+  switch (fault?.fault) {
+    case "reset-after-acceptance":
+      return reset(response);
+    case "hang":
+      if (fault.afterBytes !== undefined) sendBeginning(response, answer, fault.afterBytes);
+      return;
+    case "slow":
+      await wait(fault.delayMs, closing);
+      return send(response, answer);
+    case "accepted-but-unavailable":
+      return send(response, proxyPage(fault.status ?? 502));
+    case "malformed":
+      return send(response, malformed(fault, answer));
+    case "truncated":
+      return sendTruncated(response, answer);
+    case "huge":
+      return sendPadded(response, answer, fault.bytes);
+    default:
+      return send(response, answer);
+  }
+}

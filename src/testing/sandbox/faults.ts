@@ -1,0 +1,95 @@
+import type {
+  SandboxFault,
+  SandboxFaultKind,
+  SandboxFaultPhase,
+  SandboxPhase,
+  SandboxProvider,
+} from "./types";
+
+const everyPhase: readonly SandboxPhase[] = ["create", "poll", "download"];
+const overTheApi: readonly SandboxPhase[] = ["create", "poll"];
+const webhook: readonly SandboxFaultPhase[] = ["webhook"];
+const posting: ReadonlySet<SandboxProvider> = new Set(["shortapi", "trinetra"]);
+
+/** Where each fault makes sense: anything else in a test is a mistake worth a loud word. */
+const phasesOfFault: Readonly<Record<SandboxFaultKind["fault"], readonly SandboxFaultPhase[]>> = {
+  "reset-before-acceptance": everyPhase,
+  "reset-after-acceptance": everyPhase,
+  slow: everyPhase,
+  hang: everyPhase,
+  "rate-limited": everyPhase,
+  unavailable: everyPhase,
+  "accepted-but-unavailable": ["create"],
+  malformed: everyPhase,
+  "no-image": overTheApi,
+  "fewer-images": overTheApi,
+  "empty-id": ["create"],
+  refusal: overTheApi,
+  moderation: overTheApi,
+  failure: overTheApi,
+  "unknown-state": overTheApi,
+  missing: ["poll"],
+  expired: ["create", "download"],
+  truncated: everyPhase,
+  huge: everyPhase,
+  "not-an-image": ["download"],
+  redirect: everyPhase,
+  late: webhook,
+  lost: webhook,
+  twice: webhook,
+  "out-of-order": webhook,
+  forged: webhook,
+};
+
+const needsAJob: ReadonlySet<SandboxFaultKind["fault"]> = new Set(["empty-id", "unknown-state"]);
+
+interface WaitingFault {
+  readonly fault: SandboxFault;
+  timesLeft: number;
+  toPass: number;
+}
+
+function complaintAbout(fault: SandboxFault): string | undefined {
+  const phases = phasesOfFault[fault.fault];
+  if (phases === undefined) return `There is no fault "${fault.fault}".`;
+  if (!phases.includes(fault.phase))
+    return `The fault "${fault.fault}" is for ${phases.join(" or ")}, not for ${fault.phase}.`;
+  if (fault.phase === "webhook" && !posting.has(fault.provider))
+    return `${fault.provider} posts no webhooks.`;
+  if (fault.fault === "forged" && fault.as === "wrong-token" && fault.provider === "trinetra")
+    return "Trinetra's webhooks go to one address, which carries no token.";
+  if (fault.provider !== "openaiCompatible") return undefined;
+  if (fault.phase === "poll") return "The OpenAI-compatible endpoint has nothing to poll.";
+  if (needsAJob.has(fault.fault))
+    return `The fault "${fault.fault}" needs a provider that answers with a job.`;
+  return undefined;
+}
+
+/** The faults that wait for their requests, in the order of injection. */
+export class FaultQueue {
+  #waiting: WaitingFault[] = [];
+
+  add(fault: SandboxFault): void {
+    const complaint = complaintAbout(fault);
+    if (complaint !== undefined) throw new TypeError(complaint);
+    this.#waiting.push({ fault, timesLeft: fault.times ?? 1, toPass: fault.after ?? 0 });
+  }
+
+  /** Counts a request that has arrived, and hands out the fault that hits it. */
+  take(provider: SandboxProvider, phase: SandboxFaultPhase): SandboxFault | undefined {
+    let taken: WaitingFault | undefined;
+    for (const waiting of this.#waiting) {
+      if (waiting.fault.provider !== provider || waiting.fault.phase !== phase) continue;
+      if (waiting.toPass > 0) waiting.toPass -= 1;
+      else taken ??= waiting.timesLeft > 0 ? waiting : undefined;
+    }
+    if (taken === undefined) return undefined;
+    taken.timesLeft -= 1;
+    this.#waiting = this.#waiting.filter(({ timesLeft }) => timesLeft > 0);
+    return taken.fault;
+  }
+
+  clear(): void {
+    this.#waiting = [];
+  }
+}

@@ -1,0 +1,584 @@
+import type { LookupFunction } from "node:net";
+import { pipeline, Readable, type Transform } from "node:stream";
+import { promisify } from "node:util";
+import {
+  brotliDecompress,
+  createBrotliDecompress,
+  createGunzip,
+  createInflate,
+  gunzip,
+  inflate,
+} from "node:zlib";
+import pRetry from "p-retry";
+import type { Dispatcher } from "undici";
+import { type Clock, sleep, within } from "./clock";
+import {
+  assertPublicHost,
+  BlockedAddressError,
+  createGuardedLookup,
+  urlProblem,
+} from "./network-guard";
+import type { Answer } from "./provider";
+
+/** One HTTP request, ready to go. */
+export interface HttpRequest {
+  readonly method: "GET" | "POST";
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string | Uint8Array;
+}
+
+/** How long an exchange may take, and who may end it. */
+export interface ExchangeLimits {
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** An answer, with the start of a body that is not JSON. */
+export interface HttpAnswer extends Answer {
+  readonly text?: string;
+}
+
+/** The exchange gave no answer. */
+export class TransportFault extends Error {
+  override readonly name = "TransportFault";
+  /** False only where it is certain that no connection was made, so that nothing can have been sent. */
+  readonly sent: boolean;
+  /** The time that ran out, if that is what happened. */
+  declare readonly timeoutMs?: number;
+
+  constructor(message: string, facts: { sent: boolean; timeoutMs?: number; cause?: unknown }) {
+    super(message, { cause: facts.cause });
+    this.sent = facts.sent;
+    if (facts.timeoutMs !== undefined) this.timeoutMs = facts.timeoutMs;
+  }
+}
+
+/** A download that did not end in an image. */
+export class DownloadFault extends Error {
+  override readonly name = "DownloadFault";
+  declare readonly status?: number;
+  /** Asking for the same URL again may go better. */
+  readonly transient: boolean;
+  declare readonly retryAfterMs?: number | undefined;
+
+  constructor(
+    message: string,
+    facts: {
+      transient: boolean;
+      status?: number;
+      retryAfterMs?: number | undefined;
+      cause?: unknown;
+    },
+  ) {
+    super(message, { cause: facts.cause });
+    this.transient = facts.transient;
+    if (facts.status !== undefined) this.status = facts.status;
+    if (facts.retryAfterMs !== undefined) this.retryAfterMs = facts.retryAfterMs;
+  }
+
+  /** The URL was good once and is no longer. */
+  get expired(): boolean {
+    return this.status === 403 || this.status === 404 || this.status === 410;
+  }
+}
+
+export interface TransportOptions {
+  readonly fetch?: typeof globalThis.fetch | undefined;
+  readonly dispatcher?: Dispatcher | undefined;
+  readonly clock: Clock;
+  /** A wait between two downloads that reaches past it is not begun. */
+  readonly timeoutMs: number;
+  readonly attemptTimeoutMs: number;
+  readonly allowPrivateNetwork: boolean;
+  /** The host of the provider's own base URL, which may stand on a private address. */
+  readonly trustedHostname: string;
+  readonly maxAnswerBytes: number;
+  readonly maxDownloadBytes: number;
+}
+
+interface OpenAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: AsyncIterable<Uint8Array>;
+}
+
+/** Who may end a download, and who hears of its repetitions. */
+export interface DownloadOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly onRetry?: ((delayMs: number, error: unknown) => void) | undefined;
+}
+
+type Route = "provider" | "stranger";
+
+/** One call in, one answer out: over undici or `fetch`, with time-outs, limits and the network guard. */
+export class Transport {
+  readonly #options: TransportOptions;
+
+  constructor(options: TransportOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Sends once and reads the answer. Redirects are not followed: they would carry the key away.
+   *
+   * @throws {@link TransportFault} if there is no answer; the signal's reason if it aborts.
+   */
+  async exchange(request: HttpRequest, limits: ExchangeLimits): Promise<HttpAnswer> {
+    const { clock, maxAnswerBytes } = this.#options;
+    const timer = new Timer(clock, limits.timeoutMs, limits.signal);
+    let head: Pick<OpenAnswer, "status" | "headers"> | undefined;
+    const read = async (): Promise<HttpAnswer> => {
+      const { body, status, headers } = await this.#send(request, "provider", timer.signal);
+      head = { status, headers };
+      const bytes = await collect(body, maxAnswerBytes);
+      const text = await decoded(bytes, headers["content-encoding"], maxAnswerBytes);
+      return { ...head, ...parsed(text), receivedAt: clock.now() };
+    };
+    try {
+      // A fetch or dispatcher of the caller's may be deaf to the signal: nobody waits for it.
+      return await within(clock, read(), { signal: timer.signal });
+    } catch (error) {
+      limits.signal?.throwIfAborted();
+      // The status alone says no; that its explanation broke off changes nothing.
+      if (head !== undefined && head.status >= 400) {
+        return { ...head, body: undefined, receivedAt: clock.now() };
+      }
+      if (timer.expired) {
+        const { timeoutMs } = limits;
+        throw new TransportFault(`No answer within ${timeoutMs} ms`, { sent: true, timeoutMs });
+      }
+      throw new TransportFault(messageOf(error), { sent: !neverConnected(error), cause: error });
+    } finally {
+      timer.stop();
+    }
+  }
+
+  /**
+   * Fetches what a stranger's URL leads to, at most five redirects away, and hands it to `receive`,
+   * anew at each attempt. Repeated by itself after network errors, 408, 425, 429 and 5xx.
+   *
+   * @throws {@link DownloadFault}; the signal's reason if it aborts.
+   */
+  async download<Value>(
+    url: string,
+    receive: (body: AsyncIterable<Uint8Array>) => Promise<Value>,
+    { signal, onRetry }: DownloadOptions = {},
+  ): Promise<Value> {
+    const { clock, timeoutMs } = this.#options;
+    const deadlineAt = clock.now() + timeoutMs;
+    return repeat({
+      attempt: () => this.#downloadOnce(url, receive, signal),
+      again: (error, attempt) => {
+        if (!(error instanceof DownloadFault) || !error.transient || attempt >= 5) return undefined;
+        const delayMs = waitMs(error.retryAfterMs, backoffMs(attempt, 10_000));
+        return clock.now() + delayMs < deadlineAt ? delayMs : undefined;
+      },
+      wait: (delayMs, error) => {
+        onRetry?.(delayMs, error);
+        return sleep(clock, delayMs, signal ?? new AbortController().signal);
+      },
+    });
+  }
+
+  async #downloadOnce<Value>(
+    url: string,
+    receive: (body: AsyncIterable<Uint8Array>) => Promise<Value>,
+    signal: AbortSignal | undefined,
+  ): Promise<Value> {
+    const timer = new Timer(this.#options.clock, this.#options.attemptTimeoutMs, signal);
+    const read = async () => receive(this.#guardedBody(await this.#follow(url, timer), timer));
+    try {
+      const { clock, timeoutMs } = this.#options;
+      // Silence is one limit; a drip that never falls silent has this one.
+      const onDeadline = () =>
+        new DownloadFault(`It did not end within ${timeoutMs} ms`, { transient: false });
+      const deadlineAt = clock.now() + timeoutMs;
+      return await within(clock, read(), { signal: timer.signal, deadlineAt, onDeadline });
+    } catch (error) {
+      // A body that was not read to its end would keep its connection.
+      timer.abort();
+      signal?.throwIfAborted();
+      if (error instanceof DownloadFault) throw error;
+      if (error instanceof BlockedAddressError || !isNetworkFault(error, timer)) {
+        throw new DownloadFault(messageOf(error), { transient: false, cause: error });
+      }
+      const message = timer.expired
+        ? `Nothing came for ${this.#options.attemptTimeoutMs} ms`
+        : messageOf(error);
+      throw new DownloadFault(message, { transient: true, cause: error });
+    } finally {
+      timer.stop();
+    }
+  }
+
+  async #follow(first: string, timer: Timer): Promise<OpenAnswer> {
+    let url = first;
+    for (let hops = 0; hops <= 5; hops += 1) {
+      const route = await this.#routeTo(url);
+      const request = { method: "GET", url, headers: { accept: "image/*, */*;q=0.1" } } as const;
+      const answer = await this.#send(request, route, timer.signal);
+      timer.restart();
+      const { status, headers } = answer;
+      const location = status >= 300 && status < 400 ? headers.location : undefined;
+      if (location === undefined) {
+        if (status >= 200 && status < 300) return answer;
+        await discard(answer.body, this.#options.clock);
+        throw new DownloadFault(`HTTP ${status}`, {
+          status,
+          transient: status === 408 || status === 425 || status === 429 || status >= 500,
+          retryAfterMs: waitOf(headers["retry-after"], this.#options.clock.now()),
+        });
+      }
+      await discard(answer.body, this.#options.clock);
+      if (!URL.canParse(location, url)) break;
+      url = new URL(location, url).href;
+    }
+    throw new DownloadFault("It leads through more than five redirects, or to no URL", {
+      transient: false,
+    });
+  }
+
+  /** Whether the guard watches the way to a URL. */
+  async #routeTo(text: string): Promise<Route> {
+    const url = URL.canParse(text) ? new URL(text) : undefined;
+    if (url === undefined || !/^https?:$/.test(url.protocol)) {
+      throw new DownloadFault("It is not an http(s) URL", { transient: false });
+    }
+    const { allowPrivateNetwork, trustedHostname } = this.#options;
+    if (allowPrivateNetwork || url.hostname === trustedHostname) return "provider";
+    const problem = urlProblem(url);
+    if (problem !== undefined) throw new DownloadFault(problem, { transient: false });
+    // Our own pool looks at the address as it connects; others resolve names out of our sight.
+    if (this.#resolvesElsewhere()) await assertPublicHost(url);
+    return "stranger";
+  }
+
+  #resolvesElsewhere(): boolean {
+    const { fetch, dispatcher } = this.#options;
+    return fetch !== undefined || dispatcher !== undefined || hasProxy();
+  }
+
+  async *#guardedBody(answer: OpenAnswer, timer: Timer): AsyncIterable<Uint8Array> {
+    const limit = this.#options.maxDownloadBytes;
+    const expected = Number(answer.headers["content-length"] ?? Number.NaN);
+    let length = 0;
+    if (expected > limit) throw tooLarge(limit);
+    for await (const chunk of unpacked(answer)) {
+      timer.restart();
+      length += chunk.byteLength;
+      if (length > limit) throw tooLarge(limit);
+      yield chunk;
+    }
+    if (answer.headers["content-encoding"] === undefined && length < expected) {
+      throw new DownloadFault(`It broke off after ${length} of ${expected} bytes`, {
+        transient: true,
+      });
+    }
+  }
+
+  async #send(request: HttpRequest, route: Route, signal: AbortSignal): Promise<OpenAnswer> {
+    const { fetch, dispatcher } = this.#options;
+    if (fetch !== undefined) return sendWithFetch(fetch, request, signal);
+    return sendWithDispatcher(dispatcher ?? (await pool(route)), request, signal);
+  }
+}
+
+async function sendWithFetch(
+  fetch: typeof globalThis.fetch,
+  { method, url, headers, body }: HttpRequest,
+  signal: AbortSignal,
+): Promise<OpenAnswer> {
+  const response = await fetch(url, {
+    ...{ method, headers, signal, redirect: "manual" },
+    ...(body !== undefined && { body }),
+  });
+  // fetch has decoded the body already, and what the length says no longer holds.
+  const { "content-encoding": _, ...rest } = Object.fromEntries(response.headers);
+  if (_ !== undefined) delete rest["content-length"];
+  return { status: response.status, headers: rest, body: response.body ?? empty() };
+}
+
+async function sendWithDispatcher(
+  dispatcher: Dispatcher,
+  { method, url, headers, body }: HttpRequest,
+  signal: AbortSignal,
+): Promise<OpenAnswer> {
+  const { origin, pathname, search } = new URL(url);
+  const answer = await dispatcher.request({
+    ...{ origin, path: pathname + search, method, headers, signal, body: body ?? null },
+    // An image takes minutes: our own timers decide, not undici's 300 s.
+    ...{ headersTimeout: 0, bodyTimeout: 0 },
+  });
+  const flat = Object.entries(answer.headers).map(([name, value]) => [
+    name.toLowerCase(),
+    Array.isArray(value) ? value.join(", ") : (value ?? ""),
+  ]);
+  return { status: answer.statusCode, headers: Object.fromEntries(flat), body: answer.body };
+}
+
+async function* empty(): AsyncIterable<Uint8Array> {}
+
+// ---- the shared pool ----
+
+const pools = new Map<Route, Promise<Dispatcher>>();
+const connectFailures = new WeakSet<object>();
+
+/** One pool for all clients of a process, made at the first send: a client a tenant costs nothing. */
+function pool(route: Route): Promise<Dispatcher> {
+  let made = pools.get(route);
+  if (made === undefined) {
+    made = createPool(route === "stranger" ? createGuardedLookup() : undefined);
+    pools.set(route, made);
+  }
+  return made;
+}
+
+async function createPool(lookup: LookupFunction | undefined): Promise<Dispatcher> {
+  const { Agent, buildConnector, EnvHttpProxyAgent } = await import("undici");
+  if (hasProxy()) return new EnvHttpProxyAgent();
+  const connector = buildConnector(lookup === undefined ? {} : { lookup });
+  return new Agent({
+    connect(options, callback) {
+      connector(options, (...[error, socket]: Parameters<typeof callback>) => {
+        if (error === null) callback(null, socket);
+        else {
+          connectFailures.add(error);
+          callback(error, null);
+        }
+      });
+    },
+  });
+}
+
+function hasProxy(): boolean {
+  const { env } = process;
+  return Boolean(env.https_proxy || env.HTTPS_PROXY || env.http_proxy || env.HTTP_PROXY);
+}
+
+// ---- what went wrong ----
+
+/** Codes of errors that come before anything can have been sent. */
+const connectCodes =
+  /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT|CERT_.*|ERR_TLS_CERT_.*|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_.*)$/;
+
+function neverConnected(error: unknown): boolean {
+  if (typeof error !== "object" || error === null) return false;
+  if (connectFailures.has(error) || error instanceof BlockedAddressError) return true;
+  // An open connection can die of the same codes.
+  if ("syscall" in error && (error.syscall === "read" || error.syscall === "write")) return false;
+  if (error instanceof AggregateError) {
+    return error.errors.length > 0 && error.errors.every(neverConnected);
+  }
+  if ("code" in error && connectCodes.test(String(error.code))) return true;
+  return "cause" in error && neverConnected(error.cause);
+}
+
+/** Network errors have codes, or come wrapped as a `TypeError` by fetch; anything else is a receiver's own. */
+function isNetworkFault(error: unknown, timer: Timer): boolean {
+  if (timer.expired) return true;
+  if (blockedBy(error) !== undefined) return false;
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  return (
+    /^(UND_ERR|ECONN|EPIPE|Z_BUF_ERROR|ENOTFOUND|EAI_|ETIMEDOUT|EHOST|ENET)/.test(code) ||
+    error instanceof TypeError
+  );
+}
+
+function blockedBy(error: unknown): BlockedAddressError | undefined {
+  if (error instanceof BlockedAddressError) return error;
+  return error instanceof Error && error.cause !== undefined ? blockedBy(error.cause) : undefined;
+}
+
+function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  // fetch says "fetch failed" and keeps what happened in the cause.
+  const inner = error.cause instanceof Error ? error.cause : error;
+  const code = "code" in inner && typeof inner.code === "string" ? inner.code : undefined;
+  return inner.message || code || inner.name;
+}
+
+function tooLarge(limit: number): DownloadFault {
+  return new DownloadFault(`It is larger than ${limit} bytes (\`maxDownloadBytes\`)`, {
+    transient: false,
+  });
+}
+
+// ---- bodies ----
+
+/** A download's bytes, whose number its giver has limited. */
+export async function bytesOf(body: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of body) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+async function collect(body: AsyncIterable<Uint8Array>, limit: number): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of body) {
+    length += chunk.byteLength;
+    if (length > limit)
+      throw new Error(`The answer is larger than ${limit} bytes (\`maxAnswerBytes\`)`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks, length);
+}
+
+/** An answer may be compressed though we did not ask for it. */
+async function decoded(
+  bytes: Buffer,
+  encoding: string | undefined,
+  limit: number,
+): Promise<Buffer> {
+  const decode = encoding === undefined ? undefined : decoders[encoding.trim().toLowerCase()];
+  return decode === undefined ? bytes : decode(bytes, { maxOutputLength: limit });
+}
+
+const decoders: Readonly<
+  Record<string, (bytes: Buffer, options: { maxOutputLength: number }) => Promise<Buffer>>
+> = {
+  gzip: promisify(gunzip),
+  deflate: promisify(inflate),
+  br: promisify(brotliDecompress),
+};
+
+/** A body as it was before a server packed it, though nobody asked it to. */
+function unpacked({ body, headers }: OpenAnswer): AsyncIterable<Uint8Array> {
+  const unpack = unpackers[headers["content-encoding"]?.trim().toLowerCase() ?? ""];
+  // What goes wrong on the way ends the last stream, and is heard there.
+  return unpack === undefined ? body : pipeline(Readable.from(body), unpack(), () => {});
+}
+
+const unpackers: Readonly<Record<string, () => Transform>> = {
+  gzip: createGunzip,
+  deflate: createInflate,
+  br: createBrotliDecompress,
+};
+
+function parsed(bytes: Buffer): { body: unknown; text?: string } {
+  const text = bytes.toString("utf8");
+  try {
+    return { body: JSON.parse(text) };
+  } catch {
+    // What a body that is not JSON means is for the adapter to say.
+    return { body: undefined, text: text.slice(0, 5_000) };
+  }
+}
+
+/** Reads the rest of a small body so that its connection can serve again; a large or slow one is left. */
+async function discard(body: AsyncIterable<Uint8Array>, clock: Clock): Promise<void> {
+  try {
+    await within(clock, collect(body, 16_384), { deadlineAt: clock.now() + 1_000 });
+  } catch {
+    // Whatever happens to a body that nobody wants is no concern of ours.
+  }
+}
+
+/** `Retry-After` in milliseconds, given in seconds or as a date. */
+function waitOf(header: string | undefined, now: number): number | undefined {
+  if (header === undefined || header.trim() === "") return undefined;
+  const seconds = Number(header);
+  const waitMs = Number.isNaN(seconds) ? Date.parse(header) - now : seconds * 1000;
+  return Number.isNaN(waitMs) ? undefined : Math.max(0, waitMs);
+}
+
+/** A time-out that can be pushed on, tied to a caller's signal. */
+class Timer {
+  readonly #clock: Clock;
+  readonly #timeoutMs: number;
+  readonly #controller = new AbortController();
+  readonly #outer: AbortSignal | undefined;
+  #cancel: () => void = () => {};
+  expired = false;
+
+  constructor(clock: Clock, timeoutMs: number, outer: AbortSignal | undefined) {
+    this.#clock = clock;
+    this.#timeoutMs = timeoutMs;
+    this.#outer = outer;
+    if (outer?.aborted) this.#controller.abort(outer.reason);
+    else outer?.addEventListener("abort", this.#onAbort, { once: true });
+    this.restart();
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  readonly #onAbort = () => this.#controller.abort(this.#outer?.reason);
+
+  restart(): void {
+    this.#cancel();
+    this.#cancel = this.#clock.after(this.#timeoutMs, () => {
+      this.expired = true;
+      this.#controller.abort();
+    });
+  }
+
+  /** Ends whatever hangs on the signal. */
+  abort(): void {
+    this.#controller.abort();
+  }
+
+  stop(): void {
+    this.#cancel();
+    this.#outer?.removeEventListener("abort", this.#onAbort);
+  }
+}
+
+// ---- repeating ----
+
+/** An exchange that may be repeated, and who decides. */
+export interface Repetition<Value> {
+  attempt(number: number): Promise<Value>;
+  /** The wait before the next attempt, in milliseconds, or `undefined` for no more. */
+  again(error: unknown, attempt: number): number | undefined;
+  wait(delayMs: number, error: unknown, attempt: number): Promise<void>;
+}
+
+/** p-retry, with the decision and the clock in our hands: nothing is repeated that `again` does not name. */
+export function repeat<Value>({ attempt, again, wait }: Repetition<Value>): Promise<Value> {
+  return pRetry(
+    async (number) => {
+      try {
+        return await attempt(number);
+      } catch (error) {
+        // p-retry takes TypeErrors for bugs and rethrows them before anyone is asked.
+        throw new Attempt(error);
+      }
+    },
+    {
+      retries: Number.POSITIVE_INFINITY,
+      minTimeout: 0,
+      async shouldRetry({ error, attemptNumber }) {
+        const reason = error instanceof Attempt ? error.reason : error;
+        const delayMs = again(reason, attemptNumber);
+        if (delayMs === undefined) return false;
+        await wait(delayMs, reason, attemptNumber);
+        return true;
+      },
+    },
+  ).catch((error: unknown) => {
+    throw error instanceof Attempt ? error.reason : error;
+  });
+}
+
+class Attempt extends Error {
+  readonly reason: unknown;
+
+  constructor(reason: unknown) {
+    super("attempt failed");
+    this.reason = reason;
+  }
+}
+
+/** What a provider asks for, unless it asks for less than a second: that would be a storm. */
+export function waitMs(retryAfterMs: number | undefined, backoff: number): number {
+  return retryAfterMs === undefined || retryAfterMs < 1_000 ? backoff : retryAfterMs;
+}
+
+/** 1 s, 2 s, 4 s …, up to a ceiling, each less a random part of up to a quarter. */
+export function backoffMs(attempt: number, ceilingMs: number): number {
+  const full = Math.min(ceilingMs, 1_000 * 2 ** (attempt - 1));
+  return full * (1 - Math.random() / 4);
+}

@@ -1,0 +1,96 @@
+import { expect, test } from "vitest";
+import { elided, errorOf, redacted, safeCause } from "../src/failure";
+import type { RefusalKind, Refused } from "../src/provider";
+
+const refused = (kind: RefusalKind, more: Partial<Refused> = {}): Refused => ({
+  ...{ state: "refused", kind, charged: "no", resend: "never", message: "the words" },
+  ...more,
+});
+
+const names: Record<RefusalKind, string> = {
+  invalid_request: "InvalidRequestError",
+  authentication: "AuthenticationError",
+  insufficient_credits: "InsufficientCreditsError",
+  rate_limited: "RateLimitError",
+  moderation: "ModerationError",
+  generation_failed: "GenerationFailedError",
+  malformed_response: "MalformedResponseError",
+  provider_unavailable: "ProviderUnavailableError",
+  submission_unknown: "SubmissionUnknownError",
+};
+
+test.each(Object.entries(names))("a refusal of kind %s is a %s with its words", (kind, name) => {
+  const error = errorOf(refused(kind as RefusalKind, { code: "c" }), {
+    provider: "p",
+    status: 400,
+  });
+  expect(error).toMatchObject({ name, code: kind, provider: "p", status: 400, providerCode: "c" });
+  expect(error.message).toContain("the words");
+});
+
+test("moderation keeps its stage and categories", () => {
+  const more = { stage: "output", categories: ["gore"] };
+  expect(errorOf(refused("moderation", more), {})).toMatchObject(more);
+});
+
+test("a cost that the refusal names goes before the one that was known", () => {
+  const known = { amount: 1, unit: "USD", basis: "reported" } as const;
+  const named = { ...known, amount: 2 };
+  expect(errorOf(refused("generation_failed", { cost: named }), { cost: known }).cost).toBe(named);
+  expect(errorOf(refused("generation_failed"), { cost: known }).cost).toBe(known);
+});
+
+test("a job that failed and was not billed may be tried again, a refusal not", () => {
+  const failed = refused("generation_failed", { state: "failed" });
+  expect(errorOf(failed, {}).retryable).toBe(true);
+  expect(errorOf({ ...failed, charged: "unknown" }, {}).retryable).toBe(false);
+  expect(errorOf(refused("generation_failed"), {}).retryable).toBe(false);
+  expect(errorOf(refused("rate_limited"), {}).retryable).toBe(true);
+});
+
+const key = "sk-secret-0123456789";
+
+test("a text loses every secret in it, and a secret of a few letters is none", () => {
+  expect(redacted(`a ${key} b ${key}`, [key])).toBe("a <key> b <key>");
+  expect(redacted("a banana", ["a"])).toBe("a banana");
+  expect(redacted("openai", ["openai"], 16)).toBe("openai");
+});
+
+test("an answer is kept without long strings, without depth and without the secret", () => {
+  const raw = { [key]: [key, 1, true, null], image: "x".repeat(1_001), text: "x".repeat(1_000) };
+  expect(elided(raw, [key])).toEqual({
+    "<key>": ["<key>", 1, true, null],
+    image: "<1,001 characters>",
+    text: "x".repeat(1_000),
+  });
+  let deep: unknown = key;
+  for (let level = 0; level < 5_000; level += 1) deep = [deep];
+  expect(JSON.stringify(elided(deep, [key]))).toBe(`${"[".repeat(12)}"<…>"${"]".repeat(12)}`);
+});
+
+test("an answer keeps the first hundred of many", () => {
+  expect(
+    elided(
+      Array.from({ length: 1_000 }, () => 1),
+      [],
+    ),
+  ).toHaveLength(100);
+  const wide = Object.fromEntries(Array.from({ length: 1_000 }, (_, index) => [index, 1]));
+  expect(Object.keys(Object(elided(wide, [])))).toHaveLength(100);
+});
+
+test("a cause without a secret is itself, and one with it is what is left of it", () => {
+  const clean = Object.assign(new Error("reset"), { code: "ECONNRESET" });
+  expect(safeCause(clean, [key])).toBe(clean);
+  const leaky = Object.assign(new Error(`with ${key}`), { headers: { authorization: key } });
+  expect(safeCause(leaky, [key])).toMatchObject({ message: "with <key>" });
+  expect(safeCause(leaky, [key])).not.toHaveProperty("headers");
+  expect(safeCause(`with ${key}`, [key])).toMatchObject({ message: "with <key>" });
+  expect(safeCause(undefined, [key])).toBeUndefined();
+});
+
+test("a cause with a circle in it is looked through all the same", () => {
+  const circular = Object.assign(new Error("x"), { self: {} as object });
+  circular.self = circular;
+  expect(safeCause(circular, [key])).toBe(circular);
+});

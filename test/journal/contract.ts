@@ -1,0 +1,148 @@
+import { afterEach, expect, test } from "vitest";
+import type { Journal, JournalEntry, JournalRecord } from "../../src/journal";
+
+/** A journal and the way to let go of it. */
+export interface JournalSetup {
+  readonly journal: Journal;
+  /** The same place, opened by somebody else. */
+  reopen(): Journal;
+  end(): Promise<unknown>;
+}
+
+export function recordOf(id: string, change: Partial<JournalRecord> = {}): JournalRecord {
+  const [jobId = id, index = "0"] = id.split(".");
+  return {
+    ...{ v: 1, id, jobId, index: Number(index), n: 1, split: [1], provider: "trinetra" },
+    ...{ baseURL: "https://example.com", operation: "generate", requestDigest: "digest" },
+    ...{ submittedAt: "2026-01-01T00:00:00.000Z", state: "submitting" },
+    ...change,
+  };
+}
+
+/** A PNG as far as its first bytes. */
+export function pngOf(text: string): Buffer {
+  return Buffer.concat([Buffer.from("89504e470d0a1a0a0000000d49484452", "hex"), Buffer.from(text)]);
+}
+
+export async function listed(journal: Journal): Promise<JournalEntry[]> {
+  const entries: JournalEntry[] = [];
+  for await (const entry of journal.list()) entries.push(entry);
+  return entries.sort((a, b) => (a.id < b.id ? -1 : 1));
+}
+
+/** What every journal must do, whatever it is made of. */
+export function journalContract(name: string, setUp: () => JournalSetup | Promise<JournalSetup>) {
+  const setups: JournalSetup[] = [];
+
+  afterEach(async () => {
+    for (const setup of setups.splice(0)) await setup.end();
+  });
+
+  async function open(): Promise<JournalSetup> {
+    const setup = await setUp();
+    setups.push(setup);
+    return setup;
+  }
+
+  test(`${name}: of a hundred creates of one id exactly one succeeds`, async () => {
+    const { journal, reopen } = await open();
+    const other = reopen();
+    const made = await Promise.all(
+      Array.from({ length: 100 }, (_, at) =>
+        (at % 2 === 0 ? journal : other).create(recordOf("job.0", { taskId: `task-${at}` })),
+      ),
+    );
+    expect(made.filter(Boolean)).toHaveLength(1);
+    expect(await journal.read("job.0")).toMatchObject({ taskId: `task-${made.indexOf(true)}` });
+  });
+
+  test(`${name}: a refused create changes nothing`, async () => {
+    const { journal } = await open();
+    expect(await journal.create(recordOf("job.0"))).toBe(true);
+    expect(await journal.create(recordOf("job.0", { state: "failed" }))).toBe(false);
+    expect(await journal.read("job.0")).toEqual(recordOf("job.0"));
+  });
+
+  test(`${name}: an update replaces the whole record, for others too`, async () => {
+    const { journal, reopen } = await open();
+    await journal.create(recordOf("job.0", { key: "key", call: { path: "/", json: {} } }));
+    await journal.update(recordOf("job.0", { state: "submitted", taskId: "a" }));
+    expect(await reopen().read("job.0")).toEqual(
+      recordOf("job.0", { state: "submitted", taskId: "a" }),
+    );
+  });
+
+  test(`${name}: an update of a record that was deleted brings it back`, async () => {
+    const { journal } = await open();
+    await journal.create(recordOf("job.0"));
+    await journal.delete("job.0");
+    await journal.update(recordOf("job.0", { state: "submitted" }));
+    expect(await journal.read("job.0")).toMatchObject({ state: "submitted" });
+  });
+
+  test(`${name}: what is not there reads as undefined`, async () => {
+    const { journal } = await open();
+    expect(await journal.read("job.0")).toBeUndefined();
+    expect(await journal.readImage("job.0", 0)).toBeUndefined();
+    expect(await listed(journal)).toEqual([]);
+    await journal.delete("job.0");
+  });
+
+  test(`${name}: a record comes back with every character that went in`, async () => {
+    const { journal } = await open();
+    const record = recordOf("job.0", { request: { prompt: "日本 \u0001 \"'\\ 🕸️ $1 %s", n: 1 } });
+    await journal.create(record);
+    expect(await journal.read("job.0")).toEqual(record);
+  });
+
+  test(`${name}: the list has every record once, and no image`, async () => {
+    const { journal, reopen } = await open();
+    const ids = ["a.0", "a.1", "a.10", "b_-1.0"];
+    for (const id of ids) {
+      await journal.create(recordOf(id));
+      await journal.writeImage(id, 0, pngOf(id));
+    }
+    expect(await listed(reopen())).toEqual(ids.map((id) => ({ id, record: recordOf(id) })));
+  });
+
+  test(`${name}: an image comes back byte by byte, at its own position`, async () => {
+    const { journal, reopen } = await open();
+    await journal.create(recordOf("job.0"));
+    await journal.writeImage("job.0", 0, pngOf("first"));
+    await journal.writeImage("job.0", 1, Buffer.from([0, 255, 10, 13, 0]));
+    expect(Buffer.from((await reopen().readImage("job.0", 0)) ?? [])).toEqual(pngOf("first"));
+    expect([...((await journal.readImage("job.0", 1)) ?? [])]).toEqual([0, 255, 10, 13, 0]);
+    expect(await journal.readImage("job.0", 2)).toBeUndefined();
+    expect(await journal.readImage("job.1", 0)).toBeUndefined();
+  });
+
+  test(`${name}: an image can be written before its record, and again in another format`, async () => {
+    const { journal } = await open();
+    await journal.writeImage("job.0", 0, pngOf("first"));
+    await journal.create(recordOf("job.0"));
+    const jpeg = Buffer.from("ffd8ffe000104a464946", "hex");
+    await journal.writeImage("job.0", 0, jpeg);
+    expect(Buffer.from((await journal.readImage("job.0", 0)) ?? [])).toEqual(jpeg);
+  });
+
+  test(`${name}: a part of a larger buffer is kept as that part`, async () => {
+    const { journal } = await open();
+    const whole = Buffer.concat([Buffer.from("before"), pngOf("part"), Buffer.from("after")]);
+    await journal.writeImage("job.0", 0, whole.subarray(6, 6 + pngOf("part").byteLength));
+    whole.fill(0);
+    expect(Buffer.from((await journal.readImage("job.0", 0)) ?? [])).toEqual(pngOf("part"));
+  });
+
+  test(`${name}: delete forgets a record with its images and no other`, async () => {
+    const { journal } = await open();
+    for (const id of ["job.1", "job.10", "job.0"]) {
+      await journal.create(recordOf(id));
+      await journal.writeImage(id, 0, pngOf(id));
+    }
+    await journal.delete("job.1");
+    expect((await listed(journal)).map(({ id }) => id)).toEqual(["job.0", "job.10"]);
+    expect(await journal.readImage("job.1", 0)).toBeUndefined();
+    expect(Buffer.from((await journal.readImage("job.10", 0)) ?? [])).toEqual(pngOf("job.10"));
+    expect(await journal.create(recordOf("job.1"))).toBe(true);
+  });
+}

@@ -1,0 +1,469 @@
+import { setupServer } from "msw/node";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { openai, openaiCompatible } from "../../src/index";
+import { answer, answers, clientOf, jpegHead, json, onePixelPng, pages } from "./fixtures";
+
+const origin = "https://gateway.test";
+const baseURL = `${origin}/api/v1`;
+const server = setupServer();
+beforeAll(() => server.listen({ onUnhandledRequest: "error" }));
+afterEach(() => server.resetHandlers());
+afterAll(() => server.close());
+
+const provider = openaiCompatible({ baseURL, apiKey: "sk-gateway-test" });
+const { read } = provider.adapter;
+const client = clientOf(provider);
+const picture = { b64_json: onePixelPng.toString("base64") };
+const good = [200, { created: 1, data: [picture] }] as const;
+
+test("the page's own request is sent exactly, below the base URL", async () => {
+  const seen = answers(server, origin, good);
+  const { prompt } = json(pages.openai.request) as { prompt: string };
+  await client.generate({ prompt });
+  expect(seen).toHaveLength(1);
+  expect(seen[0]).toMatchObject({ method: "POST", url: `${baseURL}/images/generations` });
+  expect(seen[0]?.body).toEqual(json(pages.openai.request));
+  expect(seen[0]?.headers.get("authorization")).toBe("Bearer sk-gateway-test");
+});
+
+test("every portable parameter lands in the body, and never response_format", async () => {
+  const seen = answers(server, origin, good);
+  await client.generate({
+    prompt: "x",
+    n: 3,
+    size: "1536x1024",
+    quality: "xhigh",
+    background: "transparent",
+    outputFormat: "webp",
+    outputCompression: 70,
+    moderation: "low",
+    user: "user-7",
+    providerOptions: { openai: { extraBody: { seed: 7, safety: { level: 2 } } } },
+  });
+  expect(seen[0]?.body).toEqual({
+    model: "gpt-image-2",
+    prompt: "x",
+    n: 3,
+    size: "1536x1024",
+    quality: "xhigh",
+    background: "transparent",
+    output_format: "webp",
+    output_compression: 70,
+    moderation: "low",
+    user: "user-7",
+    seed: 7,
+    safety: { level: 2 },
+  });
+});
+
+test.each([
+  "model",
+  "prompt",
+  "n",
+  "size",
+  "response_format",
+  "style",
+  "input_fidelity",
+  "stream",
+  "image",
+  "mask",
+])("extraBody cannot carry %s", (key) => {
+  const providerOptions = { openai: { extraBody: { [key]: "x" } } };
+  const [problem] = client.check({ prompt: "x", providerOptions });
+  expect(problem).toMatchObject({ code: "invalid_request", charged: "no" });
+  expect(problem).toHaveProperty("field", expect.stringContaining("providerOptions.openai"));
+});
+
+test("extraBody that no JSON can hold is named before anything is sent", async () => {
+  const seen = answers(server, origin, good);
+  const circular: Record<string, unknown> = {};
+  circular.self = circular;
+  for (const value of [1n, circular, () => 1]) {
+    const providerOptions = { openai: { extraBody: { value } } };
+    await expect(client.generate({ prompt: "x", providerOptions })).rejects.toMatchObject({
+      code: "invalid_request",
+      field: "providerOptions.openai.extraBody.value",
+    });
+    await expect(
+      client.edit({ prompt: "x", images: [onePixelPng], providerOptions }),
+    ).rejects.toMatchObject({ code: "invalid_request" });
+  }
+  expect(seen).toHaveLength(0);
+});
+
+test("size is always sent: 1024x1024 at a gateway, auto at OpenAI", async () => {
+  const seen = answers(server, origin, good);
+  await client.generate({ prompt: "x" });
+  expect(seen[0]?.body).toMatchObject({ size: "1024x1024" });
+  const atOpenai = answers(server, "https://api.openai.com", good);
+  await clientOf(openai({ apiKey: "sk-openai-test" })).generate({ prompt: "x" });
+  expect(atOpenai[0]?.url).toBe("https://api.openai.com/v1/images/generations");
+  expect(atOpenai[0]?.body).toEqual({ model: "gpt-image-2", prompt: "x", size: "auto", n: 1 });
+});
+
+test.each([
+  ["3:2", "1K", "1536x1024"],
+  ["16:9", "4K", "3840x2160"],
+  ["9:16", "2K", "1152x2048"],
+])("aspectRatio %s at %s becomes size %s", async (aspectRatio, resolution, size) => {
+  const seen = answers(server, origin, good);
+  await client.generate({ prompt: "x", aspectRatio, resolution });
+  expect(seen[0]?.body).toMatchObject({ size });
+});
+
+test.each([
+  ["1000x1000", "multiples of 16"],
+  ["4096x2048", "3840"],
+  ["3072x768", "1:3 and 3:1"],
+  ["512x512", "655,360"],
+  ["3840x3840", "8,294,400"],
+  ["wide", "WIDTHxHEIGHT"],
+])("size %s breaks OpenAI's rules, and the message says which", (size, rule) => {
+  const [problem] = client.check({ prompt: "x", size });
+  expect(problem).toMatchObject({ code: "unsupported", field: "size" });
+  expect(problem?.message).toContain(rule);
+});
+
+test.each(["auto", "1024x1024", "3840x2160", "2160x3840", "1280x1024"])(
+  "size %s is within OpenAI's rules",
+  (size) => {
+    expect(client.check({ prompt: "x", size })).toEqual([]);
+  },
+);
+
+test("another model's sizes are its own affair", () => {
+  const other = clientOf(openaiCompatible({ baseURL, apiKey: "k", model: "flux-3" }));
+  expect(other.check({ prompt: "x", size: "1000x1000" })).toEqual([]);
+  for (const model of ["gpt-image-2-2026-04-21", "openai/gpt-image-2"]) {
+    const same = clientOf(openaiCompatible({ baseURL, apiKey: "k", model }));
+    expect(same.check({ prompt: "x", size: "1000x1000" })).toHaveLength(1);
+  }
+});
+
+test("ten images are one request and eleven are two", async () => {
+  const seen = answers(server, origin, good);
+  await client.generate({ prompt: "x", n: 11 });
+  expect(seen.map(({ body }) => (body as { n: number }).n).sort()).toEqual([1, 10]);
+});
+
+test("fewer images than were paid for is a warning", async () => {
+  answers(server, origin, good);
+  const { images, warnings } = await client.generate({ prompt: "x", n: 3 });
+  expect(images).toHaveLength(1);
+  expect(warnings).toEqual([expect.stringContaining("3 images were asked for")]);
+});
+
+test("one input image is sent as a part with its true type and a name", async () => {
+  const seen = answers(server, origin, good);
+  await client.edit({ prompt: "snow", images: [onePixelPng], quality: "low" });
+  expect(seen[0]?.url).toBe(`${baseURL}/images/edits`);
+  expect(seen[0]?.headers.get("content-type")).toMatch(/^multipart\/form-data; ?boundary=/);
+  const form = seen[0]?.body as FormData;
+  expect([...form.keys()].sort()).toEqual(["image", "model", "n", "prompt", "quality", "size"]);
+  expect(form.get("prompt")).toBe("snow");
+  expect(form.get("n")).toBe("1");
+  const part = form.get("image") as File;
+  expect(part).toMatchObject({ type: "image/png", name: "images-0.png" });
+  expect(Buffer.from(await part.arrayBuffer()).equals(onePixelPng)).toBe(true);
+});
+
+test("several inputs are sent as image[], each with the type that its bytes have", async () => {
+  const seen = answers(server, origin, good);
+  await client.edit({
+    prompt: "x",
+    // The blob's own type is wrong, and the bytes know better.
+    images: [onePixelPng, new Blob([jpegHead], { type: "application/octet-stream" })],
+    mask: new File([onePixelPng], "mein mask.png"),
+    providerOptions: { openai: { extraBody: { seed: 7, nested: { a: 1 } } } },
+  });
+  const form = seen[0]?.body as FormData;
+  expect(form.getAll("image[]")).toMatchObject([
+    { type: "image/png", name: "images-0.png" },
+    { type: "image/jpeg", name: "images-1.jpg" },
+  ]);
+  expect(form.get("image")).toBeNull();
+  expect(form.get("mask")).toMatchObject({ type: "image/png", name: "mein mask.png" });
+  expect(form.get("seed")).toBe("7");
+  expect(form.get("nested")).toBe('{"a":1}');
+});
+
+test("a mask that is no PNG is refused before anything is sent", async () => {
+  const seen = answers(server, origin, good);
+  const edit = client.edit({ prompt: "x", images: [onePixelPng], mask: jpegHead });
+  await expect(edit).rejects.toMatchObject({ code: "invalid_request", field: "mask" });
+  expect(seen).toHaveLength(0);
+});
+
+test("17 input images are too many", () => {
+  const images = Array.from({ length: 17 }, () => onePixelPng);
+  expect(client.check({ prompt: "x", images })).toMatchObject([{ field: "images" }]);
+});
+
+test("the page's own answer is read: url, b64_json and revised_prompt, and usage of nothing", async () => {
+  expect(read("create", answer(200, json(pages.openai.succeeded)))).toEqual({
+    state: "succeeded",
+    outputs: [{ url: "https://...", base64: "...", revisedPrompt: "..." }],
+    usage: {},
+    cost: undefined,
+    model: undefined,
+  });
+  answers(server, origin, [200, pages.openai.succeeded]);
+  const { image, usage, cost } = await client.generate({ prompt: "x" });
+  expect(image).toMatchObject({ url: "https://...", revisedPrompt: "..." });
+  expect(usage).toBeUndefined();
+  expect(cost).toBeUndefined();
+});
+
+test("url alone, b64_json alone and a data URL all give a picture", () => {
+  const outputs = (each: object) => read("create", answer(200, { data: [each] }));
+  expect(outputs({ url: "https://a.test/1.png" })).toMatchObject({
+    outputs: [{ url: "https://a.test/1.png" }],
+  });
+  expect(outputs({ b64_json: "AAAA" })).toMatchObject({ outputs: [{ base64: "AAAA" }] });
+  expect(outputs({ url: "data:image/png;base64,AAAA" })).toMatchObject({
+    outputs: [{ base64: "AAAA", url: undefined }],
+  });
+});
+
+test.each([
+  [{ success: true, code: "200", message: "ok", data: { data: [picture], usage: {} } }],
+  [{ success: true, code: "200", message: "ok", data: { created: 1, data: [picture] } }],
+  [{ success: true, code: 200, message: "", data: [picture] }],
+])("a wrapped answer is unwrapped", (body) => {
+  expect(read("create", answer(200, body))).toMatchObject({
+    state: "succeeded",
+    outputs: [{ base64: picture.b64_json }],
+  });
+});
+
+test.each([{}, "", null, { message: "" }])(
+  "an error of %j beside the pictures loses none of them",
+  (error) => {
+    expect(read("create", answer(200, { data: [picture], error }))).toMatchObject({
+      state: "succeeded",
+      outputs: [{ base64: picture.b64_json }],
+    });
+  },
+);
+
+test("success without an image was charged", () => {
+  for (const data of [[], [{}], [{ url: "" }], [null]]) {
+    expect(read("create", answer(200, { data }))).toMatchObject({
+      state: "failed",
+      kind: "malformed_response",
+      charged: "yes",
+    });
+  }
+});
+
+test("the page's own error is read: message, code and status", async () => {
+  const seen = answers(server, origin, [400, pages.openai.error, { "x-request-id": "req-9" }]);
+  await expect(client.generate({ prompt: "x" })).rejects.toMatchObject({
+    code: "invalid_request",
+    charged: "no",
+    status: 400,
+    providerCode: "error_code",
+    requestId: "req-9",
+    message: expect.stringContaining("error message"),
+  });
+  expect(seen).toHaveLength(1);
+});
+
+test.each([
+  [{ error: { message: "words", param: "size" } }, undefined],
+  [{ error: { message: "words", type: "some_type", code: null } }, "some_type"],
+  [{ error: "words" }, undefined],
+  [{ message: "words" }, undefined],
+  [{ detail: "words" }, undefined],
+  [{ success: false, code: "400", message: "words", data: null }, "400"],
+])("an error in the form %j is read", (body, code) => {
+  expect(read("create", answer(400, body))).toMatchObject({
+    kind: "invalid_request",
+    charged: "no",
+    message: "words",
+    code,
+  });
+});
+
+test.each([
+  ["401", "authentication", "no"],
+  ["402", "insufficient_credits", "no"],
+  ["429", "rate_limited", "no"],
+  ["500", "submission_unknown", "unknown"],
+])("a wrapped refusal with code %s and HTTP 200 is %s", (code, kind, charged) => {
+  const body = { success: false, code, message: "words", data: null };
+  expect(read("create", answer(200, body))).toMatchObject({
+    kind,
+    charged,
+    message: "words",
+    code,
+  });
+});
+
+test.each(["moderation_blocked", "content_policy_violation"])("code %s is moderation", (code) => {
+  const error = { message: "no", type: "image_generation_user_error", code };
+  expect(read("create", answer(400, { error }))).toMatchObject({ kind: "moderation", code });
+});
+
+test("moderation_details name the stage and the categories", async () => {
+  const error = {
+    message: "Rejected by the safety system",
+    type: "image_generation_user_error",
+    code: "moderation_blocked",
+    moderation_details: { moderation_stage: "output", categories: ["violence", "self-harm"] },
+  };
+  answers(server, origin, [400, { error }]);
+  await expect(client.generate({ prompt: "x" })).rejects.toMatchObject({
+    name: "ModerationError",
+    code: "moderation",
+    stage: "output",
+    categories: ["violence", "self-harm"],
+    charged: "no",
+    retryable: false,
+  });
+});
+
+test.each([
+  "insufficient_quota",
+  "billing_hard_limit_reached",
+  "billing_not_active",
+  "project_spend_limit_exceeded",
+  "organization_spend_limit_exceeded",
+])("a 429 with %s is about money and does not pass", async (code) => {
+  for (const error of [
+    { message: "no", code },
+    { message: "no", type: code, code: null },
+  ]) {
+    expect(read("create", answer(429, { error }))).toMatchObject({
+      kind: "insufficient_credits",
+      charged: "no",
+      resend: "never",
+    });
+  }
+});
+
+test("a 429 with rate_limit_exceeded passes, after as long as Retry-After says", () => {
+  const error = { message: "slow down", code: "rate_limit_exceeded" };
+  expect(read("create", answer(429, { error }, { "retry-after": "20" }))).toMatchObject({
+    kind: "rate_limited",
+    charged: "no",
+    resend: "wait",
+    retryAfterMs: 20_000,
+  });
+});
+
+test("a code that is the name of a method of every object means nothing", () => {
+  for (const code of ["constructor", "toString", "__proto__"]) {
+    expect(read("create", answer(400, { error: { message: "no", code } }))).toMatchObject({
+      kind: "invalid_request",
+    });
+  }
+});
+
+test("a 5xx may have been paid, whatever its code says", () => {
+  const error = { message: "no", code: "insufficient_quota" };
+  expect(read("create", answer(500, { error }))).toMatchObject({ charged: "unknown" });
+});
+
+test.each([
+  ["low", "1024x1024", 196],
+  ["medium", "1024x1024", 1756],
+  ["high", "1024x1024", 7024],
+  ["high", "1536x1024", 5488],
+  ["high", "1024x1536", 5488],
+])("quality %s at %s is %i output tokens", (quality, size, tokens) => {
+  const prices = { textInput: 0, imageInput: 0, imageOutput: 1_000_000 };
+  const priced = clientOf(openaiCompatible({ baseURL, apiKey: "k", prices }));
+  expect(priced.estimate({ prompt: "x", quality, size })).toEqual({
+    amount: tokens,
+    unit: "USD",
+    basis: "list",
+  });
+  expect(priced.estimate({ prompt: "x", quality, size, n: 12 })?.amount).toBe(tokens * 12);
+});
+
+test("what the model chooses itself has no price", () => {
+  const atOpenai = clientOf(openai({ apiKey: "k" }));
+  expect(atOpenai.estimate({ prompt: "x", size: "1024x1024" })).toBeUndefined();
+  expect(atOpenai.estimate({ prompt: "x", quality: "auto", size: "1024x1024" })).toBeUndefined();
+  expect(atOpenai.estimate({ prompt: "x", quality: "low" })).toBeUndefined();
+  expect(atOpenai.estimate({ prompt: "x", quality: "high", size: "1024x1024" })?.amount).toBe(
+    0.21072,
+  );
+});
+
+const counted = {
+  data: [picture],
+  usage: {
+    input_tokens: 1_050,
+    output_tokens: 7_024,
+    total_tokens: 8_074,
+    input_tokens_details: { text_tokens: 50, image_tokens: 1_000 },
+  },
+};
+
+test("usage is read with the split of the tokens that go in", async () => {
+  answers(server, origin, [200, counted]);
+  const { usage, cost } = await client.generate({ prompt: "x" });
+  expect(usage).toEqual({
+    inputTokens: 1_050,
+    outputTokens: 7_024,
+    totalTokens: 8_074,
+    inputTextTokens: 50,
+    inputImageTokens: 1_000,
+  });
+  expect(cost).toBeUndefined();
+});
+
+test("a cost is computed from usage at OpenAI's origin, and elsewhere only with prices", () => {
+  const cost = { amount: 0.21897, unit: "USD", basis: "usage" };
+  const costOf = (each: { adapter: typeof provider.adapter }) =>
+    Object(each.adapter.read("create", answer(200, counted))).cost;
+  expect(costOf(openai({ apiKey: "k" }))).toEqual(cost);
+  expect(costOf(openai({ apiKey: "k", baseURL: "https://api.openai.com/v1/" }))).toEqual(cost);
+  const prices = { textInput: 5, imageInput: 8, imageOutput: 30 };
+  expect(costOf(openaiCompatible({ baseURL, apiKey: "k", prices }))).toEqual(cost);
+  expect(costOf(provider)).toBeUndefined();
+  expect(
+    costOf(openai({ apiKey: "k", baseURL: "https://api.openai.com.evil.test/v1" })),
+  ).toBeUndefined();
+  expect(costOf(openai({ apiKey: "k", baseURL: "http://api.openai.com/v1" }))).toBeUndefined();
+  expect(costOf(openai({ apiKey: "k", model: "gpt-image-2.5" }))).toBeUndefined();
+});
+
+test("without the split of text and images there is no honest cost", () => {
+  const usage = { input_tokens: 50, output_tokens: 100 };
+  const outcome = openai({ apiKey: "k" }).adapter.read(
+    "create",
+    answer(200, { ...counted, usage }),
+  );
+  expect(outcome).toMatchObject({ usage: { inputTokens: 50, outputTokens: 100 } });
+  expect(outcome).toHaveProperty("cost", undefined);
+});
+
+test("usage with odd values spoils nothing", () => {
+  for (const usage of [null, [], "x", { input_tokens: "many", output_tokens: -1 }]) {
+    expect(read("create", answer(200, { data: [picture], usage }))).toMatchObject({
+      state: "succeeded",
+    });
+  }
+});
+
+test("a gateway's model and name are the caller's", async () => {
+  const seen = answers(server, origin, good);
+  const named = clientOf(openaiCompatible({ baseURL, apiKey: "k", model: "m", name: "acme" }));
+  const { provider: name } = await named.generate({ prompt: "x" });
+  expect(name).toBe("acme");
+  expect(seen[0]?.body).toMatchObject({ model: "m" });
+});
+
+test("the answer's model is read where it says one", () => {
+  expect(read("create", answer(200, { data: [picture], model: "gpt-image-2-x" }))).toMatchObject({
+    model: "gpt-image-2-x",
+  });
+});
+
+test("jobs cannot be resumed: the answer is the image", () => {
+  expect(client.capabilities.resumable).toBe(false);
+  expect(provider.adapter.query).toBeUndefined();
+});

@@ -1,0 +1,24 @@
+import { fileURLToPath } from "node:url";
+import { defineConfig } from "vitest/config";
+
+const source = (path: string) => fileURLToPath(new URL(`./src/${path}`, import.meta.url));
+
+export default defineConfig({
+  resolve: {
+    alias: [
+      { find: /^gpt-image-client$/, replacement: source("index.ts") },
+      { find: /^gpt-image-client\/provider$/, replacement: source("provider.ts") },
+      { find: /^gpt-image-client\/testing$/, replacement: source("testing/index.ts") },
+    ],
+  },
+  test: {
+    include: ["test/**/*.test.ts"],
+    testTimeout: 20_000,
+    typecheck: { enabled: true, include: ["test/**/*.test-d.ts"] },
+    coverage: {
+      include: ["src/**"],
+      reporter: ["text", "json-summary"],
+      thresholds: { lines: 95, branches: 95 },
+    },
+  },
+});
