@@ -1,9 +1,11 @@
 import { createHash, randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
+import { resolve } from "node:path";
 import type { Dispatcher } from "undici";
 import { z } from "zod";
 import { type Clock, sharedController, sleep, systemClock, within } from "./clock";
 import type { Cost } from "./cost";
+import type { ImageSink } from "./decoded-image";
 import {
   CallbackError,
   type ImageError,
@@ -12,6 +14,7 @@ import {
   JournalError,
   UnsupportedError,
 } from "./errors";
+import { FileSink } from "./file-sink";
 import { Gateway } from "./gateway";
 import { type ResolvedInputs, resolveInputs, type Upload } from "./inputs";
 import { type CallOptions, type ImageJob, parseReference } from "./job";
@@ -593,7 +596,12 @@ export class ProviderClient implements ProviderImageClient {
     return this.#start(operation, request, options, async (call) => {
       const outcomes = await Promise.all(
         call.job.tasks.map((task) =>
-          this.#sendTask(call, task, (limits) => call.job.outcome(task, limits, call.saveTo)),
+          this.#sendTask(
+            call,
+            task,
+            (limits) => call.job.outcome(task, limits, call.saveTo),
+            this.#sinkFor(call.saveTo),
+          ),
         ),
       );
       return call.job.assemble(outcomes);
@@ -659,6 +667,12 @@ export class ProviderClient implements ProviderImageClient {
     }
   }
 
+  /** Where the images of an answer go while it comes; a journal takes them from memory. */
+  #sinkFor(saveTo: string | undefined): (() => ImageSink) | undefined {
+    if (saveTo === undefined || this.#journal !== undefined) return undefined;
+    return () => new FileSink(resolve(saveTo));
+  }
+
   /** With a journal the caller's key names the job, so that the same call finds it again. */
   #jobId(idempotencyKey: string | undefined): string {
     if (this.#journal === undefined || idempotencyKey === undefined) return randomUUID();
@@ -702,6 +716,7 @@ export class ProviderClient implements ProviderImageClient {
       deadlineAt: number;
       timeoutMs: number;
     }) => Promise<Value>,
+    createSink?: () => ImageSink,
   ): Promise<Value> {
     const { clock } = this.#jobs;
     const sending = { operation: plan.request.operation, n: task.n, ...inputs };
@@ -714,7 +729,9 @@ export class ProviderClient implements ProviderImageClient {
     });
     const release = await this.#slots.acquire(signal);
     const deadlineAt = clock.now() + timeoutMs;
-    const creating = task.create(call, signal, deadlineAt).then(() => job.announce(task));
+    const creating = task
+      .create(call, signal, deadlineAt, createSink)
+      .then(() => job.announce(task));
     const settledCreating = creating.catch(() => {
       // Whoever still waits gets it below; whoever has left heard of it as an event.
     });
@@ -722,7 +739,9 @@ export class ProviderClient implements ProviderImageClient {
     settledCreating.finally(() => this.#creating.delete(settledCreating));
     try {
       const onDeadline = () => task.timeoutError(timeoutMs);
-      await within(clock, creating, { signal, deadlineAt, onDeadline });
+      // A create that answers with the images ends by itself, and knows which of them have come.
+      const graceMs = this.capabilities.resumable ? 0 : 1_000;
+      await within(clock, creating, { signal, deadlineAt: deadlineAt + graceMs, onDeadline });
     } catch (error) {
       // The slot is held while the create is, though no longer than its call could have been.
       void within(clock, settledCreating, { deadlineAt })

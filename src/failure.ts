@@ -1,4 +1,5 @@
 import { inspect } from "node:util";
+import { DecodedImage } from "./decoded-image";
 import {
   AuthenticationError,
   type ErrorFacts,
@@ -55,6 +56,7 @@ export function elided(value: unknown, secrets: readonly string[], depth = 0): u
       : redacted(value, secrets);
   }
   if (typeof value !== "object" || value === null) return value;
+  if (value instanceof DecodedImage) return value.toJSON();
   if (depth >= deepest) return "<…>";
   if (Array.isArray(value)) {
     return value.slice(0, 100).map((each) => elided(each, secrets, depth + 1));

@@ -1,3 +1,4 @@
+import type { DecodedImage } from "./decoded-image";
 import { AuthenticationError, CallbackError } from "./errors";
 import { elided, redacted, safeCause } from "./failure";
 import { encodeMultipart } from "./multipart";
@@ -11,6 +12,8 @@ export interface Reading {
   readonly requestId: string | undefined;
   /** The answer without image bytes and without the key. */
   readonly raw: unknown;
+  /** Images that came whole in an answer to a create that is no success otherwise. */
+  readonly images: readonly DecodedImage[];
 }
 
 /** A call on its way, with nothing left that could go wrong before it is sent. */
@@ -74,8 +77,11 @@ export class Gateway {
       { ...request, headers: Object.fromEntries(headers) },
       limits,
     );
+    const outcome = this.#clean(this.#read(phase, answer));
+    const images = await salvaged(phase, outcome, answer.images);
     return {
-      outcome: this.#clean(this.#read(phase, answer)),
+      outcome,
+      images,
       status: answer.status,
       requestId: this.#redacted(answer.headers["x-request-id"] ?? answer.headers["request-id"]),
       raw:
@@ -171,4 +177,19 @@ export class Gateway {
     this.#secrets.add(apiKey).add(encodeURIComponent(apiKey));
     return apiKey;
   }
+}
+
+/** The images that no output of a success is: what was paid for is kept, and the rest let go. */
+async function salvaged(
+  phase: Phase,
+  outcome: Outcome,
+  images: readonly DecodedImage[],
+): Promise<readonly DecodedImage[]> {
+  const isLost = phase === "create" && outcome.state !== "succeeded";
+  if (isLost && images.length > 0) return images;
+  const used = new Set(
+    outcome.state === "succeeded" ? outcome.outputs.map((each) => each.base64) : [],
+  );
+  for (const image of images) if (!used.has(image)) await image.sink.discard();
+  return [];
 }

@@ -1,10 +1,12 @@
 import { z } from "zod";
 import type { Charged, Cost } from "./cost";
+import { DecodedImage } from "./decoded-image";
 import type { DimensionRule } from "./dimensions";
 import { InvalidRequestError } from "./errors";
 import { type Operation, shown } from "./request";
 
 export type { Charged, Cost } from "./cost";
+export type { DecodedImage } from "./decoded-image";
 export { type DimensionRule, type PixelSize, sizeProblem } from "./dimensions";
 export type { Operation } from "./request";
 
@@ -100,7 +102,8 @@ export interface Succeeded {
 /** One picture, as a URL or as base64; both where the provider gives both. */
 export interface Output {
   readonly url?: string | undefined;
-  readonly base64?: string | undefined;
+  /** As {@link imageText} reads it. */
+  readonly base64?: string | DecodedImage | undefined;
   readonly revisedPrompt?: string | undefined;
 }
 
@@ -519,8 +522,23 @@ export function promptUpTo(limit: number) {
     );
 }
 
-/** A picture from a URL; a data URL is the picture itself. */
-export function outputFromUrl(url: string): Output {
+/**
+ * Reads a field that holds an image as base64 or as a URL: a large image is decoded while its answer
+ * comes in, and what stands there then is the image.
+ */
+export const imageText = z.custom<string | DecodedImage>(
+  (value) => (typeof value === "string" && value !== "") || value instanceof DecodedImage,
+  "a string",
+);
+
+/** A picture from what {@link imageText} read: a URL, or a data URL, which is the picture itself. */
+export function outputFromUrl(url: string | DecodedImage): Output {
+  if (url instanceof DecodedImage) return { base64: url };
   const data = /^data:[^,]*;base64,/i.exec(url);
   return data === null ? { url } : { base64: url.slice(data[0].length) };
+}
+
+/** A picture from what {@link imageText} read: base64, which some send as a data URL. */
+export function outputFromBase64(text: string | DecodedImage): Output {
+  return { base64: typeof text === "string" ? text.replace(/^data:[^,]{0,100},/, "") : text };
 }

@@ -22,7 +22,7 @@ import {
   type WaitCallOptions,
 } from "./job";
 import { parseWaitOptions } from "./options";
-import type { Provider, Succeeded, Usage } from "./provider";
+import type { DecodedImage, Output, Provider, Succeeded, Usage } from "./provider";
 import type { Operation } from "./request";
 import { GeneratedImage, ImageResult, keepIn, saveInto } from "./result";
 import type { PollSchedule, SizeClass } from "./schedule";
@@ -104,10 +104,15 @@ export class RunningJob implements ImageJob {
     const { operation, quality, sizeClass } = seed;
     const emit = (task: number, event: TaskEvent) => this.#emit(task, event);
     const keep = (task: JobTask, outcome: Succeeded) => this.#keep(task, outcome);
+    const salvage = (task: JobTask, images: readonly DecodedImage[]) =>
+      this.#createImages(
+        task,
+        images.map((base64) => ({ base64 })),
+      );
     const warn = (warning: string) => this.#warnings.push(warning);
     const shared = {
       ...context,
-      ...{ adapter, job: this, operation, quality, sizeClass, emit, keep, warn },
+      ...{ adapter, job: this, operation, quality, sizeClass, emit, keep, salvage, warn },
     };
     for (const task of seed.tasks) this.#tasks.push(new JobTask(task, shared));
   }
@@ -263,7 +268,12 @@ export class RunningJob implements ImageJob {
     saveTo: string | undefined,
   ): Promise<TaskOutcome> {
     const settled = await this.#settledOf(task, timeoutMs, limits);
-    if ("error" in settled) return settled;
+    if ("error" in settled) {
+      // Those that came before their answer broke off; the error tells what else there is to tell.
+      const came = saveTo === undefined ? [] : (settled.error.images ?? []);
+      await Promise.all(came.map((each) => this.#saved(task, each, saveTo ?? "", limits)));
+      return settled;
+    }
     const made = this.#imagesOf(task, settled.succeeded);
     task.dropBase64();
     if (saveTo === undefined) return { task, ...settled, images: made, failures: [] };
@@ -352,11 +362,17 @@ export class RunningJob implements ImageJob {
   #imagesOf(task: JobTask, succeeded: Succeeded): readonly GeneratedImage[] {
     const known = this.#images.get(task);
     if (known !== undefined) return known;
+    const images = this.#createImages(task, succeeded.outputs);
+    this.#images.set(task, images);
+    return images;
+  }
+
+  #createImages(task: JobTask, outputs: readonly Output[]): readonly GeneratedImage[] {
     const { transport, gateway } = this.#context;
     const { provider, id } = this;
     const { ledger } = task;
     const facts: ErrorFacts = { provider, charged: "yes", job: this, cost: task.cost };
-    const images = succeeded.outputs.map((output, position) => {
+    return outputs.map((output, position) => {
       const name = `${id}-${task.index}-${position}`;
       return new GeneratedImage({
         ...{ output, facts, name },
@@ -373,8 +389,6 @@ export class RunningJob implements ImageJob {
         refresh: async (signal) => (await task.freshOutputs(signal))?.[position]?.url,
       });
     });
-    this.#images.set(task, images);
-    return images;
   }
 
   /** With a journal, the bytes are on disk before anybody hears of success, and the record after them. */

@@ -1,5 +1,6 @@
 import { type Clock, sleep, type WaitLimits, within } from "./clock";
 import type { Charged, Cost } from "./cost";
+import type { ImageSink } from "./decoded-image";
 import {
   CallbackError,
   type ErrorFacts,
@@ -26,12 +27,14 @@ import { Poller, type PollStep } from "./poller";
 import {
   type Adapter,
   type Call,
+  type DecodedImage,
   type RefusalKind,
   type Refused,
   refusalKinds,
   type Succeeded,
 } from "./provider";
 import type { Operation } from "./request";
+import type { GeneratedImage } from "./result";
 import { defaultSchedule, type PollMoment, type PollSchedule, type SizeClass } from "./schedule";
 import { backoffMs, repeat, TransportFault, waitMs } from "./transport";
 
@@ -66,6 +69,8 @@ export interface TaskContext {
   emit(task: number, event: TaskEvent): void;
   /** Puts the pictures where they outlive the process, before anybody hears of them. */
   keep(task: JobTask, outcome: Succeeded): Promise<void>;
+  /** Images that came whole in an answer that is no success otherwise. */
+  salvage(task: JobTask, images: readonly DecodedImage[]): readonly GeneratedImage[];
   warn(warning: string): void;
 }
 
@@ -237,7 +242,12 @@ export class JobTask {
    * @param stop ends the repetitions. A create in flight to a provider that answers with a job is
    * not torn: the job may exist, and its id is in the answer.
    */
-  async create(call: Call, stop: AbortSignal, deadlineAt: number): Promise<void> {
+  async create(
+    call: Call,
+    stop: AbortSignal,
+    deadlineAt: number,
+    createSink?: () => ImageSink,
+  ): Promise<void> {
     const { clock, gateway } = this.#context;
     this.#sentAt = clock.now();
     this.#limitMs = deadlineAt - this.#sentAt;
@@ -252,7 +262,7 @@ export class JobTask {
           stop.throwIfAborted();
           this.#state = "submitting";
           this.#emit({ type: "submitting" });
-          await this.#createOnce(prepared, stop, deadlineAt);
+          await this.#createOnce(prepared, stop, deadlineAt, createSink);
         },
         again: (error, attempt) => {
           if (!(error instanceof CreateFailure) || stop.aborted) return undefined;
@@ -336,13 +346,18 @@ export class JobTask {
     }
   }
 
-  async #createOnce(prepared: Prepared, stop: AbortSignal, deadlineAt: number): Promise<void> {
+  async #createOnce(
+    prepared: Prepared,
+    stop: AbortSignal,
+    deadlineAt: number,
+    createSink: (() => ImageSink) | undefined,
+  ): Promise<void> {
     const { clock, gateway, adapter, attemptTimeoutMs } = this.#context;
     const remainingMs = deadlineAt - clock.now();
     const limits =
       adapter.answersWith === "job"
         ? { timeoutMs: attemptTimeoutMs }
-        : { timeoutMs: remainingMs, signal: stop };
+        : { timeoutMs: remainingMs, signal: stop, createSink };
     let reading: Reading;
     try {
       this.#isOnItsWay = true;
@@ -357,6 +372,7 @@ export class JobTask {
       this.#isOnItsWay = false;
       throw new CreateFailure(this.#faultOf(error), {
         cause: gateway.safe(error.cause ?? error),
+        images: this.#context.salvage(this, error.images),
         ...(adapter.answersWith === "images" && error.timeoutMs !== undefined && { late: true }),
       });
     }
@@ -385,7 +401,10 @@ export class JobTask {
         break;
       case "refused":
       case "failed":
-        throw new CreateFailure(outcome, contextOf(reading));
+        throw new CreateFailure(
+          reading.images.length === 0 ? outcome : { ...outcome, ...paidInPart },
+          { ...contextOf(reading), images: this.#context.salvage(this, reading.images) },
+        );
     }
     // Only an adapter that breaks the contract comes here: accepted perhaps, and no id to ask by.
     const nameless = { state: "refused", kind: "malformed_response", charged: "unknown" } as const;
@@ -395,6 +414,7 @@ export class JobTask {
 
   #faultOf(fault: TransportFault): Refused {
     const message = this.#context.gateway.clean(fault.message);
+    if (fault.images.length > 0) return { ...paidInPart, message };
     return fault.sent
       ? {
           state: "refused",
@@ -783,6 +803,14 @@ const longestHintGapMs = 30_000;
 
 /** How often a task looks whether another process has written what it waits for. */
 const followMs = 250;
+
+/** An answer that is no success, with images in it. */
+const paidInPart = {
+  state: "failed",
+  kind: "malformed_response",
+  charged: "yes",
+  resend: "never",
+} as const;
 
 const unsaidFailure: NonNullable<JournalRecord["failure"]> = {
   ...{ kind: "generation_failed", message: "The job failed", charged: "unknown" },

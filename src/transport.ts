@@ -1,17 +1,11 @@
 import type { LookupFunction } from "node:net";
 import { pipeline, Readable, type Transform } from "node:stream";
-import { promisify } from "node:util";
-import {
-  brotliDecompress,
-  createBrotliDecompress,
-  createGunzip,
-  createInflate,
-  gunzip,
-  inflate,
-} from "node:zlib";
+import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
 import pRetry from "p-retry";
 import type { Dispatcher } from "undici";
 import { type Clock, sleep, within } from "./clock";
+import { type DecodedImage, type ImageSink, MemorySink } from "./decoded-image";
+import { readJson } from "./json-body";
 import {
   assertPublicHost,
   BlockedAddressError,
@@ -32,11 +26,14 @@ export interface HttpRequest {
 export interface ExchangeLimits {
   readonly timeoutMs: number;
   readonly signal?: AbortSignal | undefined;
+  /** Where the images in a large answer go; into memory where this is left out. */
+  readonly createSink?: (() => ImageSink) | undefined;
 }
 
-/** An answer, with the start of a body that is not JSON. */
+/** An answer, with the start of a body that is not JSON, and the images that came in one. */
 export interface HttpAnswer extends Answer {
   readonly text?: string;
+  readonly images: readonly DecodedImage[];
 }
 
 /** The exchange gave no answer. */
@@ -46,10 +43,21 @@ export class TransportFault extends Error {
   readonly sent: boolean;
   /** The time that ran out, if that is what happened. */
   declare readonly timeoutMs?: number;
+  /** Those that came whole before the answer broke off. */
+  readonly images: readonly DecodedImage[];
 
-  constructor(message: string, facts: { sent: boolean; timeoutMs?: number; cause?: unknown }) {
+  constructor(
+    message: string,
+    facts: {
+      sent: boolean;
+      timeoutMs?: number;
+      cause?: unknown;
+      images?: readonly DecodedImage[];
+    },
+  ) {
     super(message, { cause: facts.cause });
     this.sent = facts.sent;
+    this.images = facts.images ?? [];
     if (facts.timeoutMs !== undefined) this.timeoutMs = facts.timeoutMs;
   }
 }
@@ -128,12 +136,17 @@ export class Transport {
     const { clock, maxAnswerBytes } = this.#options;
     const timer = new Timer(clock, limits.timeoutMs, limits.signal);
     let head: Pick<OpenAnswer, "status" | "headers"> | undefined;
+    const images: DecodedImage[] = [];
     const read = async (): Promise<HttpAnswer> => {
-      const { body, status, headers } = await this.#send(request, "provider", timer.signal);
+      const answer = await this.#send(request, "provider", timer.signal);
+      const { status, headers } = answer;
       head = { status, headers };
-      const bytes = await collect(body, maxAnswerBytes);
-      const text = await decoded(bytes, headers["content-encoding"], maxAnswerBytes);
-      return { ...head, ...parsed(text), receivedAt: clock.now() };
+      const document = await readJson(unpacked(answer), {
+        maxBytes: maxAnswerBytes,
+        createSink: limits.createSink ?? (() => new MemorySink(base64Bytes(headers))),
+        images,
+      });
+      return { ...head, ...document, images, receivedAt: clock.now() };
     };
     try {
       // A fetch or dispatcher of the caller's may be deaf to the signal: nobody waits for it.
@@ -142,13 +155,15 @@ export class Transport {
       limits.signal?.throwIfAborted();
       // The status alone says no; that its explanation broke off changes nothing.
       if (head !== undefined && head.status >= 400) {
-        return { ...head, body: undefined, receivedAt: clock.now() };
+        return { ...head, body: undefined, images, receivedAt: clock.now() };
       }
       if (timer.expired) {
         const { timeoutMs } = limits;
-        throw new TransportFault(`No answer within ${timeoutMs} ms`, { sent: true, timeoutMs });
+        const facts = { sent: true, timeoutMs, images };
+        throw new TransportFault(`No answer within ${timeoutMs} ms`, facts);
       }
-      throw new TransportFault(messageOf(error), { sent: !neverConnected(error), cause: error });
+      const facts = { sent: !neverConnected(error), cause: error, images };
+      throw new TransportFault(messageOf(error), facts);
     } finally {
       timer.stop();
     }
@@ -425,23 +440,15 @@ async function collect(body: AsyncIterable<Uint8Array>, limit: number): Promise<
   return Buffer.concat(chunks, length);
 }
 
-/** An answer may be compressed though we did not ask for it. */
-async function decoded(
-  bytes: Buffer,
-  encoding: string | undefined,
-  limit: number,
-): Promise<Buffer> {
-  const decode = encoding === undefined ? undefined : decoders[encoding.trim().toLowerCase()];
-  return decode === undefined ? bytes : decode(bytes, { maxOutputLength: limit });
+/** How many bytes of images fit into an answer of that length. */
+function base64Bytes(headers: Readonly<Record<string, string>>): number {
+  const length = Number(headers["content-length"]);
+  const isKnown = length > 0 && headers["content-encoding"] === undefined;
+  return isKnown ? Math.min(Math.ceil(length / 4) * 3, mostExpected) : 0;
 }
 
-const decoders: Readonly<
-  Record<string, (bytes: Buffer, options: { maxOutputLength: number }) => Promise<Buffer>>
-> = {
-  gzip: promisify(gunzip),
-  deflate: promisify(inflate),
-  br: promisify(brotliDecompress),
-};
+/** No answer is taken at its word for more: it may never come. */
+const mostExpected = 48 * 1024 * 1024;
 
 /** A body as it was before a server packed it, though nobody asked it to. */
 function unpacked({ body, headers }: OpenAnswer): AsyncIterable<Uint8Array> {
@@ -455,16 +462,6 @@ const unpackers: Readonly<Record<string, () => Transform>> = {
   deflate: createInflate,
   br: createBrotliDecompress,
 };
-
-function parsed(bytes: Buffer): { body: unknown; text?: string } {
-  const text = bytes.toString("utf8");
-  try {
-    return { body: JSON.parse(text) };
-  } catch {
-    // What a body that is not JSON means is for the adapter to say.
-    return { body: undefined, text: text.slice(0, 5_000) };
-  }
-}
 
 /** Reads the rest of a small body so that its connection can serve again; a large or slow one is left. */
 async function discard(body: AsyncIterable<Uint8Array>, clock: Clock): Promise<void> {

@@ -110,8 +110,8 @@ test("the floor knows nothing above it", () => {
   expect(targets("slots")).toEqual([]);
 });
 
-test("an error knows money, and of the job its type alone", () => {
-  expect(targets("errors")).toEqual(["cost", "job"]);
+test("an error knows money, and of the job and its images the types alone", () => {
+  expect(targets("errors")).toEqual(["cost", "job", "result"]);
   expect(from("errors").every(({ typeOnly }) => typeOnly)).toBe(true);
 });
 
@@ -119,8 +119,15 @@ test("the request knows zod and errors", () => {
   expect(targets("request")).toEqual(["errors", "zod"]);
 });
 
-test("the contract of a provider stands on cost, dimensions, errors and request", () => {
-  expect(targets("provider")).toEqual(["cost", "dimensions", "errors", "request", "zod"]);
+test("the contract of a provider stands on cost, decoded images, dimensions, errors and request", () => {
+  expect(targets("provider")).toEqual([
+    "cost",
+    "decoded-image",
+    "dimensions",
+    "errors",
+    "request",
+    "zod",
+  ]);
 });
 
 test.each(adapters)("%s imports zod and the contract, and nothing else", (adapter) => {

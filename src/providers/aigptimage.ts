@@ -5,6 +5,7 @@ import {
   defineOperation,
   defineProvider,
   type InputRule,
+  imageText,
   jsonOrText,
   lenient,
   numberOrText,
@@ -84,9 +85,7 @@ const record = z.looseObject({
   state: lenient(stateWord(states)),
   model: lenient(z.string()),
   progress: lenient(numberOrText.pipe(z.number().min(0).max(100))),
-  resultJson: lenient(
-    jsonOrText.pipe(z.looseObject({ resultUrls: z.array(lenient(z.string().min(1))) })),
-  ),
+  resultJson: lenient(jsonOrText.pipe(z.looseObject({ resultUrls: z.array(lenient(imageText)) }))),
   failCode: lenient(textOrNumber),
   failMsg: lenient(z.string()),
   // In the body of a 429, in seconds.

@@ -7,10 +7,12 @@ import {
   createProvider,
   defineOperation,
   type InputRule,
+  imageText,
   jsonValue,
   lenient,
   type Outcome,
   type Output,
+  outputFromBase64,
   outputFromUrl,
   type Part,
   type Phase,
@@ -196,7 +198,11 @@ function meaningOf(code: string | undefined): RefusalKind | undefined {
 const count = lenient(z.number().min(0));
 const text = lenient(z.string().min(1));
 
-const picture = z.looseObject({ url: text, b64_json: text, revised_prompt: text });
+const picture = z.looseObject({
+  url: lenient(imageText),
+  b64_json: lenient(imageText),
+  revised_prompt: text,
+});
 
 const usage = z
   .looseObject({
@@ -274,10 +280,9 @@ function saysError(error: z.output<typeof wrapper>["error"]): boolean {
 
 function outputOf(each: z.output<typeof picture> | undefined): Output | undefined {
   const fromUrl = each?.url === undefined ? undefined : outputFromUrl(each.url);
-  // Some write a data URL here, too.
-  const base64 = each?.b64_json?.replace(/^data:[^,]{0,100},/, "") ?? fromUrl?.base64;
-  if (base64 === undefined && fromUrl === undefined) return undefined;
-  return { url: fromUrl?.url, base64, revisedPrompt: each?.revised_prompt };
+  const fromBase64 = each?.b64_json === undefined ? fromUrl : outputFromBase64(each.b64_json);
+  if (fromBase64 === undefined) return undefined;
+  return { url: fromUrl?.url, base64: fromBase64.base64, revisedPrompt: each?.revised_prompt };
 }
 
 function readError(phase: Phase, answer: Answer, body: z.output<typeof wrapper>): Outcome {

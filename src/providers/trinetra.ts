@@ -7,6 +7,7 @@ import {
   defineOperation,
   defineProvider,
   type ErrorWords,
+  imageText,
   lenient,
   type Outcome,
   outputFromUrl,
@@ -121,7 +122,7 @@ const job = z.looseObject({
   model: text,
   output: lenient(
     z.looseObject({
-      outputs: lenient(z.array(lenient(z.looseObject({ url: lenient(z.string().min(1)) })))),
+      outputs: lenient(z.array(lenient(z.looseObject({ url: lenient(imageText) })))),
     }),
   ),
   credits_charged: lenient(z.number().min(0)),
