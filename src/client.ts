@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { Dispatcher } from "undici";
 import { z } from "zod";
-import { type Clock, sharedController, sleep, systemClock, within } from "./clock";
+import { type Clock, Ending, type EndSignal, sleep, systemClock, within } from "./clock";
 import type { Cost } from "./cost";
 import type { ImageSink } from "./decoded-image";
 import {
@@ -273,7 +273,7 @@ export class ProviderClient implements ProviderImageClient {
   readonly #planning: Parameters<typeof planRequest>[2];
   readonly #jobs: JobContext;
   readonly #slots: Slots;
-  readonly #closing = sharedController();
+  readonly #closing = new Ending();
   readonly #journal: Journal | undefined;
   /** Jobs that this client works on, by id: `recover` leaves them alone. */
   readonly #live = new LiveJobs();
@@ -316,7 +316,7 @@ export class ProviderClient implements ProviderImageClient {
       ...{ provider, transport, clock, timeoutMs, attemptTimeoutMs, onEvent },
       gateway: new Gateway(provider, transport),
       schedule: typeof poll === "number" ? fixedSchedule(poll) : poll,
-      closing: this.#closing.signal,
+      closing: this.#closing,
       backstopMs: description?.address === "account" ? options.webhooks?.backstopMs : undefined,
       accepted: (job, taskId) => {
         if (this.#remembers) this.#live.add(job, taskId);
@@ -426,7 +426,7 @@ export class ProviderClient implements ProviderImageClient {
         "taskId" in target ? task.id === target.taskId : task.index === target.index,
       ),
     );
-    await Promise.allSettled(concerned.map((task) => task.notice(this.#closing.signal)));
+    await Promise.allSettled(concerned.map((task) => task.notice(this.#closing)));
     const settled = jobs.filter((job) => job.isSettled && !this.#told.has(job));
     for (const job of settled) this.#told.add(job);
     const [job] = settled;
@@ -478,7 +478,7 @@ export class ProviderClient implements ProviderImageClient {
     if (this.#scanning === undefined) {
       const { clock } = this.#jobs;
       const delayMs = Math.max(0, this.#scannedAt + scanGapMs - clock.now());
-      this.#scanning = sleep(clock, delayMs, this.#closing.signal).then(async () => {
+      this.#scanning = sleep(clock, delayMs, this.#closing).then(async () => {
         this.#scannedAt = clock.now();
         // Whoever comes from here on may be about a record that this scan misses.
         this.#scanning = undefined;
@@ -633,33 +633,43 @@ export class ProviderClient implements ProviderImageClient {
     const { backstopMs } = this.#webhooks ?? {};
     const job = new RunningJob(
       {
-        ...{ id, operation, submittedAt: new Date(clock.now()), warnings },
+        id,
+        operation,
+        submittedAt: new Date(clock.now()),
+        warnings,
         quality: typeof fields.quality === "string" ? fields.quality : undefined,
         sizeClass: sizeClassOf({ size: fields.size, resolution: fields.resolution }),
         tasks: plan.split.map((n, index) => ({
-          ...{ index, n, state: "waiting" as const, ledger: ledger?.(index) },
+          index,
+          n,
+          state: "waiting" as const,
+          ledger: ledger?.(index),
           ...(idempotent && { key: keys[index] ?? "" }),
         })),
+        ...(hook?.isOurs && { backstopMs }),
         ...call,
       },
-      { ...this.#jobs, backstopMs: hook?.isOurs ? backstopMs : this.#jobs.backstopMs },
+      this.#jobs,
     );
     if (this.#remembers) this.#live.add(job);
     const scope = job.scope(call.signal);
-    // Ends the creates still waiting when the whole call ends, as when `onSubmitted` throws.
-    const running = sharedController();
-    const end = () => running.abort(scope.signal.reason);
-    scope.signal.addEventListener("abort", end, { once: true });
+    const { signal } = scope;
     try {
-      scope.signal.throwIfAborted();
-      const { signal } = running;
+      signal.throwIfAborted();
       const inputs = await within(clock, this.#inputs(plan, signal), { signal });
       return await work({
-        ...{ plan, job, inputs, keys, signal, hook, saveTo: call.saveTo },
+        plan,
+        job,
+        inputs,
+        keys,
+        signal,
+        hook,
+        saveTo: call.saveTo,
         timeoutMs: call.timeoutMs ?? timeoutMs,
       });
     } catch (error) {
-      running.abort(error);
+      // Ends the creates still waiting when the whole call ends, as when `onSubmitted` throws.
+      signal.abort(error);
       for (const task of job.tasks) task.abandon();
       throw error;
     } finally {
@@ -692,7 +702,7 @@ export class ProviderClient implements ProviderImageClient {
     return (index) => new TaskLedger(journal, this.#jobs.clock, facts, index);
   }
 
-  async #inputs({ request, description }: Plan, signal: AbortSignal): Promise<ResolvedInputs> {
+  async #inputs({ request, description }: Plan, signal: EndSignal): Promise<ResolvedInputs> {
     const { inputs: rule } = description;
     if (rule === undefined) return { imageUrls: [], imageFiles: [] };
     const { transport } = this.#jobs;
@@ -711,11 +721,7 @@ export class ProviderClient implements ProviderImageClient {
   async #sendTask<Value>(
     { plan, job, inputs, keys, signal, hook, timeoutMs }: RunningCall,
     task: JobTask,
-    then: (limits: {
-      signal: AbortSignal;
-      deadlineAt: number;
-      timeoutMs: number;
-    }) => Promise<Value>,
+    then: (limits: { signal: EndSignal; deadlineAt: number; timeoutMs: number }) => Promise<Value>,
     createSink?: () => ImageSink,
   ): Promise<Value> {
     const { clock } = this.#jobs;
@@ -780,7 +786,7 @@ interface RunningCall {
   readonly inputs: ResolvedInputs;
   readonly keys: readonly string[];
   readonly hook: Hook | undefined;
-  readonly signal: AbortSignal;
+  readonly signal: EndSignal;
   readonly saveTo: string | undefined;
   readonly timeoutMs: number;
 }

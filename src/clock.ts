@@ -1,5 +1,3 @@
-import { setMaxListeners } from "node:events";
-
 /** Time, so that tests can hold it in their hands. */
 export interface Clock {
   /** Milliseconds since 1970. */
@@ -20,8 +18,69 @@ export const systemClock: Clock = {
   },
 };
 
+/** The part of an `AbortSignal` that is listened to here. */
+export interface EndSignal {
+  readonly aborted: boolean;
+  readonly reason: unknown;
+  throwIfAborted(): void;
+  addEventListener(type: "abort", listener: () => void, options?: { once: true }): void;
+  removeEventListener(type: "abort", listener: () => void): void;
+}
+
+/**
+ * A signal, and what gives it, in one. An `AbortController` would do, save that it weighs a kilobyte,
+ * of which each of thousands that wait would have several, and that it warns of a leak where
+ * thousands listen.
+ */
+export class Ending implements EndSignal {
+  #aborted = false;
+  #reason: unknown;
+  #listeners: Set<() => void> | undefined;
+
+  get aborted(): boolean {
+    return this.#aborted;
+  }
+
+  get reason(): unknown {
+    return this.#reason;
+  }
+
+  throwIfAborted(): void {
+    if (this.#aborted) throw this.#reason;
+  }
+
+  addEventListener(_: "abort", listener: () => void): void {
+    if (this.#aborted) return;
+    this.#listeners ??= new Set();
+    this.#listeners.add(listener);
+  }
+
+  removeEventListener(_: "abort", listener: () => void): void {
+    this.#listeners?.delete(listener);
+  }
+
+  /** The first reason counts. */
+  abort(reason: unknown): void {
+    if (this.#aborted) return;
+    this.#aborted = true;
+    this.#reason = reason;
+    for (const listener of this.#listeners ?? []) listener();
+    this.#listeners = undefined;
+  }
+}
+
+/** The same end as an `AbortSignal`, for functions that take no other. */
+export function abortSignalOf(signal: EndSignal | undefined): AbortSignal | undefined {
+  if (signal === undefined || signal instanceof AbortSignal) return signal;
+  const controller = new AbortController();
+  const end = () => controller.abort(signal.reason);
+  if (signal.aborted) end();
+  else signal.addEventListener("abort", end, { once: true });
+  return controller.signal;
+}
+
 /** Resolves after `delayMs`, or rejects with the signal's reason the moment it aborts. */
-export function sleep(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
+export function sleep(clock: Clock, delayMs: number, signal: EndSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) {
       reject(signal.reason);
@@ -41,7 +100,7 @@ export function sleep(clock: Clock, delayMs: number, signal: AbortSignal): Promi
 
 /** Who may end a wait, and when. */
 export interface WaitLimits {
-  readonly signal?: AbortSignal | undefined;
+  readonly signal?: EndSignal | undefined;
   /** Milliseconds since 1970. Default: never. */
   readonly deadlineAt?: number | undefined;
   /** What to reject with at the deadline. */
@@ -79,15 +138,4 @@ export function within<Value>(
     signal?.addEventListener("abort", onAbort, { once: true });
     work.finally(end).then(resolve, reject);
   });
-}
-
-/** A controller whose signal any number may listen to: from the eleventh on Node warns of a leak. */
-export function sharedController(): AbortController {
-  const controller = new AbortController();
-  try {
-    setMaxListeners(0, controller.signal);
-  } catch {
-    // Not Node's own signal, as under jsdom: then there is no warning to avert either.
-  }
-  return controller;
 }

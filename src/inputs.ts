@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
+import type { EndSignal } from "./clock";
 import { CallbackError, type ImageError, InvalidRequestError, UnsupportedError } from "./errors";
 import { sniff } from "./media";
 import type { ImageFile, InputRule } from "./provider";
@@ -91,7 +92,7 @@ export async function resolveInputs(
   images: readonly ImageInput[],
   mask: ImageInput | undefined,
   context: InputContext & {
-    readonly signal?: AbortSignal;
+    readonly signal?: EndSignal;
     fetchBytes(url: string): Promise<Uint8Array>;
   },
 ): Promise<ResolvedInputs> {

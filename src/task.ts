@@ -1,4 +1,4 @@
-import { type Clock, sleep, type WaitLimits, within } from "./clock";
+import { type Clock, Ending, type EndSignal, sleep, type WaitLimits, within } from "./clock";
 import type { Charged, Cost } from "./cost";
 import type { ImageSink } from "./decoded-image";
 import {
@@ -23,11 +23,11 @@ import {
 } from "./job";
 import type { JournalRecord } from "./journal";
 import type { TaskLedger } from "./ledger";
-import { Poller, type PollStep } from "./poller";
+import { Poller, type PollLoop, type PollStep } from "./poller";
 import {
-  type Adapter,
   type Call,
   type DecodedImage,
+  type Provider,
   type RefusalKind,
   type Refused,
   refusalKinds,
@@ -50,20 +50,23 @@ type Distribute<Event> = Event extends ImageEvent
 /** An event, before the job has said whose it is. */
 export type TaskEvent = Distribute<ImageEvent>;
 
-/** What a task shares with the other tasks of its client and its job. */
+/** What all tasks of a client share. */
 export interface TaskContext {
-  readonly clock: Clock;
+  readonly provider: Provider;
   readonly gateway: Gateway;
-  readonly adapter: Adapter;
+  readonly clock: Clock;
   readonly schedule: PollSchedule;
+  readonly timeoutMs: number;
   readonly attemptTimeoutMs: number;
-  readonly job: ImageJob;
+  /** Aborts when the client is closed. */
+  readonly closing: EndSignal;
+}
+
+/** What a task needs of its job. */
+export interface TaskJob extends ImageJob {
   readonly operation: Operation;
   readonly quality: string | undefined;
   readonly sizeClass: SizeClass | undefined;
-  readonly timeoutMs: number;
-  /** Aborts when the client is closed. */
-  readonly closing: AbortSignal;
   /** Milliseconds between polls while a webhook is expected. */
   readonly backstopMs: number | undefined;
   emit(task: number, event: TaskEvent): void;
@@ -89,7 +92,7 @@ export interface TaskSeed {
 }
 
 /** One native request, from its create to its end: the only place that sends either. */
-export class JobTask {
+export class JobTask implements PollLoop<Settled> {
   readonly index: number;
   readonly n: number;
   readonly key: string | undefined;
@@ -119,12 +122,16 @@ export class JobTask {
   /** A create of unknown fate that another process began, and that this one may finish. */
   #unfinished: Call | undefined;
   readonly ledger: TaskLedger | undefined;
+  readonly #job: TaskJob;
   readonly #context: TaskContext;
   readonly #poller: Poller<Settled>;
-  #created: Promise<void>;
-  #markCreated: () => void = () => {};
+  /** Whether this process made it: what another one has sent may be done by now. */
+  readonly #isNew: boolean;
+  /** Resolves once its create has ended; absent where none is awaited. */
+  #created: Promise<void> | undefined;
+  #markCreated: (() => void) | undefined;
 
-  constructor(seed: TaskSeed, context: TaskContext) {
+  constructor(seed: TaskSeed, job: TaskJob, context: TaskContext) {
     this.index = seed.index;
     this.n = seed.n;
     this.key = seed.key;
@@ -133,32 +140,25 @@ export class JobTask {
     this.#cost = seed.cost;
     this.#sentAt = seed.sentAt;
     this.#hasLeft = seed.sentAt !== undefined;
+    this.#job = job;
     this.#context = context;
     this.ledger = seed.ledger;
-    const isNew = seed.sentAt === undefined;
-    this.#created = isNew
-      ? new Promise((resolve) => {
-          this.#markCreated = resolve;
-        })
-      : Promise.resolve();
-    this.#poller = new Poller({
-      clock: context.clock,
-      query: async (signal) => {
-        const step = await this.#query(signal);
-        // It ends the waiting, though not the job: whoever listens hears why.
-        if ("stopped" in step && isImageError(step.stopped)) {
-          this.#emit({ type: "failed", error: step.stopped });
-        }
-        return step;
-      },
-      // A job that another process has sent may be done by now: it is asked after at once.
-      delayMs: (polls) => (polls === 0 && !isNew ? 0 : this.#delayMs(polls)),
-    });
-    const record = isNew ? undefined : seed.ledger?.record;
+    this.#isNew = seed.sentAt === undefined;
+    if (this.#isNew) {
+      this.#created = new Promise((resolve) => {
+        this.#markCreated = resolve;
+      });
+    }
+    this.#poller = new Poller(this);
+    const record = this.#isNew ? undefined : seed.ledger?.record;
     if (record !== undefined) {
       this.#unfinished = seed.ledger?.repeatable;
       this.#adopt(record);
     }
+  }
+
+  get clock(): Clock {
+    return this.#context.clock;
   }
 
   get state(): TaskState {
@@ -244,7 +244,7 @@ export class JobTask {
    */
   async create(
     call: Call,
-    stop: AbortSignal,
+    stop: EndSignal,
     deadlineAt: number,
     createSink?: () => ImageSink,
   ): Promise<void> {
@@ -281,15 +281,21 @@ export class JobTask {
       await this.#createFailed(error, perhapsAccepted, stop);
     } finally {
       this.ledger?.sent();
-      this.#markCreated();
+      this.#endCreate();
     }
+  }
+
+  #endCreate(): void {
+    this.#markCreated?.();
+    this.#markCreated = undefined;
+    this.#created = undefined;
   }
 
   /**
    * Writes the marker that must be there before anything is sent. Where one stands already, the
    * create was somebody's: what came of it is taken over, and it is sent again under its key alone.
    */
-  async #mayBegin(call: Call, stop: AbortSignal, deadlineAt: number): Promise<boolean> {
+  async #mayBegin(call: Call, stop: EndSignal, deadlineAt: number): Promise<boolean> {
     const { ledger } = this;
     if (ledger === undefined) return true;
     if (ledger.record !== undefined) return true;
@@ -348,11 +354,12 @@ export class JobTask {
 
   async #createOnce(
     prepared: Prepared,
-    stop: AbortSignal,
+    stop: EndSignal,
     deadlineAt: number,
     createSink: (() => ImageSink) | undefined,
   ): Promise<void> {
-    const { clock, gateway, adapter, attemptTimeoutMs } = this.#context;
+    const { clock, gateway, provider, attemptTimeoutMs } = this.#context;
+    const { adapter } = provider;
     const remainingMs = deadlineAt - clock.now();
     const limits =
       adapter.answersWith === "job"
@@ -372,7 +379,7 @@ export class JobTask {
       this.#isOnItsWay = false;
       throw new CreateFailure(this.#faultOf(error), {
         cause: gateway.safe(error.cause ?? error),
-        images: this.#context.salvage(this, error.images),
+        images: this.#job.salvage(this, error.images),
         ...(adapter.answersWith === "images" && error.timeoutMs !== undefined && { late: true }),
       });
     }
@@ -392,7 +399,7 @@ export class JobTask {
         this.#cost = outcome.cost ?? this.#cost;
         await this.ledger?.accepted(outcome.id, this.#cost).catch((error: unknown) => {
           // It is paid for, and this process knows the id: the job goes on, and the result says so.
-          this.#context.warn(`The journal does not know that it was accepted: ${reasonOf(error)}`);
+          this.#job.warn(`The journal does not know that it was accepted: ${reasonOf(error)}`);
         });
         this.#emit({ type: "submitted", id: outcome.id });
         return;
@@ -403,7 +410,7 @@ export class JobTask {
       case "failed":
         throw new CreateFailure(
           reading.images.length === 0 ? outcome : { ...outcome, ...paidInPart },
-          { ...contextOf(reading), images: this.#context.salvage(this, reading.images) },
+          { ...contextOf(reading), images: this.#job.salvage(this, reading.images) },
         );
     }
     // Only an adapter that breaks the contract comes here: accepted perhaps, and no id to ask by.
@@ -435,13 +442,13 @@ export class JobTask {
       if (neverConnected && attempt >= 3) return undefined;
       return waitMs(retryAfterMs, backoffMs(attempt, 30_000));
     }
-    if (resend === "keyed" && this.#context.adapter.idempotent && attempt < 5) {
+    if (resend === "keyed" && this.#context.provider.adapter.idempotent && attempt < 5) {
       return waitMs(retryAfterMs, backoffMs(attempt, 10_000));
     }
     return undefined;
   }
 
-  async #createFailed(error: unknown, perhapsAccepted: boolean, stop: AbortSignal): Promise<void> {
+  async #createFailed(error: unknown, perhapsAccepted: boolean, stop: EndSignal): Promise<void> {
     this.#settleCreateError(error, perhapsAccepted, stop);
     const { ledger } = this;
     // A marker of somebody else's is left as it stands, unless the create was sent again under its key.
@@ -452,11 +459,11 @@ export class JobTask {
       else if (error instanceof CreateFailure) await ledger.failed(error.refused);
     } catch (failure) {
       // The marker stands as it was, and says "unknown": no more than what is true.
-      this.#context.warn(reasonOf(failure));
+      this.#job.warn(reasonOf(failure));
     }
   }
 
-  #settleCreateError(error: unknown, perhapsAccepted: boolean, stop: AbortSignal): void {
+  #settleCreateError(error: unknown, perhapsAccepted: boolean, stop: EndSignal): void {
     if (error instanceof CreateFailure) {
       const { refused, context } = error;
       const charged = perhapsAccepted && refused.charged === "no" ? "unknown" : refused.charged;
@@ -473,7 +480,7 @@ export class JobTask {
     if (isImageError(error) && !isEnd) {
       // No key, or a function of the caller's that threw: nothing was sent by this attempt.
       const charged = perhapsAccepted ? "unknown" : error.charged;
-      const told = withJob(error, charged, this.#context.job);
+      const told = withJob(error, charged, this.#job);
       this.#settle(perhapsAccepted ? "unknown" : "refused", { error: told });
       return;
     }
@@ -498,7 +505,7 @@ export class JobTask {
   async wait(limits: WaitLimits): Promise<Settled> {
     this.#finishCreate();
     const { clock } = this.#context;
-    await within(clock, this.#created, limits);
+    if (this.#created !== undefined) await within(clock, this.#created, limits);
     if (this.#settled !== undefined) return this.#settled;
     if (this.#unkept !== undefined) {
       const { outcome, raw } = this.#unkept;
@@ -536,7 +543,7 @@ export class JobTask {
   }
 
   /** One poll now. */
-  async poll(signal: AbortSignal): Promise<void> {
+  async poll(signal: EndSignal): Promise<void> {
     if (this.#settled !== undefined || this.#id === undefined) return;
     const step = await this.#poller.once(signal);
     signal.throwIfAborted();
@@ -554,7 +561,7 @@ export class JobTask {
    * too soon share the next one, and each that told nothing doubles the time before it: anybody can
    * call a webhook, and a true call may come after false ones.
    */
-  notice(signal: AbortSignal): Promise<void> {
+  notice(signal: EndSignal): Promise<void> {
     this.#hinted = true;
     this.#followingHints ??= this.#followHints(signal).finally(() => {
       this.#followingHints = undefined;
@@ -562,10 +569,10 @@ export class JobTask {
     return this.#followingHints;
   }
 
-  async #followHints(signal: AbortSignal): Promise<void> {
+  async #followHints(signal: EndSignal): Promise<void> {
     const { clock } = this.#context;
     // A quick job may call before the answer to its create is here.
-    await within(clock, this.#created, { signal });
+    if (this.#created !== undefined) await within(clock, this.#created, { signal });
     while (this.#hinted && this.#settled === undefined && !signal.aborted) {
       this.#hinted = false;
       if (this.isWatched) this.#poller.nudge();
@@ -579,14 +586,14 @@ export class JobTask {
   }
 
   /** Waits, until the task settles at the latest. */
-  async #pause(delayMs: number, signal: AbortSignal): Promise<void> {
-    const ended = new AbortController();
-    const end = () => ended.abort();
+  async #pause(delayMs: number, signal: EndSignal): Promise<void> {
+    const ended = new Ending();
+    const end = () => ended.abort("settled");
     this.#stopFollowing = end;
     signal.addEventListener("abort", end, { once: true });
     if (signal.aborted) end();
     // It rejects where it ends early, which is no fault.
-    await sleep(this.#context.clock, delayMs, ended.signal).catch(() => {});
+    await sleep(this.#context.clock, delayMs, ended).catch(() => {});
     signal.removeEventListener("abort", end);
   }
 
@@ -596,8 +603,9 @@ export class JobTask {
   }
 
   /** Asks the provider for its pictures once more, whose URLs may be fresh ones. */
-  async freshOutputs(signal: AbortSignal | undefined): Promise<Succeeded["outputs"] | undefined> {
-    const { gateway, adapter, attemptTimeoutMs } = this.#context;
+  async freshOutputs(signal: EndSignal | undefined): Promise<Succeeded["outputs"] | undefined> {
+    const { gateway, provider, attemptTimeoutMs } = this.#context;
+    const { adapter } = provider;
     if (this.#id === undefined || adapter.query === undefined) return undefined;
     const request = await gateway.prepare(adapter.query(this.#id));
     const limits = { timeoutMs: attemptTimeoutMs, signal };
@@ -611,8 +619,19 @@ export class JobTask {
     return new TimeoutError({ ...this.#facts({ charged: this.charged, cause }), timeoutMs });
   }
 
-  async #query(signal: AbortSignal): Promise<PollStep<Settled>> {
-    const { gateway, adapter, attemptTimeoutMs } = this.#context;
+  /** Asks once, for the poller. */
+  async query(signal: EndSignal): Promise<PollStep<Settled>> {
+    const step = await this.#query(signal);
+    // It ends the waiting, though not the job: whoever listens hears why.
+    if ("stopped" in step && isImageError(step.stopped)) {
+      this.#emit({ type: "failed", error: step.stopped });
+    }
+    return step;
+  }
+
+  async #query(signal: EndSignal): Promise<PollStep<Settled>> {
+    const { gateway, provider, attemptTimeoutMs } = this.#context;
+    const { adapter } = provider;
     const id = this.#id;
     if (id === undefined || adapter.query === undefined) return { stopped: this.#unknownError() };
     const askedAtMs = this.#ageMs();
@@ -641,10 +660,11 @@ export class JobTask {
         this.#cost = outcome.cost ?? this.#cost;
         this.#lastFailure = undefined;
         this.#runningAgeMs = askedAtMs;
-        this.#emit({
-          ...{ type: "status", state, word, known },
-          ...(progress !== undefined && { progress }),
-        });
+        this.#emit(
+          progress === undefined
+            ? { type: "status", state, word, known }
+            : { type: "status", state, word, known, progress },
+        );
         return {};
       }
       case "succeeded":
@@ -659,7 +679,7 @@ export class JobTask {
           detail: `It does not know the job: ${outcome.message}`,
         });
         const error = new GenerationFailedError(facts);
-        const graceMs = this.#context.adapter.absentGraceMs ?? 15_000;
+        const graceMs = this.#context.provider.adapter.absentGraceMs ?? 15_000;
         return this.#ageMs() < graceMs ? this.#again(error) : { stopped: error };
       }
       case "refused": {
@@ -675,7 +695,7 @@ export class JobTask {
         try {
           await this.ledger?.failed(outcome);
         } catch (error) {
-          this.#context.warn(reasonOf(error));
+          this.#job.warn(reasonOf(error));
         }
         return { settled: this.#settle("failed", { error: errorOf(outcome, facts) }) };
       }
@@ -685,14 +705,14 @@ export class JobTask {
   /** A poll that told nothing is one more wait. */
   #again(failure: ImageError, retryAfterMs?: number): PollStep<Settled> {
     this.#lastFailure = failure;
-    const delayMs = Math.max(retryAfterMs ?? 0, this.#delayMs(this.polls));
+    const delayMs = Math.max(retryAfterMs ?? 0, this.#scheduledMs(this.polls));
     this.#emit({ type: "retry", phase: "poll", reason: failure.message, delayMs });
     return { failure, retryAfterMs };
   }
 
   /** Something ended the polling that says nothing about the job: a missing key, a function that threw. */
   #stoppedBy(error: unknown): unknown {
-    if (isImageError(error)) return withJob(error, "unknown", this.#context.job);
+    if (isImageError(error)) return withJob(error, "unknown", this.#job);
     const facts = {
       charged: "unknown",
       detail: this.#context.gateway.clean(String(error)),
@@ -708,10 +728,10 @@ export class JobTask {
     this.#unkept = { outcome, raw };
     this.#cost = outcome.cost ?? this.#cost;
     try {
-      await this.#context.keep(this, outcome);
+      await this.#job.keep(this, outcome);
     } catch (error) {
       // Whoever hears of it goes on with the job, once there is room.
-      throw isImageError(error) ? Object.assign(error, { job: this.#context.job }) : error;
+      throw isImageError(error) ? Object.assign(error, { job: this.#job }) : error;
     }
     this.#unkept = undefined;
     return this.#settleSucceeded(outcome, raw);
@@ -740,7 +760,7 @@ export class JobTask {
         ? { type: "failed", error: settled.error }
         : { type: "succeeded", images: settled.succeeded.outputs.length, ...cost },
     );
-    this.#markCreated();
+    this.#endCreate();
     this.#stopFollowing();
     return settled;
   }
@@ -758,11 +778,15 @@ export class JobTask {
   }
 
   #facts(facts: ErrorFacts): ErrorFacts {
-    const { adapter, job } = this.#context;
-    return { provider: adapter.name, job, cost: this.#cost, ...facts };
+    return { provider: this.#job.provider, job: this.#job, cost: this.#cost, ...facts };
   }
 
-  #delayMs(polls: number): number {
+  /** The wait before a poll, for the poller. */
+  delayMs(polls: number): number {
+    return polls === 0 && !this.#isNew ? 0 : this.#scheduledMs(polls);
+  }
+
+  #scheduledMs(polls: number): number {
     const { schedule } = this.#context;
     const moment = this.#moment(polls);
     let delayMs: unknown;
@@ -776,15 +800,14 @@ export class JobTask {
     const isDelay = typeof delayMs === "number" && !Number.isNaN(delayMs);
     const sane = isDelay ? Math.max(0, Number(delayMs)) : defaultSchedule.next(moment);
     // A webhook may never come: polling slows down, and never stops.
-    return Math.max(sane, this.#context.backstopMs ?? 0);
+    return Math.max(sane, this.#job.backstopMs ?? 0);
   }
 
   #moment(attempt: number): PollMoment {
-    const { adapter, operation } = this.#context;
-    const { quality, sizeClass } = this.#context;
+    const { provider, operation, quality, sizeClass } = this.#job;
     const previousAgeMs = this.#runningAgeMs;
     const ageMs = this.#ageMs();
-    const asked = { provider: adapter.name, operation, quality, sizeClass };
+    const asked = { provider, operation, quality, sizeClass };
     return { attempt, ageMs, previousAgeMs, ...asked };
   }
 
@@ -793,7 +816,7 @@ export class JobTask {
   }
 
   #emit(event: TaskEvent): void {
-    this.#context.emit(this.index, event);
+    this.#job.emit(this.index, event);
   }
 }
 

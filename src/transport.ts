@@ -3,7 +3,7 @@ import { pipeline, Readable, type Transform } from "node:stream";
 import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
 import pRetry from "p-retry";
 import type { Dispatcher } from "undici";
-import { type Clock, sleep, within } from "./clock";
+import { type Clock, Ending, type EndSignal, sleep, within } from "./clock";
 import { type DecodedImage, type ImageSink, MemorySink } from "./decoded-image";
 import { readJson } from "./json-body";
 import {
@@ -25,7 +25,7 @@ export interface HttpRequest {
 /** How long an exchange may take, and who may end it. */
 export interface ExchangeLimits {
   readonly timeoutMs: number;
-  readonly signal?: AbortSignal | undefined;
+  readonly signal?: EndSignal | undefined;
   /** Where the images in a large answer go; into memory where this is left out. */
   readonly createSink?: (() => ImageSink) | undefined;
 }
@@ -113,7 +113,7 @@ interface OpenAnswer {
 
 /** Who may end a download, and who hears of its repetitions. */
 export interface DownloadOptions {
-  readonly signal?: AbortSignal | undefined;
+  readonly signal?: EndSignal | undefined;
   readonly onRetry?: ((delayMs: number, error: unknown) => void) | undefined;
 }
 
@@ -191,7 +191,7 @@ export class Transport {
       },
       wait: (delayMs, error) => {
         onRetry?.(delayMs, error);
-        return sleep(clock, delayMs, signal ?? new AbortController().signal);
+        return sleep(clock, delayMs, signal ?? new Ending());
       },
     });
   }
@@ -199,7 +199,7 @@ export class Transport {
   async #downloadOnce<Value>(
     url: string,
     receive: (body: AsyncIterable<Uint8Array>) => Promise<Value>,
-    signal: AbortSignal | undefined,
+    signal: EndSignal | undefined,
   ): Promise<Value> {
     const timer = new Timer(this.#options.clock, this.#options.attemptTimeoutMs, signal);
     const read = async () => receive(this.#guardedBody(await this.#follow(url, timer), timer));
@@ -485,11 +485,11 @@ class Timer {
   readonly #clock: Clock;
   readonly #timeoutMs: number;
   readonly #controller = new AbortController();
-  readonly #outer: AbortSignal | undefined;
+  readonly #outer: EndSignal | undefined;
   #cancel: () => void = () => {};
   expired = false;
 
-  constructor(clock: Clock, timeoutMs: number, outer: AbortSignal | undefined) {
+  constructor(clock: Clock, timeoutMs: number, outer: EndSignal | undefined) {
     this.#clock = clock;
     this.#timeoutMs = timeoutMs;
     this.#outer = outer;
