@@ -82,13 +82,13 @@ type SucceededTask = Extract<TaskOutcome, { succeeded: unknown }>;
 export class RunningJob implements TaskJob {
   readonly id: string;
   readonly provider: string;
-  readonly #tasks: JobTask[] = [];
+  readonly #tasks: readonly JobTask[];
   readonly #context: JobContext;
   readonly #facts: Omit<JobSeed, "tasks" | "warnings">;
   /** Those of `events()`; absent where nobody has asked for any. */
   #listeners: Set<(event: ImageEvent) => void> | undefined;
-  /** The newest event of each task that has had one, by its index. */
-  readonly #newest: ImageEvent[] = [];
+  /** The newest event of each task, by its index. */
+  readonly #newest: (ImageEvent | undefined)[];
   readonly #images = new Map<JobTask, readonly GeneratedImage[]>();
   readonly #warnings: string[];
   #isGivenUp = false;
@@ -102,7 +102,9 @@ export class RunningJob implements TaskJob {
     this.#facts = facts;
     this.#context = context;
     this.#warnings = [...warnings];
-    for (const task of tasks) this.#tasks.push(new JobTask(task, this, context));
+    this.#newest = tasks.map(() => undefined);
+    this.#tasks = tasks.map((task) => new JobTask(task, this, context));
+    for (const task of this.#tasks) task.adoptRecord();
   }
 
   get operation(): Operation {
@@ -175,7 +177,7 @@ export class RunningJob implements TaskJob {
 
   #progress(): number | undefined {
     const known = this.#newest.flatMap((event) =>
-      event.type === "status" && event.progress !== undefined ? [event.progress] : [],
+      event?.type === "status" && event.progress !== undefined ? [event.progress] : [],
     );
     if (known.length === 0) return undefined;
     return known.reduce((sum, each) => sum + each, 0) / known.length;
@@ -198,8 +200,7 @@ export class RunningJob implements TaskJob {
   async *events({
     signal,
   }: Pick<WaitCallOptions, "signal"> = {}): AsyncIterableIterator<ImageEvent> {
-    // Some tasks may have had none yet: those are holes in the list.
-    const queue = this.#newest.filter(() => true);
+    const queue = this.#newest.filter((event) => event !== undefined);
     let wake: () => void = () => {};
     let ended = false;
     const listener = (event: ImageEvent) => {
@@ -288,17 +289,18 @@ export class RunningJob implements TaskJob {
     return { task, ...settled, images, failures };
   }
 
-  async #settledOf(task: JobTask, timeoutMs: number, limits: WaitLimits): Promise<Settled> {
+  #settledOf(
+    task: JobTask,
+    timeoutMs: number,
+    { signal, deadlineAt }: WaitLimits,
+  ): Promise<Settled> {
     this.#isGivenUp = false;
-    try {
-      const { signal, deadlineAt } = limits;
-      const onDeadline = () => task.timeoutError(timeoutMs);
-      return await task.wait({ signal, deadlineAt, onDeadline });
-    } catch (error) {
+    const onDeadline = () => task.timeoutError(timeoutMs);
+    return task.wait({ signal, deadlineAt, onDeadline }).catch((error: unknown) => {
       this.#isGivenUp = true;
-      if (limits.signal?.aborted || !isImageError(error)) throw error;
+      if (signal?.aborted || !isImageError(error)) throw error;
       return { error };
-    }
+    });
   }
 
   /** Tells the caller that a task was accepted; what it throws ends the call, and the job is on it. */

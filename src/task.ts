@@ -150,11 +150,14 @@ export class JobTask implements PollLoop<Settled> {
       });
     }
     this.#poller = new Poller(this);
-    const record = this.#isNew ? undefined : seed.ledger?.record;
-    if (record !== undefined) {
-      this.#unfinished = seed.ledger?.repeatable;
-      this.#adopt(record);
-    }
+  }
+
+  /** Takes over what the journal knows of a job that another process has sent. */
+  adoptRecord(): void {
+    const record = this.#isNew ? undefined : this.ledger?.record;
+    if (record === undefined) return;
+    this.#unfinished = this.ledger?.repeatable;
+    this.#adopt(record);
   }
 
   get clock(): Clock {
@@ -502,8 +505,14 @@ export class JobTask implements PollLoop<Settled> {
    * @throws the signal's reason; what `onDeadline` gives; an ImageError that ends the waiting though
    * not the job.
    */
-  async wait(limits: WaitLimits): Promise<Settled> {
+  wait(limits: WaitLimits): Promise<Settled> {
     this.#finishCreate();
+    const isRunning = this.#created === undefined && this.#unkept === undefined;
+    const isPolled = isRunning && this.#settled === undefined && this.#id !== undefined;
+    return isPolled ? this.#poller.wait(limits) : this.#waitForCreate(limits);
+  }
+
+  async #waitForCreate(limits: WaitLimits): Promise<Settled> {
     const { clock } = this.#context;
     if (this.#created !== undefined) await within(clock, this.#created, limits);
     if (this.#settled !== undefined) return this.#settled;

@@ -107,7 +107,9 @@ test("the floor knows nothing above it", () => {
   expect(targets("cost")).toEqual([]);
   expect(targets("dimensions")).toEqual([]);
   expect(targets("clock")).toEqual([]);
-  expect(targets("slots")).toEqual([]);
+  // The type of a signal alone.
+  expect(targets("slots")).toEqual(["clock"]);
+  expect(from("slots").every(({ typeOnly }) => typeOnly)).toBe(true);
 });
 
 test("an error knows money, and of the job and its images the types alone", () => {
