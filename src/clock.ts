@@ -70,8 +70,8 @@ export class Ending implements EndSignal {
 }
 
 /** The same end as an `AbortSignal`, for functions that take no other. */
-export function abortSignalOf(signal: EndSignal | undefined): AbortSignal | undefined {
-  if (signal === undefined || signal instanceof AbortSignal) return signal;
+export function abortSignalOf(signal: EndSignal): AbortSignal {
+  if (signal instanceof AbortSignal) return signal;
   const controller = new AbortController();
   const end = () => controller.abort(signal.reason);
   if (signal.aborted) end();

@@ -1,3 +1,4 @@
+import { Readable } from "node:stream";
 import type { DecodedImage, ImageSink } from "./decoded-image";
 import { JsonScanner } from "./json-scanner";
 
@@ -27,22 +28,22 @@ export async function readJson(
   const small: Uint8Array[] = [];
   let scanner: JsonScanner | undefined;
   let byteLength = 0;
-  try {
-    for await (const chunk of chunks) {
-      byteLength += chunk.byteLength;
-      if (byteLength > maxBytes) {
-        throw new Error(`The answer is larger than ${maxBytes} bytes (\`maxAnswerBytes\`)`);
-      }
-      if (scanner === undefined) small.push(chunk);
-      if (byteLength <= smallBytes) continue;
-      scanner ??= new JsonScanner(createSink);
-      for (const each of small.length > 0 ? small.splice(0) : [chunk]) {
-        const isReady = scanner.write(each);
-        // At once: whoever gives up on the rest does not wait for the end of this.
-        images.splice(0, images.length, ...scanner.images);
-        await isReady;
-      }
+  const take = (chunk: Uint8Array): Promise<void> | undefined => {
+    byteLength += chunk.byteLength;
+    if (byteLength > maxBytes) {
+      throw new Error(`The answer is larger than ${maxBytes} bytes (\`maxAnswerBytes\`)`);
     }
+    if (scanner === undefined) small.push(chunk);
+    if (byteLength <= smallBytes) return undefined;
+    scanner ??= new JsonScanner(createSink);
+    let isReady: Promise<void> | undefined;
+    for (const each of small.length > 0 ? small.splice(0) : [chunk]) isReady = scanner.write(each);
+    // At once: whoever gives up on the rest does not wait for the end of this.
+    images.splice(0, images.length, ...scanner.images);
+    return isReady;
+  };
+  try {
+    await eachChunk(chunks, take);
     const [first = new Uint8Array(), second] = small;
     const text = Buffer.from(first.buffer, first.byteOffset, first.byteLength);
     if (scanner === undefined) return parsed(second === undefined ? text : Buffer.concat(small));
@@ -51,6 +52,37 @@ export async function readJson(
     images.splice(0, images.length, ...(scanner?.images ?? []));
     await scanner?.discard();
   }
+}
+
+/** Hands over what comes, and waits where that asks for it. */
+async function eachChunk(
+  chunks: AsyncIterable<Uint8Array>,
+  take: (chunk: Uint8Array) => Promise<void> | undefined,
+): Promise<void> {
+  if (!(chunks instanceof Readable)) {
+    for await (const chunk of chunks) await take(chunk);
+    return;
+  }
+  // A stream's events cost a fraction of its iterator.
+  await new Promise<void>((resolve, reject) => {
+    const fail = (error: unknown) => {
+      chunks.destroy();
+      reject(error);
+    };
+    chunks.on("data", (chunk: Uint8Array) => {
+      try {
+        const isReady = take(chunk);
+        if (isReady === undefined) return;
+        chunks.pause();
+        isReady.then(() => chunks.resume(), fail);
+      } catch (error) {
+        fail(error);
+      }
+    });
+    chunks.once("end", resolve);
+    chunks.on("error", reject);
+    chunks.once("close", () => reject(new Error("The answer broke off")));
+  });
 }
 
 function parsed(bytes: Buffer): JsonBody {

@@ -433,7 +433,7 @@ export class RunningJob implements TaskJob {
     { signal }: WaitLimits,
   ): Promise<GeneratedImage | ImageError> {
     try {
-      const file = await saveInto(image, directory, abortSignalOf(signal));
+      const file = await saveInto(image, directory, signal && abortSignalOf(signal));
       this.emit(task.index, { type: "saved", file });
       return image;
     } catch (error) {

@@ -389,7 +389,7 @@ export class JobTask implements PollLoop<Settled> {
     const { outcome } = reading;
     switch (outcome.state) {
       case "succeeded":
-        await this.#succeed(outcome, reading.raw).catch((error: unknown) => {
+        await this.#succeed(outcome, reading.raw()).catch((error: unknown) => {
           // The pictures are in memory, and whoever waits tries once more to keep them.
           this.#lastFailure = error;
         });
@@ -678,13 +678,13 @@ export class JobTask implements PollLoop<Settled> {
       }
       case "succeeded":
         try {
-          return { settled: await this.#succeed(outcome, reading.raw) };
+          return { settled: await this.#succeed(outcome, reading.raw()) };
         } catch (error) {
           return { stopped: error };
         }
       case "absent": {
         const facts = this.#facts({
-          ...{ charged: "unknown", status: reading.status, raw: reading.raw },
+          ...{ charged: "unknown", status: reading.status, raw: reading.raw() },
           detail: `It does not know the job: ${outcome.message}`,
         });
         const error = new GenerationFailedError(facts);
@@ -873,8 +873,9 @@ class CreateFailure extends Error {
   }
 }
 
-function contextOf({ status, requestId, raw }: Reading): Omit<ErrorFacts, "charged"> {
-  return { status, requestId, raw };
+function contextOf(reading: Reading): Omit<ErrorFacts, "charged"> {
+  const { status, requestId } = reading;
+  return { status, requestId, raw: reading.raw() };
 }
 
 function reasonOf(error: unknown): string {

@@ -3,7 +3,7 @@ import { pipeline, Readable, type Transform } from "node:stream";
 import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
 import pRetry from "p-retry";
 import type { Dispatcher } from "undici";
-import { type Clock, Ending, type EndSignal, sleep, within } from "./clock";
+import { abortSignalOf, type Clock, Ending, type EndSignal, sleep, within } from "./clock";
 import { type DecodedImage, type ImageSink, MemorySink } from "./decoded-image";
 import { readJson } from "./json-body";
 import {
@@ -138,7 +138,7 @@ export class Transport {
     let head: Pick<OpenAnswer, "status" | "headers"> | undefined;
     const images: DecodedImage[] = [];
     const read = async (): Promise<HttpAnswer> => {
-      const answer = await this.#send(request, "provider", timer.signal);
+      const answer = await this.#send(request, "provider", timer);
       const { status, headers } = answer;
       head = { status, headers };
       const document = await readJson(unpacked(answer), {
@@ -150,7 +150,7 @@ export class Transport {
     };
     try {
       // A fetch or dispatcher of the caller's may be deaf to the signal: nobody waits for it.
-      return await within(clock, read(), { signal: timer.signal });
+      return await within(clock, read(), { signal: timer });
     } catch (error) {
       limits.signal?.throwIfAborted();
       // The status alone says no; that its explanation broke off changes nothing.
@@ -209,10 +209,10 @@ export class Transport {
       const onDeadline = () =>
         new DownloadFault(`It did not end within ${timeoutMs} ms`, { transient: false });
       const deadlineAt = clock.now() + timeoutMs;
-      return await within(clock, read(), { signal: timer.signal, deadlineAt, onDeadline });
+      return await within(clock, read(), { signal: timer, deadlineAt, onDeadline });
     } catch (error) {
       // A body that was not read to its end would keep its connection.
-      timer.abort();
+      timer.abort(new Error("It is not read any further"));
       signal?.throwIfAborted();
       if (error instanceof DownloadFault) throw error;
       if (error instanceof BlockedAddressError || !isNetworkFault(error, timer)) {
@@ -232,7 +232,7 @@ export class Transport {
     for (let hops = 0; hops <= 5; hops += 1) {
       const route = await this.#routeTo(url);
       const request = { method: "GET", url, headers: { accept: "image/*, */*;q=0.1" } } as const;
-      const answer = await this.#send(request, route, timer.signal);
+      const answer = await this.#send(request, route, timer);
       timer.restart();
       const { status, headers } = answer;
       const location = status >= 300 && status < 400 ? headers.location : undefined;
@@ -292,10 +292,13 @@ export class Transport {
     }
   }
 
-  async #send(request: HttpRequest, route: Route, signal: AbortSignal): Promise<OpenAnswer> {
+  async #send(request: HttpRequest, route: Route, end: EndSignal): Promise<OpenAnswer> {
     const { fetch, dispatcher } = this.#options;
-    if (fetch !== undefined) return sendWithFetch(fetch, request, signal);
-    return sendWithDispatcher(dispatcher ?? (await pool(route)), request, signal);
+    if (fetch !== undefined) return sendWithFetch(fetch, request, abortSignalOf(end));
+    if (dispatcher !== undefined)
+      return sendWithDispatcher(dispatcher, request, abortSignalOf(end));
+    // undici listens to whatever has an `addEventListener`, and asks for no more.
+    return sendWithDispatcher(await pool(route), request, end as AbortSignal);
   }
 }
 
@@ -325,11 +328,11 @@ async function sendWithDispatcher(
     // An image takes minutes: our own timers decide, not undici's 300 s.
     ...{ headersTimeout: 0, bodyTimeout: 0 },
   });
-  const flat = Object.entries(answer.headers).map(([name, value]) => [
-    name.toLowerCase(),
-    Array.isArray(value) ? value.join(", ") : (value ?? ""),
-  ]);
-  return { status: answer.statusCode, headers: Object.fromEntries(flat), body: answer.body };
+  const flat: Record<string, string> = {};
+  for (const [name, value] of Object.entries(answer.headers)) {
+    flat[name.toLowerCase()] = Array.isArray(value) ? value.join(", ") : (value ?? "");
+  }
+  return { status: answer.statusCode, headers: flat, body: answer.body };
 }
 
 async function* empty(): AsyncIterable<Uint8Array> {}
@@ -480,41 +483,32 @@ function waitOf(header: string | undefined, now: number): number | undefined {
   return Number.isNaN(waitMs) ? undefined : Math.max(0, waitMs);
 }
 
-/** A time-out that can be pushed on, tied to a caller's signal. */
-class Timer {
+/** A time-out that can be pushed on, and a caller's signal, in one. */
+class Timer extends Ending {
   readonly #clock: Clock;
   readonly #timeoutMs: number;
-  readonly #controller = new AbortController();
   readonly #outer: EndSignal | undefined;
   #cancel: () => void = () => {};
   expired = false;
 
   constructor(clock: Clock, timeoutMs: number, outer: EndSignal | undefined) {
+    super();
     this.#clock = clock;
     this.#timeoutMs = timeoutMs;
     this.#outer = outer;
-    if (outer?.aborted) this.#controller.abort(outer.reason);
+    if (outer?.aborted) this.abort(outer.reason);
     else outer?.addEventListener("abort", this.#onAbort, { once: true });
     this.restart();
   }
 
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  readonly #onAbort = () => this.#controller.abort(this.#outer?.reason);
+  readonly #onAbort = () => this.abort(this.#outer?.reason);
 
   restart(): void {
     this.#cancel();
     this.#cancel = this.#clock.after(this.#timeoutMs, () => {
       this.expired = true;
-      this.#controller.abort();
+      this.abort(new Error("The time is up"));
     });
-  }
-
-  /** Ends whatever hangs on the signal. */
-  abort(): void {
-    this.#controller.abort();
   }
 
   stop(): void {
@@ -533,31 +527,41 @@ export interface Repetition<Value> {
   wait(delayMs: number, error: unknown, attempt: number): Promise<void>;
 }
 
-/** p-retry, with the decision and the clock in our hands: nothing is repeated that `again` does not name. */
-export function repeat<Value>({ attempt, again, wait }: Repetition<Value>): Promise<Value> {
-  return pRetry(
-    async (number) => {
-      try {
-        return await attempt(number);
-      } catch (error) {
-        // p-retry takes TypeErrors for bugs and rethrows them before anyone is asked.
-        throw new Attempt(error);
-      }
-    },
-    {
-      retries: Number.POSITIVE_INFINITY,
-      minTimeout: 0,
-      async shouldRetry({ error, attemptNumber }) {
-        const reason = error instanceof Attempt ? error.reason : error;
-        const delayMs = again(reason, attemptNumber);
-        if (delayMs === undefined) return false;
-        await wait(delayMs, reason, attemptNumber);
-        return true;
+/**
+ * p-retry, with the decision and the clock in our hands: nothing is repeated that `again` does not
+ * name. It is called in after the first attempt has failed, as few do.
+ */
+export async function repeat<Value>({ attempt, again, wait }: Repetition<Value>): Promise<Value> {
+  const goesOn = async (reason: unknown, number: number) => {
+    const delayMs = again(reason, number);
+    if (delayMs !== undefined) await wait(delayMs, reason, number);
+    return delayMs !== undefined;
+  };
+  try {
+    return await attempt(1);
+  } catch (error) {
+    if (!(await goesOn(error, 1))) throw error;
+  }
+  try {
+    return await pRetry(
+      async (number) => {
+        try {
+          return await attempt(number + 1);
+        } catch (error) {
+          // p-retry takes TypeErrors for bugs and rethrows them before anyone is asked.
+          throw new Attempt(error);
+        }
       },
-    },
-  ).catch((error: unknown) => {
+      {
+        retries: Number.POSITIVE_INFINITY,
+        minTimeout: 0,
+        shouldRetry: ({ error, attemptNumber }) =>
+          goesOn(error instanceof Attempt ? error.reason : error, attemptNumber + 1),
+      },
+    );
+  } catch (error) {
     throw error instanceof Attempt ? error.reason : error;
-  });
+  }
 }
 
 class Attempt extends Error {
