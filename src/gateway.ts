@@ -1,6 +1,7 @@
 import type { DecodedImage } from "./decoded-image";
 import { AuthenticationError, CallbackError } from "./errors";
 import { elided, redacted, safeCause } from "./failure";
+import { isHeader } from "./header";
 import { encodeMultipart } from "./multipart";
 import { type Call, type Outcome, type Phase, type Provider, unreadable } from "./provider";
 import type { ExchangeLimits, HttpRequest, Transport } from "./transport";
@@ -49,9 +50,12 @@ export class Gateway {
     const headers: Record<string, string> = {
       ...inLowerCase(this.#provider.headers()),
       accept: "application/json",
-      // What an adapter makes of a caller's key is looked at before anything is sent.
-      ...(call.headers !== undefined && Object.fromEntries(new Headers(call.headers))),
+      ...inLowerCase(call.headers ?? {}),
     };
+    for (const [name, value] of Object.entries(call.headers ?? {})) {
+      // What an adapter makes of a caller's key: nothing has been sent yet.
+      if (!isHeader(name, value)) throw new TypeError(`HTTP cannot hold the header ${name}`);
+    }
     const request = { method: call.method, url: `${baseURL}${call.path}${query}`, headers };
     if (call.body === undefined) return request;
     if ("json" in call.body) {

@@ -65,7 +65,9 @@ async function eachChunk(
   }
   // A stream's events cost a fraction of its iterator.
   await new Promise<void>((resolve, reject) => {
+    let isEnded = false;
     const fail = (error: unknown) => {
+      isEnded = true;
       chunks.destroy();
       reject(error);
     };
@@ -79,9 +81,14 @@ async function eachChunk(
         fail(error);
       }
     });
-    chunks.once("end", resolve);
-    chunks.on("error", reject);
-    chunks.once("close", () => reject(new Error("The answer broke off")));
+    chunks.once("end", () => {
+      isEnded = true;
+      resolve();
+    });
+    chunks.on("error", fail);
+    chunks.once("close", () => {
+      if (!isEnded) fail(new Error("The answer broke off"));
+    });
   });
 }
 

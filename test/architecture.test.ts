@@ -121,12 +121,13 @@ test("the request knows zod and errors", () => {
   expect(targets("request")).toEqual(["errors", "zod"]);
 });
 
-test("the contract of a provider stands on cost, decoded images, dimensions, errors and request", () => {
+test("the contract of a provider stands on cost, decoded images, dimensions, errors, headers and request", () => {
   expect(targets("provider")).toEqual([
     "cost",
     "decoded-image",
     "dimensions",
     "errors",
+    "header",
     "request",
     "zod",
   ]);
