@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { Dispatcher } from "undici";
-import { z } from "zod";
+import * as z from "zod";
 import { type Clock, sharedController, sleep, systemClock, within } from "./clock";
 import type { Cost } from "./cost";
 import {

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import type { Cost } from "./cost";
 import { type ImageError, InvalidRequestError } from "./errors";
 import type { Operation } from "./request";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import type { ImageError } from "./errors";
 import { withFailures } from "./errors";
 import type { CallOptions, WaitCallOptions } from "./job";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { createImageClient, type ImageClient } from "../client";
 import type { Cost } from "../cost";
 import type { ImageError } from "../errors";

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from "node:http";
-import type { z } from "zod";
+import type * as z from "zod";
 import type { Answer, Body } from "./http";
 import type { Failure, Order } from "./jobs";
 import type { SandboxOpenAIAnswers, SandboxProvider } from "./types";

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { z } from "zod";
+import * as z from "zod";
 import { dimensionsOfRatio } from "./dimensions";
 import { type Answer, jsonAnswer } from "./http";
 import type { Order, Sight } from "./jobs";
