@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { Dispatcher } from "undici";
-import * as z from "zod";
+import * as z from "zod/mini";
 import { type Clock, sharedController, sleep, systemClock, within } from "./clock";
 import type { Cost } from "./cost";
 import {
@@ -188,62 +188,67 @@ const optionsSchema = z
         (value) => typeof value === "object" && value !== null && "adapter" in value,
         "a provider such as trinetra()",
       ),
-      fetch: z.custom<typeof globalThis.fetch>(isFunction, "a function like fetch").optional(),
-      dispatcher: z
-        .custom<Dispatcher>(
+      fetch: z.optional(z.custom<typeof globalThis.fetch>(isFunction, "a function like fetch")),
+      dispatcher: z.optional(
+        z.custom<Dispatcher>(
           (value) => typeof value === "object" && value !== null && "request" in value,
           "an undici Dispatcher",
-        )
-        .optional(),
-      timeoutMs: positive("milliseconds, more than 0").default(600_000),
-      attemptTimeoutMs: positive("milliseconds, more than 0").default(60_000),
-      concurrency: z
-        .union(
-          [z.int().min(1), z.literal(Number.POSITIVE_INFINITY)],
+        ),
+      ),
+      timeoutMs: z._default(positive("milliseconds, more than 0"), 600_000),
+      attemptTimeoutMs: z._default(positive("milliseconds, more than 0"), 60_000),
+      concurrency: z._default(
+        z.union(
+          [z.int().check(z.minimum(1)), z.literal(Number.POSITIVE_INFINITY)],
           "a whole number of at least 1",
-        )
-        .default(Number.POSITIVE_INFINITY),
-      poll: z
-        .union(
+        ),
+        Number.POSITIVE_INFINITY,
+      ),
+      poll: z.optional(
+        z.union(
           [
-            z.number().min(0),
+            z.number().check(z.minimum(0)),
             z.custom<PollSchedule>(
               (value) => typeof value === "object" && value !== null && "next" in value,
             ),
           ],
           "milliseconds, or a schedule with next()",
-        )
-        .optional(),
-      onUnsupported: z.enum(["error", "omit"], '"error" or "omit"').default("error"),
-      upload: z.custom<Upload>(isFunction, "a function").optional(),
-      onEvent: z.custom<CallOptions["onEvent"]>(isFunction, "a function").optional(),
-      journal: z
-        .custom<Journal>(
+        ),
+      ),
+      onUnsupported: z._default(z.enum(["error", "omit"], '"error" or "omit"'), "error"),
+      upload: z.optional(z.custom<Upload>(isFunction, "a function")),
+      onEvent: z.optional(z.custom<CallOptions["onEvent"]>(isFunction, "a function")),
+      journal: z.optional(
+        z.custom<Journal>(
           (value) => typeof value === "object" && value !== null && "create" in value,
           "a journal such as directoryJournal(path)",
-        )
-        .optional(),
-      webhooks: z
-        .strictObject(
+        ),
+      ),
+      webhooks: z.optional(
+        z.strictObject(
           {
-            url: z.url({ protocol: /^https?$/, error: "an http(s) URL" }).optional(),
-            secret: z.string("at least 16 characters").min(16, "at least 16 characters"),
-            onSettled: z.custom<WebhookOptions["onSettled"]>(isFunction, "a function").optional(),
-            backstopMs: positive("milliseconds, more than 0").default(30_000),
+            url: z.optional(z.url({ protocol: /^https?$/, error: "an http(s) URL" })),
+            secret: z
+              .string("at least 16 characters")
+              .check(z.minLength(16, "at least 16 characters")),
+            onSettled: z.optional(z.custom<WebhookOptions["onSettled"]>(isFunction, "a function")),
+            backstopMs: z._default(positive("milliseconds, more than 0"), 30_000),
           },
           "an object with a secret",
-        )
-        .optional(),
-      allowPrivateNetwork: z.boolean("true or false").default(false),
-      maxAnswerBytes: positive("bytes, more than 0").default(64 * mebibyte),
-      maxDownloadBytes: positive("bytes, more than 0").default(256 * mebibyte),
+        ),
+      ),
+      allowPrivateNetwork: z._default(z.boolean("true or false"), false),
+      maxAnswerBytes: z._default(positive("bytes, more than 0"), 64 * mebibyte),
+      maxDownloadBytes: z._default(positive("bytes, more than 0"), 256 * mebibyte),
     },
     "an object with a provider",
   )
-  .refine((options) => options.fetch === undefined || options.dispatcher === undefined, {
-    path: ["dispatcher"],
-    message: "either `fetch` or `dispatcher`",
-  });
+  .check(
+    z.refine((options) => options.fetch === undefined || options.dispatcher === undefined, {
+      path: ["dispatcher"],
+      message: "either `fetch` or `dispatcher`",
+    }),
+  );
 
 /**
  * Makes a client of one provider. Clients are cheap: all of a process share one lazily made

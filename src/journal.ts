@@ -1,4 +1,4 @@
-import * as z from "zod";
+import * as z from "zod/mini";
 
 const cost = z.object({
   amount: z.number(),
@@ -16,55 +16,55 @@ const cost = z.object({
 export const journalRecordSchema = z.object({
   v: z.literal(1),
   /** `${jobId}.${index}` */
-  id: z.string().regex(/^[\w-]+\.\d+$/),
-  jobId: z.string().regex(/^[\w-]+$/),
-  index: z.int().min(0),
+  id: z.string().check(z.regex(/^[\w-]+\.\d+$/)),
+  jobId: z.string().check(z.regex(/^[\w-]+$/)),
+  index: z.int().check(z.minimum(0)),
   /** How many images this task asks for. */
-  n: z.int().min(1),
+  n: z.int().check(z.minimum(1)),
   /** How many images each task of the job asks for, this one included. */
-  split: z.array(z.int().min(1)).min(1),
-  provider: z.string().min(1),
-  baseURL: z.string().min(1),
+  split: z.array(z.int().check(z.minimum(1))).check(z.minLength(1)),
+  provider: z.string().check(z.minLength(1)),
+  baseURL: z.string().check(z.minLength(1)),
   operation: z.enum(["generate", "edit"]),
   /** When the marker was written, just before the create left: ISO 8601. */
   submittedAt: z.iso.datetime(),
   /** Who wrote the marker: tells those who wait whether anybody still works on it, and decides nothing else. */
-  owner: z.object({ host: z.string(), pid: z.int() }).optional(),
+  owner: z.optional(z.object({ host: z.string(), pid: z.int() })),
   /** When it ended: ISO 8601. */
-  settledAt: z.iso.datetime().optional(),
+  settledAt: z.optional(z.iso.datetime()),
   /** What tells one request from another, without saying what it is. */
   requestDigest: z.string(),
   /** What was sent, so that a person can find it in the provider's console; without input bytes. */
-  request: z.unknown().optional(),
+  request: z.optional(z.unknown()),
   /** The idempotency key that went with the create, at a provider that honours one. */
-  key: z.string().optional(),
+  key: z.optional(z.string()),
   /** The create itself, at a provider that honours a key: anybody may send it again under the key. */
-  call: z
-    .object({
+  call: z.optional(
+    z.object({
       path: z.string(),
-      headers: z.record(z.string(), z.string()).optional(),
+      headers: z.optional(z.record(z.string(), z.string())),
       json: z.unknown(),
-    })
-    .optional(),
+    }),
+  ),
   state: z.enum(["submitting", "submitted", "succeeded", "failed", "unknown"]),
   /** The provider's id of the job. */
-  taskId: z.string().min(1).optional(),
-  cost: cost.optional(),
-  usage: z.record(z.string(), z.number()).optional(),
-  model: z.string().optional(),
+  taskId: z.optional(z.string().check(z.minLength(1))),
+  cost: z.optional(cost),
+  usage: z.optional(z.record(z.string(), z.number())),
+  model: z.optional(z.string()),
   /** The images that are kept beside the record, in order. */
-  images: z
-    .array(z.object({ url: z.string().optional(), revisedPrompt: z.string().optional() }))
-    .optional(),
+  images: z.optional(
+    z.array(z.object({ url: z.optional(z.string()), revisedPrompt: z.optional(z.string()) })),
+  ),
   /** Why the job failed. */
-  failure: z
-    .object({
+  failure: z.optional(
+    z.object({
       kind: z.string(),
       message: z.string(),
       charged: z.enum(["no", "yes", "unknown"]),
-      code: z.string().optional(),
-    })
-    .optional(),
+      code: z.optional(z.string()),
+    }),
+  ),
 });
 
 /** One task of a job, as a journal keeps it: plain JSON without the API key. */
