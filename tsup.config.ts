@@ -13,14 +13,21 @@ const entry = {
   testing: "src/testing/index.ts",
 };
 
+/** A file each, so that a bundler leaves out those that an app does not use. */
+const providers = Object.fromEntries(
+  readdirSync("src/providers")
+    .filter((name) => name !== "index.ts")
+    .map((name) => [`providers/${name.replace(/\.ts$/, "")}`, `src/providers/${name}`]),
+);
+
 const shared = {
-  entry,
+  entry: { ...entry, ...providers },
   target: "node20",
   platform: "node",
   splitting: true,
   sourcemap: false,
   // TypeScript 6 deprecates the `baseUrl` that tsup's declaration build sets by itself.
-  dts: { compilerOptions: { ignoreDeprecations: "6.0", paths: {} } },
+  dts: { entry, compilerOptions: { ignoreDeprecations: "6.0", paths: {} } },
 } as const;
 
 /** Their licences ask to go wherever the code goes. */
