@@ -84,7 +84,9 @@ const states = {
 const record = z.looseObject({
   taskId: lenient(z.string().min(1)),
   state: lenient(stateWord(states)),
-  resultJson: lenient(jsonOrText.pipe(z.looseObject({ resultUrls: z.array(z.string().min(1)) }))),
+  resultJson: lenient(
+    z.pipe(jsonOrText, z.looseObject({ resultUrls: z.array(z.string().min(1)) })),
+  ),
   failCode: lenient(textOrNumber),
   failMsg: lenient(z.string()),
   creditsConsumed: lenient(z.number().min(0)),

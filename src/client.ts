@@ -1,9 +1,7 @@
-import { createHash, randomUUID } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
-import type { Dispatcher } from "undici";
-import { z } from "zod";
-import { type Clock, Ending, type EndSignal, sleep, systemClock, within } from "./clock";
+import { type Capabilities, capabilitiesOf } from "./capabilities";
+import { type ClientOptions, type ImageClientOptions, parseClientOptions } from "./client-options";
+import { type Clock, Ending, type EndSignal, systemClock, within } from "./clock";
 import type { Cost } from "./cost";
 import type { ImageSink } from "./decoded-image";
 import {
@@ -11,63 +9,27 @@ import {
   type ImageError,
   InvalidRequestError,
   isImageError,
-  JournalError,
   UnsupportedError,
 } from "./errors";
 import { FileSink } from "./file-sink";
 import { Gateway } from "./gateway";
-import { type ResolvedInputs, resolveInputs, type Upload } from "./inputs";
+import type { ResolvedInputs } from "./inputs";
 import { type CallOptions, type ImageJob, parseReference } from "./job";
-import { type Journal, type JournalRecord, journalRecordSchema } from "./journal";
+import type { Journaling, RecoverOptions } from "./journaling";
 import { sizeClassOf } from "./learned-schedule";
-import { recordId, TaskLedger } from "./ledger";
 import { LiveJobs } from "./live-jobs";
-import { firstOf, isFunction, parseCallOptions, parseOptions, positive } from "./options";
+import { firstOf, parseCallOptions } from "./options";
 import { type Plan, planRequest, priceOf } from "./plan";
-import type { BoundOperation, InputRule, Provider } from "./provider";
-import {
-  type EditRequest,
-  type GenerateRequest,
-  type ImageInput,
-  type ImageRequest,
-  isLoadable,
-  isLocalFile,
-  type Operation,
-  type ParsedRequest,
-} from "./request";
+import type { Provider, WebhookDescription } from "./provider";
+import type { EditRequest, GenerateRequest, ImageRequest, Operation } from "./request";
 import type { ImageResult } from "./result";
 import { type JobContext, RunningJob } from "./running-job";
-import { defaultSchedule, fixedSchedule, type PollSchedule } from "./schedule";
+import { defaultSchedule, fixedSchedule } from "./schedule";
 import { Slots } from "./slots";
 import type { JobTask } from "./task";
 import { bytesOf, Transport } from "./transport";
-import {
-  type WebhookOptions,
-  WebhookReceiver,
-  type Webhooks,
-  type WebhookTarget,
-} from "./webhooks";
-
-/** What one operation of a provider takes. */
-export interface OperationCapabilities {
-  /** The portable fields that are taken, beside `n` and the inputs. */
-  readonly fields: readonly string[];
-  /** How many images one native request yields; a larger `n` is split into tasks. */
-  readonly maxImagesPerTask: number;
-  /** For an edit: what is taken of images. */
-  readonly inputs?: InputRule;
-}
-
-/** What a client's provider can do. */
-export interface Capabilities {
-  /** Whether a job can be resumed; false where the answer to the create is the image itself. */
-  readonly resumable: boolean;
-  /** Whether the provider honours an idempotency key. */
-  readonly idempotent: boolean;
-  readonly generate: OperationCapabilities;
-  /** Absent where the provider cannot edit. */
-  readonly edit?: OperationCapabilities;
-}
+import type { Hook, WebhookHints } from "./webhook-hints";
+import type { Webhooks } from "./webhooks";
 
 /**
  * A client of one provider, or whatever behaves like one: a router over several, a test double, a
@@ -113,14 +75,6 @@ export interface ImageClient {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** What happens to records that are not handed out. */
-export interface RecoverOptions {
-  /** Settled jobs that ended longer ago than this, in milliseconds, are let go. Default: 30 days. */
-  readonly retentionMs?: number;
-  /** Hears of what cannot be read as a record; it is left where it is. Default: a process warning. */
-  readonly onSkipped?: (id: string, reason: string) => unknown;
-}
-
 /** The client of a provider itself, with what only such a one can do. */
 export interface ProviderImageClient extends ImageClient {
   /**
@@ -144,110 +98,6 @@ export interface ProviderImageClient extends ImageClient {
   readonly webhooks: Webhooks;
 }
 
-/** What a client is made of. */
-export interface ImageClientOptions {
-  /** Whose service it is, such as `trinetra()`. */
-  readonly provider: Provider;
-  /** Replaces the built-in transport. Not together with `dispatcher`. */
-  readonly fetch?: typeof globalThis.fetch;
-  /** Your own undici `Dispatcher`, called by its own `request` and never closed here. */
-  readonly dispatcher?: Dispatcher;
-  /** Milliseconds from the sending of a create until it is settled; waiting for a slot does not count. Default 600,000. */
-  readonly timeoutMs?: number;
-  /** Milliseconds for one poll, for a download's silence, and for a create that answers with a job. Default 60,000. */
-  readonly attemptTimeoutMs?: number;
-  /** How many tasks of this client are at the provider at once; the rest wait in order. Default: no limit. */
-  readonly concurrency?: number;
-  /** Milliseconds between polls, or a schedule. Default: a tenth of the job's age, from 1 s to 5 s. */
-  readonly poll?: number | PollSchedule;
-  /** What to do with a field that the provider cannot serve. Default `"error"`; `"omit"` leaves it out and warns. */
-  readonly onUnsupported?: "error" | "omit";
-  /** Puts bytes at a URL, for providers that take input images by URL alone. */
-  readonly upload?: Upload;
-  /** Hears what happens in every call. What it throws is ignored. */
-  readonly onEvent?: CallOptions["onEvent"];
-  /**
-   * Where jobs outlive the process, such as `directoryJournal("./.images")`. With one, every create
-   * is written down before it leaves, images are kept before `generate` resolves, and
-   * {@link ProviderImageClient.recover} finds them again.
-   */
-  readonly journal?: Journal;
-  /** How to learn of ends by webhook, at a provider that posts them. Polling slows down and goes on. */
-  readonly webhooks?: WebhookOptions;
-  /** Lets result URLs lead to private addresses. Default false. */
-  readonly allowPrivateNetwork?: boolean;
-  /** The largest JSON answer that is read, in bytes. Default 64 MiB. */
-  readonly maxAnswerBytes?: number;
-  /** The largest image that is fetched, in bytes. Default 256 MiB. */
-  readonly maxDownloadBytes?: number;
-}
-
-const mebibyte = 1024 * 1024;
-
-const optionsSchema = z
-  .strictObject(
-    {
-      provider: z.custom<Provider>(
-        (value) => typeof value === "object" && value !== null && "adapter" in value,
-        "a provider such as trinetra()",
-      ),
-      fetch: z.custom<typeof globalThis.fetch>(isFunction, "a function like fetch").optional(),
-      dispatcher: z
-        .custom<Dispatcher>(
-          (value) => typeof value === "object" && value !== null && "request" in value,
-          "an undici Dispatcher",
-        )
-        .optional(),
-      timeoutMs: positive("milliseconds, more than 0").default(600_000),
-      attemptTimeoutMs: positive("milliseconds, more than 0").default(60_000),
-      concurrency: z
-        .union(
-          [z.int().min(1), z.literal(Number.POSITIVE_INFINITY)],
-          "a whole number of at least 1",
-        )
-        .default(Number.POSITIVE_INFINITY),
-      poll: z
-        .union(
-          [
-            z.number().min(0),
-            z.custom<PollSchedule>(
-              (value) => typeof value === "object" && value !== null && "next" in value,
-            ),
-          ],
-          "milliseconds, or a schedule with next()",
-        )
-        .optional(),
-      onUnsupported: z.enum(["error", "omit"], '"error" or "omit"').default("error"),
-      upload: z.custom<Upload>(isFunction, "a function").optional(),
-      onEvent: z.custom<CallOptions["onEvent"]>(isFunction, "a function").optional(),
-      journal: z
-        .custom<Journal>(
-          (value) => typeof value === "object" && value !== null && "create" in value,
-          "a journal such as directoryJournal(path)",
-        )
-        .optional(),
-      webhooks: z
-        .strictObject(
-          {
-            url: z.url({ protocol: /^https?$/, error: "an http(s) URL" }).optional(),
-            secret: z.string("at least 16 characters").min(16, "at least 16 characters"),
-            onSettled: z.custom<WebhookOptions["onSettled"]>(isFunction, "a function").optional(),
-            backstopMs: positive("milliseconds, more than 0").default(30_000),
-          },
-          "an object with a secret",
-        )
-        .optional(),
-      allowPrivateNetwork: z.boolean("true or false").default(false),
-      maxAnswerBytes: positive("bytes, more than 0").default(64 * mebibyte),
-      maxDownloadBytes: positive("bytes, more than 0").default(256 * mebibyte),
-    },
-    "an object with a provider",
-  )
-  .refine((options) => options.fetch === undefined || options.dispatcher === undefined, {
-    path: ["dispatcher"],
-    message: "either `fetch` or `dispatcher`",
-  });
-
 /**
  * Makes a client of one provider. Clients are cheap: all of a process share one lazily made
  * connection pool, so that one for each tenant is fine.
@@ -270,29 +120,22 @@ export class ProviderClient implements ProviderImageClient {
   readonly name: string;
   readonly capabilities: Capabilities;
   readonly #provider: Provider;
-  readonly #planning: Parameters<typeof planRequest>[2];
+  readonly #options: ClientOptions;
   readonly #jobs: JobContext;
   readonly #slots: Slots;
   readonly #closing = new Ending();
-  readonly #journal: Journal | undefined;
   /** Jobs that this client works on, by id: `recover` leaves them alone. */
   readonly #live = new LiveJobs();
-  readonly #remembers: boolean;
-  /** Those of them that a webhook has brought back from the journal, and that nobody was given. */
-  readonly #unheld = new Set<RunningJob>();
-  /** Names that webhooks gave, and that no job here had, while creates were on their way. */
-  readonly #early = new Set<string>();
-  /** Those that `onSettled` was told of, or did not have to be. */
-  readonly #told = new WeakSet<RunningJob>();
-  readonly #webhooks: z.output<typeof optionsSchema>["webhooks"];
-  #scanning: Promise<readonly JournalRecord[]> | undefined;
-  #scannedAt = 0;
-  readonly #receiver: WebhookReceiver | undefined;
+  /** What only some clients need is loaded with the client: once it has paid, nothing may be missing. */
+  readonly #journaling: Promise<Journaling> | undefined;
+  readonly #receiving: Promise<WebhookHints> | undefined;
+  /** There before anything is sent. */
+  #hints: WebhookHints | undefined;
   /** Creates that go on though their callers were released: `close` waits for their answers. */
   readonly #creating = new Set<Promise<void>>();
 
   constructor(given: ImageClientOptions, clock: Clock) {
-    const options = parseOptions(optionsSchema, given, "options");
+    const options = parseClientOptions(given);
     const { provider, timeoutMs, attemptTimeoutMs, onEvent, poll = defaultSchedule } = options;
     const trustedHostname = new URL(provider.baseURL).hostname;
     const transport = new Transport({ ...options, clock, trustedHostname });
@@ -300,33 +143,52 @@ export class ProviderClient implements ProviderImageClient {
     this.name = provider.name;
     this.capabilities = capabilitiesOf(provider);
     this.#provider = provider;
-    this.#planning = options;
-    this.#journal = options.journal;
-    this.#webhooks = options.webhooks;
-    const description = provider.adapter.webhook;
-    if (description !== undefined && options.webhooks !== undefined) {
-      this.#receiver = new WebhookReceiver(description, options.webhooks.secret, (target) =>
-        this.#notice(target),
-      );
-    }
-    // A job is remembered only where something may ask for it by name.
-    this.#remembers = options.journal !== undefined || this.#receiver !== undefined;
+    this.#options = options;
     this.#slots = new Slots(options.concurrency);
+    const { webhook } = provider.adapter;
     this.#jobs = {
       ...{ provider, transport, clock, timeoutMs, attemptTimeoutMs, onEvent },
       gateway: new Gateway(provider, transport),
       schedule: typeof poll === "number" ? fixedSchedule(poll) : poll,
       closing: this.#closing,
-      backstopMs: description?.address === "account" ? options.webhooks?.backstopMs : undefined,
+      backstopMs: webhook?.address === "account" ? options.webhooks?.backstopMs : undefined,
       accepted: (job, taskId) => {
         if (this.#remembers) this.#live.add(job, taskId);
-        if (this.#early.delete(taskId)) this.#notice({ taskId });
+        this.#hints?.accepted(taskId);
       },
-      settled: (job) => {
-        this.#live.delete(job);
-        this.#unheld.delete(job);
-      },
+      settled: (job) => this.#live.delete(job),
     };
+    const { journal, webhooks } = options;
+    if (journal !== undefined) {
+      this.#journaling = import("./journaling").then(
+        ({ Journaling }) => new Journaling(journal, this.#jobs, this.#live),
+      );
+    }
+    if (webhook !== undefined && webhooks !== undefined) {
+      this.#receiving = this.#receive(webhook, webhooks);
+    }
+    // Whoever needs them hears of it.
+    this.#journaling?.catch(() => {});
+    this.#receiving?.catch(() => {});
+  }
+
+  async #receive(
+    webhook: WebhookDescription,
+    options: NonNullable<ClientOptions["webhooks"]>,
+  ): Promise<WebhookHints> {
+    const { WebhookHints } = await import("./webhook-hints");
+    this.#hints = new WebhookHints(webhook, options, {
+      live: this.#live,
+      closing: this.#closing,
+      isCreating: () => this.#creating.size > 0,
+      find: async (target) => (await this.#journaling)?.find(target) ?? [],
+    });
+    return this.#hints;
+  }
+
+  /** A job is remembered only where something may ask for it by name. */
+  get #remembers(): boolean {
+    return this.#journaling !== undefined || this.#receiving !== undefined;
   }
 
   check(request: ImageRequest): readonly ImageError[] {
@@ -390,7 +252,19 @@ export class ProviderClient implements ProviderImageClient {
   }
 
   get webhooks(): Webhooks {
-    if (this.#receiver !== undefined) return this.#receiver;
+    const receiving = this.#receiving;
+    if (receiving !== undefined) {
+      return {
+        handle: async (request) => (await receiving).receiver.handle(request),
+        listener: (request, response) => {
+          void receiving.then(
+            ({ receiver }) => receiver.listener(request, response),
+            // So that the provider comes again.
+            () => response.writeHead(503).end(),
+          );
+        },
+      };
+    }
     const facts = { provider: this.name, charged: "no", field: "options.webhooks" } as const;
     if (this.#provider.adapter.webhook === undefined) {
       throw new UnsupportedError({ ...facts, given: "a webhook", taken: "none: it posts nothing" });
@@ -398,176 +272,9 @@ export class ProviderClient implements ProviderImageClient {
     throw new InvalidRequestError({ ...facts, given: "nothing", taken: "an object with a secret" });
   }
 
-  /** The address that goes with a request, at a provider that takes one. */
-  #hookFor({ request, description }: Plan): Hook | undefined {
-    if (!description.fields.includes("webhookUrl")) return undefined;
-    const { webhookUrl } = request.fields;
-    const url = this.#webhooks?.url;
-    if (typeof webhookUrl !== "string")
-      return url === undefined ? undefined : { url, isOurs: true };
-    // A token is for our own receiver, and goes to nobody else.
-    const isOurs = url !== undefined && new URL(webhookUrl).origin === new URL(url).origin;
-    return { url: webhookUrl, isOurs };
-  }
-
-  /** Anybody can call a webhook: it says where to look, and nothing else. */
-  #notice(target: WebhookTarget): void {
-    this.#settleNoticed(target).catch(() => {
-      // The query failed or the journal could not be read: the polling, or `recover`, comes by later.
-    });
-  }
-
-  async #settleNoticed(target: WebhookTarget): Promise<void> {
-    const live = this.#live.find(target);
-    if (live.length === 0 && "taskId" in target) this.#rememberEarly(target.taskId);
-    const jobs = live.length > 0 ? live : await this.#journaled(target);
-    const concerned = jobs.flatMap((job) =>
-      job.tasks.filter((task) =>
-        "taskId" in target ? task.id === target.taskId : task.index === target.index,
-      ),
-    );
-    await Promise.allSettled(concerned.map((task) => task.notice(this.#closing)));
-    const settled = jobs.filter((job) => job.isSettled && !this.#told.has(job));
-    for (const job of settled) this.#told.add(job);
-    const [job] = settled;
-    if (job !== undefined && settled.every((each) => each.endedUnattended)) this.#tell(job);
-  }
-
-  /** The answer to a create that is on its way may bring this very name: a quick job calls first. */
-  #rememberEarly(taskId: string): void {
-    if (this.#creating.size === 0) this.#early.clear();
-    if (this.#creating.size === 0 || taskId.length > longestName) return;
-    this.#early.add(taskId);
-    // Anybody can call: the oldest goes.
-    const [oldest] = this.#early;
-    if (this.#early.size > mostEarly && oldest !== undefined) this.#early.delete(oldest);
-  }
-
-  #tell(job: ImageJob): void {
-    try {
-      Promise.resolve(this.#webhooks?.onSettled?.(job)).catch(() => {});
-    } catch {
-      // As promised in the documentation of `onSettled`.
-    }
-  }
-
-  /** The job of a record that waits for an answer and that nobody in this process works on. */
-  async #journaled(target: WebhookTarget): Promise<readonly RunningJob[]> {
-    const wanted = (record: JournalRecord) =>
-      record.state === "submitted" &&
-      ("taskId" in target
-        ? record.taskId === target.taskId
-        : record.jobId === target.jobId && record.index === target.index);
-    const records = await this.#scan();
-    const found = records.find(wanted);
-    if (found === undefined) return [];
-    // The records were read for a while: this one may have been settled meanwhile.
-    const newest = journalRecordSchema.safeParse(await this.#journal?.read(found.id));
-    if (!newest.success || !wanted(newest.data)) return [];
-    const live = this.#live.find({ jobId: found.jobId, index: found.index });
-    if (live.length > 0) return live;
-    const job = this.#restore(records.filter((record) => record.jobId === found.jobId));
-    if (job === undefined) return [];
-    this.#unheld.add(job);
-    return [job];
-  }
-
-  /** All records, read at most once a second however many calls come in. */
-  #scan(): Promise<readonly JournalRecord[]> {
-    if (this.#journal === undefined) return Promise.resolve([]);
-    if (this.#scanning === undefined) {
-      const { clock } = this.#jobs;
-      const delayMs = Math.max(0, this.#scannedAt + scanGapMs - clock.now());
-      this.#scanning = sleep(clock, delayMs, this.#closing).then(async () => {
-        this.#scannedAt = clock.now();
-        // Whoever comes from here on may be about a record that this scan misses.
-        this.#scanning = undefined;
-        const records: JournalRecord[] = [];
-        for await (const record of this.#records(() => {})) records.push(record);
-        return records;
-      });
-    }
-    return this.#scanning;
-  }
-
   async *recover(options: RecoverOptions = {}): AsyncIterableIterator<ImageJob> {
-    const { retentionMs = 30 * 24 * 60 * 60 * 1000, onSkipped = warnOfSkipped } = options;
-    if (this.#journal === undefined) return;
-    const jobs = new Map<string, JournalRecord[]>();
-    const unreadable = new Set<string>();
-    const skip: typeof onSkipped = (id, reason) => {
-      unreadable.add(id);
-      return onSkipped(id, reason);
-    };
-    for await (const record of this.#records(skip)) {
-      jobs.set(record.jobId, [...(jobs.get(record.jobId) ?? []), record]);
-    }
-    for (const [id, records] of jobs) {
-      const live = this.#live.byJobId(id);
-      // One that a webhook has asked after in vain, or that a call gave up on, is in nobody's hands.
-      if (live !== undefined && !this.#unheld.delete(live) && !live.isGivenUp) continue;
-      const job = live ?? this.#restore(records, unreadable);
-      if (job === undefined) continue;
-      const expired = records.every((record) => this.#isExpired(record, retentionMs));
-      if (expired) await job.release();
-      else yield job;
-    }
-  }
-
-  #isExpired(
-    { state, submittedAt, settledAt = submittedAt }: JournalRecord,
-    retentionMs: number,
-  ): boolean {
-    const settled = state === "succeeded" || state === "failed";
-    return settled && this.#jobs.clock.now() - Date.parse(settledAt) > retentionMs;
-  }
-
-  async *#records(
-    onSkipped: NonNullable<RecoverOptions["onSkipped"]>,
-  ): AsyncIterableIterator<JournalRecord> {
-    const { name, baseURL } = this.#provider;
-    try {
-      for await (const { id, record } of this.#journal?.list() ?? []) {
-        const parsed = journalRecordSchema.safeParse(record);
-        if (!parsed.success || parsed.data.id !== id) {
-          onSkipped(id, "it is no record of this version");
-        } else if (parsed.data.provider === name && parsed.data.baseURL === baseURL) {
-          yield parsed.data;
-        }
-      }
-    } catch (cause) {
-      const detail = cause instanceof Error ? cause.message : String(cause);
-      throw new JournalError({ provider: name, charged: "no", detail, cause });
-    }
-  }
-
-  #restore(
-    records: readonly JournalRecord[],
-    unreadable: ReadonlySet<string> = new Set(),
-  ): RunningJob | undefined {
-    const [first] = records;
-    const journal = this.#journal;
-    if (first === undefined || journal === undefined) return undefined;
-    const { jobId, split, operation, provider, baseURL, requestDigest } = first;
-    const facts = { jobId, split, operation, provider, baseURL, requestDigest };
-    const submittedAt = new Date(first.submittedAt);
-    const sentAt = submittedAt.getTime();
-    const ledgers = records.map(
-      (record) => new TaskLedger(journal, this.#jobs.clock, facts, record.index, record),
-    );
-    // A marker is there before anything leaves: a task without one was never sent, unless what
-    // stands there cannot be read, or the process that has the others is still at it.
-    const isOpen = ledgers.some((ledger) => ledger.isOwnedElsewhere);
-    const tasks = split.map((n, index) => {
-      const ledger = ledgers.find((each) => each.record?.index === index);
-      const { key } = ledger?.record ?? {};
-      if (ledger !== undefined) return { index, n, state: "unknown" as const, key, sentAt, ledger };
-      const isUnsent = !isOpen && !unreadable.has(recordId(jobId, index));
-      return { index, n, state: isUnsent ? ("refused" as const) : ("unknown" as const), sentAt };
-    });
-    const job = new RunningJob({ id: jobId, operation, submittedAt, tasks }, this.#jobs);
-    if (!job.isSettled) this.#live.add(job, ...job.tasks.flatMap((task) => task.id ?? []));
-    return job;
+    const journaling = await this.#journaling;
+    if (journaling !== undefined) yield* journaling.recover(options);
   }
 
   async close(): Promise<void> {
@@ -583,7 +290,7 @@ export class ProviderClient implements ProviderImageClient {
   }
 
   #plan(operation: Operation, request: unknown) {
-    return planRequest(operation, request, this.#planning);
+    return planRequest(operation, request, this.#options);
   }
 
   #planOrThrow(operation: Operation, request: unknown): Plan {
@@ -621,16 +328,14 @@ export class ProviderClient implements ProviderImageClient {
     const { idempotencyKey } = call;
     const { idempotent } = this.#provider.adapter;
     const warnings = [...plan.warnings];
-    if (idempotencyKey !== undefined && !idempotent && this.#journal === undefined) {
+    if (idempotencyKey !== undefined && !idempotent && this.#options.journal === undefined) {
       warnings.push(`idempotencyKey was not sent: ${this.name} honours none`);
     }
     warnings.push(...strayOptions(plan.request.providerOptions, this.#provider));
-    const keys = plan.split.map((_, index) => taskKey(idempotencyKey, index));
-    const id = this.#jobId(idempotencyKey);
-    const ledger = await within(clock, this.#ledgers(id, plan), { signal: call.signal });
-    const hook = this.#hookFor(plan);
+    const naming = this.#name(plan, idempotencyKey);
+    const { id, keys, ledgerFor } = await within(clock, naming, { signal: call.signal });
     const { fields } = plan.request;
-    const { backstopMs } = this.#webhooks ?? {};
+    const hook = this.#hookFor(plan);
     const job = new RunningJob(
       {
         id,
@@ -643,10 +348,10 @@ export class ProviderClient implements ProviderImageClient {
           index,
           n,
           state: "waiting" as const,
-          ledger: ledger?.(index),
+          ledger: ledgerFor?.(index),
           ...(idempotent && { key: keys[index] ?? "" }),
         })),
-        ...(hook?.isOurs && { backstopMs }),
+        ...(hook?.isOurs && { backstopMs: this.#options.webhooks?.backstopMs }),
         ...call,
       },
       this.#jobs,
@@ -679,35 +384,39 @@ export class ProviderClient implements ProviderImageClient {
 
   /** Where the images of an answer go while it comes; a journal takes them from memory. */
   #sinkFor(saveTo: string | undefined): (() => ImageSink) | undefined {
-    if (saveTo === undefined || this.#journal !== undefined) return undefined;
+    if (saveTo === undefined || this.#options.journal !== undefined) return undefined;
     return () => new FileSink(resolve(saveTo));
   }
 
-  /** With a journal the caller's key names the job, so that the same call finds it again. */
-  #jobId(idempotencyKey: string | undefined): string {
-    if (this.#journal === undefined || idempotencyKey === undefined) return randomUUID();
-    const { name, baseURL } = this.#provider;
-    return digestOf([name, baseURL, idempotencyKey]).slice(0, 32);
+  /** What the job and its tasks are called, and its pages in the journal where there is one. */
+  async #name(plan: Plan, idempotencyKey: string | undefined) {
+    const [journaling] = await Promise.all([this.#journaling, this.#receiving]);
+    const names =
+      idempotencyKey === undefined
+        ? undefined
+        : (await import("./identity")).namesUnder(idempotencyKey, this.#provider);
+    // With a journal the caller's key names the job, so that the same call finds it again.
+    const id = (journaling && names?.jobId) ?? crypto.randomUUID();
+    const keys = plan.split.map((_, index) => names?.taskKey(index) ?? crypto.randomUUID());
+    return { id, keys, ledgerFor: await journaling?.ledgersFor(id, plan) };
   }
 
-  async #ledgers(jobId: string, plan: Plan): Promise<((index: number) => TaskLedger) | undefined> {
-    const journal = this.#journal;
-    if (journal === undefined) return undefined;
-    const { name: provider, baseURL } = this.#provider;
-    const { split, request } = plan;
-    const { operation } = request;
-    const ownOptions = request.providerOptions[this.#provider.adapter.optionsName ?? provider];
-    const requestDigest = await digestOfRequest(request, ownOptions);
-    const facts = { jobId, provider, baseURL, operation, split, requestDigest };
-    return (index) => new TaskLedger(journal, this.#jobs.clock, facts, index);
+  /** Where the outcome is to be posted, at a provider that takes the address with the request. */
+  #hookFor({ request, description }: Plan): Hook | undefined {
+    if (!description.fields.includes("webhookUrl")) return undefined;
+    const { webhookUrl } = request.fields;
+    const given = typeof webhookUrl === "string" ? webhookUrl : undefined;
+    if (this.#hints !== undefined) return this.#hints.hookFor(given);
+    return given === undefined ? undefined : { isOurs: false, addressFor: () => given };
   }
 
   async #inputs({ request, description }: Plan, signal: EndSignal): Promise<ResolvedInputs> {
     const { inputs: rule } = description;
     if (rule === undefined) return { imageUrls: [], imageFiles: [] };
     const { transport } = this.#jobs;
+    const { resolveInputs } = await import("./read-inputs");
     return resolveInputs(request.images, request.mask, {
-      ...{ provider: this.name, rule, upload: this.#planning.upload },
+      ...{ provider: this.name, rule, upload: this.#options.upload },
       trustedHostname: new URL(this.#provider.baseURL).hostname,
       signal,
       fetchBytes: (url) => transport.download(url, bytesOf, { signal }),
@@ -726,9 +435,7 @@ export class ProviderClient implements ProviderImageClient {
   ): Promise<Value> {
     const { clock } = this.#jobs;
     const sending = { operation: plan.request.operation, n: task.n, ...inputs };
-    const webhookUrl = hook?.isOurs
-      ? this.#receiver?.addressFor(hook.url, job.id, task.index)
-      : hook?.url;
+    const webhookUrl = hook?.addressFor(job.id, task.index);
     const call = plan.task.create({
       ...{ ...sending, key: keys[task.index] ?? "" },
       ...(webhookUrl !== undefined && { webhookUrl }),
@@ -765,21 +472,6 @@ export class ProviderClient implements ProviderImageClient {
   }
 }
 
-/** A longer name is no provider's. */
-const longestName = 256;
-
-/** How many unknown names of webhooks are remembered while creates are on their way. */
-const mostEarly = 1_000;
-
-/** How often the journal may be read through because of webhooks. */
-const scanGapMs = 1_000;
-
-/** Where the provider shall post the outcome; an address of ours gets a token for each task. */
-interface Hook {
-  readonly url: string;
-  readonly isOurs: boolean;
-}
-
 interface RunningCall {
   readonly plan: Plan;
   readonly job: RunningJob;
@@ -803,69 +495,4 @@ function strayOptions(given: object, { name, adapter }: Provider): string[] {
 function operationOf(request: unknown): Operation {
   const isEdit = typeof request === "object" && request !== null && "images" in request;
   return isEdit && request.images !== undefined ? "edit" : "generate";
-}
-
-function capabilitiesOf({ adapter }: Provider): Capabilities {
-  const { generate, edit } = adapter.operations;
-  return {
-    resumable: adapter.answersWith === "job",
-    idempotent: adapter.idempotent,
-    generate: operationCapabilities(generate),
-    ...(edit !== undefined && { edit: operationCapabilities(edit) }),
-  };
-}
-
-function operationCapabilities(operation: BoundOperation): OperationCapabilities {
-  const { fields, maxImagesPerTask, dimensions, inputs } = operation;
-  const translated = dimensions === undefined ? [] : ["size", "aspectRatio"];
-  const sized = dimensions?.by === "size" || dimensions?.resolutions !== undefined;
-  return {
-    fields: [...new Set([...fields, ...translated, ...(sized ? ["resolution"] : [])])],
-    maxImagesPerTask,
-    ...(inputs !== undefined && { inputs }),
-  };
-}
-
-/** A key of a task's own: minted once, or the same for the same key of the caller's. */
-function taskKey(idempotencyKey: string | undefined, index: number): string {
-  if (idempotencyKey === undefined) return randomUUID();
-  // Hashed, since a caller's key may hold what no header can.
-  return digestOf([index, idempotencyKey]).slice(0, 32);
-}
-
-function digestOf(value: unknown): string {
-  return createHash("sha256").update(JSON.stringify(value, sortedKeys)).digest("hex");
-}
-
-/** The same value gives the same text, in whichever order its keys were written. */
-function sortedKeys(_: string, value: unknown): unknown {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
-  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
-}
-
-/** Tells one request from another: by its fields, and by the content of the images that go in. */
-async function digestOfRequest(request: ParsedRequest, options: unknown): Promise<string> {
-  const { operation, n, fields, images, mask } = request;
-  const inputs = await Promise.all([...images, ...(mask === undefined ? [] : [mask])].map(nameOf));
-  return digestOf([operation, n, fields, inputs, mask !== undefined, options ?? {}]);
-}
-
-async function nameOf(input: ImageInput): Promise<string> {
-  if (typeof input === "string" || input instanceof URL) return String(input);
-  try {
-    if (isLocalFile(input)) return digestOfBytes(await readFile(input.path));
-    if (isLoadable(input)) return digestOfBytes(await input.bytes());
-  } catch {
-    // It is read once more to be sent, and what is wrong with it is said there, by name.
-    return "unreadable";
-  }
-  return digestOfBytes(input instanceof Blob ? new Uint8Array(await input.arrayBuffer()) : input);
-}
-
-function digestOfBytes(bytes: Uint8Array): string {
-  return createHash("sha256").update(bytes).digest("hex");
-}
-
-function warnOfSkipped(id: string, reason: string): void {
-  process.emitWarning(`The journal's ${id} was skipped: ${reason}`);
 }

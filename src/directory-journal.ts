@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
 import * as fs from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import type { Journal, JournalRecord } from "./journal";
+import type { Journal } from "./journal";
+import type { JournalRecord } from "./journal-record";
 import { sniff } from "./media";
 
 /** What a directory journal needs of a file system; a test's own can drop what was not synced. */

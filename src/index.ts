@@ -1,13 +1,7 @@
 // ---- the client ----
-export {
-  type Capabilities,
-  createImageClient,
-  type ImageClient,
-  type ImageClientOptions,
-  type OperationCapabilities,
-  type ProviderImageClient,
-  type RecoverOptions,
-} from "./client";
+export type { Capabilities, OperationCapabilities } from "./capabilities";
+export { createImageClient, type ImageClient, type ProviderImageClient } from "./client";
+export type { ImageClientOptions } from "./client-options";
 // ---- money ----
 export type { Charged, Cost } from "./cost";
 // ---- jobs that outlive the process ----
@@ -45,7 +39,9 @@ export type {
   TaskState,
   WaitCallOptions,
 } from "./job";
-export { type Journal, type JournalEntry, type JournalRecord, memoryJournal } from "./journal";
+export { type Journal, type JournalEntry, memoryJournal } from "./journal";
+export type { JournalRecord } from "./journal-record";
+export type { RecoverOptions } from "./journaling";
 // ---- polling and webhooks ----
 export { type LearnedScheduleOptions, learnedSchedule } from "./learned-schedule";
 // ---- providers ----

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod/mini";
 import type { Cost } from "./cost";
 import { type ImageError, InvalidRequestError } from "./errors";
 import type { Operation } from "./request";
@@ -151,7 +151,7 @@ export interface ImageJob {
 const referenceSchema = z.object({
   v: z.literal(1, "1: it was written by another version of this package"),
   // It becomes a part of file names.
-  id: z.string("the id of a job").regex(/^[\w-]+$/, "the id of a job"),
+  id: z.string("the id of a job").check(z.regex(/^[\w-]+$/, "the id of a job")),
   provider: z.string("the name of a provider"),
   baseURL: z.string("the base URL of a provider"),
   operation: z.enum(["generate", "edit"], "generate or edit"),
@@ -159,10 +159,12 @@ const referenceSchema = z.object({
   tasks: z
     .array(
       z.object({
-        index: z.int("a whole number").min(0, "a whole number"),
-        n: z.int("a whole number of at least 1").min(1, "a whole number of at least 1"),
-        id: z.string("the id of a task").min(1, "the id of a task").optional(),
-        key: z.string("an idempotency key").optional(),
+        index: z.int("a whole number").check(z.minimum(0, "a whole number")),
+        n: z
+          .int("a whole number of at least 1")
+          .check(z.minimum(1, "a whole number of at least 1")),
+        id: z.optional(z.string("the id of a task").check(z.minLength(1, "the id of a task"))),
+        key: z.optional(z.string("an idempotency key")),
         state: z.enum(
           [
             "waiting",
@@ -176,17 +178,17 @@ const referenceSchema = z.object({
           ],
           "a state of a task",
         ),
-        cost: z
-          .object({
+        cost: z.optional(
+          z.object({
             amount: z.number(),
             unit: z.string(),
             basis: z.enum(["reported", "usage", "list"]),
-          })
-          .optional(),
+          }),
+        ),
       }),
       "a list of tasks",
     )
-    .min(1, "at least one task"),
+    .check(z.minLength(1, "at least one task")),
 });
 
 /** Reads a reference that may come from anywhere: an object, a job, or its JSON as a string. */

@@ -2,7 +2,8 @@ import { hostname } from "node:os";
 import type { Clock } from "./clock";
 import type { Charged, Cost } from "./cost";
 import { InvalidRequestError, JournalError } from "./errors";
-import { type Journal, type JournalRecord, journalRecordSchema } from "./journal";
+import type { Journal } from "./journal";
+import { type JournalRecord, journalRecordSchema } from "./journal-record";
 import type { Call, Refused, Succeeded } from "./provider";
 import type { Operation } from "./request";
 

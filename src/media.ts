@@ -1,11 +1,3 @@
-// One parser each, instead of image-size's own detector: that one tries every format it knows on
-// bytes it does not recognise, some of them with regular expressions over the whole input.
-import { GIF } from "image-size/types/gif";
-import { HEIF } from "image-size/types/heif";
-import { JPG } from "image-size/types/jpg";
-import { PNG } from "image-size/types/png";
-import { WEBP } from "image-size/types/webp";
-
 /** What an image's own bytes say about it. */
 export interface MediaInfo {
   readonly mediaType: string;
@@ -14,12 +6,19 @@ export interface MediaInfo {
   readonly height: number;
 }
 
+type Parser = typeof import("image-size/types/png").PNG;
+
 type Format = {
   readonly mediaType: string;
   readonly extension: string;
   /** Asked about the first 16 bytes, one character a byte. */
   readonly signature: (head: string) => boolean;
-  readonly parser: typeof PNG;
+  /**
+   * Loaded when an image of this format is measured. One parser each, instead of image-size's own
+   * detector: that one tries every format it knows on bytes it does not recognise, some of them with
+   * regular expressions over the whole input.
+   */
+  readonly loadParser: () => Promise<Parser>;
   /** Fewer bytes hold no dimensions, though image-size may read some into them. */
   readonly leastBytes: number;
   /**
@@ -34,7 +33,7 @@ const FORMATS: readonly Format[] = [
     mediaType: "image/png",
     extension: "png",
     signature: (head) => head.startsWith("\x89PNG\r\n\x1a\n"),
-    parser: PNG,
+    loadParser: async () => (await import("image-size/types/png")).PNG,
     leastBytes: 24,
     mostBytes: 64,
   },
@@ -42,7 +41,7 @@ const FORMATS: readonly Format[] = [
     mediaType: "image/jpeg",
     extension: "jpg",
     signature: (head) => head.startsWith("\xff\xd8\xff"),
-    parser: JPG,
+    loadParser: async () => (await import("image-size/types/jpg")).JPG,
     leastBytes: 4,
     mostBytes: 1024 * 1024,
   },
@@ -50,7 +49,7 @@ const FORMATS: readonly Format[] = [
     mediaType: "image/webp",
     extension: "webp",
     signature: (head) => head.startsWith("RIFF") && head.startsWith("WEBP", 8),
-    parser: WEBP,
+    loadParser: async () => (await import("image-size/types/webp")).WEBP,
     leastBytes: 25,
     mostBytes: 64,
   },
@@ -58,7 +57,7 @@ const FORMATS: readonly Format[] = [
     mediaType: "image/gif",
     extension: "gif",
     signature: (head) => head.startsWith("GIF87a") || head.startsWith("GIF89a"),
-    parser: GIF,
+    loadParser: async () => (await import("image-size/types/gif")).GIF,
     leastBytes: 10,
     mostBytes: 64,
   },
@@ -66,7 +65,7 @@ const FORMATS: readonly Format[] = [
     mediaType: "image/avif",
     extension: "avif",
     signature: (head) => head.startsWith("ftypavif", 4) || head.startsWith("ftypavis", 4),
-    parser: HEIF,
+    loadParser: async () => (await import("image-size/types/heif")).HEIF,
     leastBytes: 16,
     mostBytes: 64 * 1024,
   },
@@ -89,18 +88,19 @@ export function sniff(bytes: Uint8Array): { mediaType: string; extension: string
 /**
  * Type and dimensions of a PNG, JPEG, WebP, GIF or AVIF image, read from its header alone.
  *
- * Undefined for anything that cannot be read. Never throws, and takes bounded time on crafted
+ * Undefined for anything that cannot be read. Never rejects, and takes bounded time on crafted
  * bytes; the price is that dimensions behind more than a megabyte of JPEG metadata, or 64 KiB of
  * AVIF metadata, are not found.
  */
-export function mediaInfo(bytes: Uint8Array): MediaInfo | undefined {
+export async function mediaInfo(bytes: Uint8Array): Promise<MediaInfo | undefined> {
   const format = formatOf(bytes);
   if (!format || bytes.length < format.leastBytes) return undefined;
   // A copy, since image-size reads on in the underlying buffer, past the end of a view of it.
   const head = new Uint8Array(bytes.subarray(0, format.mostBytes));
+  const parser = await format.loadParser();
   try {
-    if (!format.parser.validate(head)) return undefined;
-    const { images = [], orientation = 1, ...first } = format.parser.calculate(head);
+    if (!parser.validate(head)) return undefined;
+    const { images = [], orientation = 1, ...first } = parser.calculate(head);
     const { width, height } = [first, ...images].reduce((largest, image) =>
       image.width * image.height > largest.width * largest.height ? image : largest,
     );

@@ -1,19 +1,21 @@
-import { z } from "zod";
+import * as z from "zod/mini";
 import type { ImageError } from "./errors";
 import { withFailures } from "./errors";
 import type { CallOptions, WaitCallOptions } from "./job";
 import { problemsOf, withoutUndefined } from "./request";
 
 /** A number above 0. */
-export const positive = (taken: string) => z.number(taken).positive(taken);
+export const positive = (taken: string) => z.number(taken).check(z.positive(taken));
+
+const filled = (taken: string) => z.string(taken).check(z.minLength(1, taken));
 
 /** Whether a value is a function. */
 export const isFunction = (value: unknown) => typeof value === "function";
 
 const waitFields = {
-  signal: z.instanceof(AbortSignal, { error: "an AbortSignal" }).optional(),
-  timeoutMs: positive("milliseconds, more than 0").optional(),
-  saveTo: z.string("the path of a directory").min(1, "the path of a directory").optional(),
+  signal: z.optional(z.instanceof(AbortSignal, { error: "an AbortSignal" })),
+  timeoutMs: z.optional(positive("milliseconds, more than 0")),
+  saveTo: z.optional(filled("the path of a directory")),
 };
 
 const waitSchema = z.strictObject(waitFields, "an object of options");
@@ -21,13 +23,10 @@ const waitSchema = z.strictObject(waitFields, "an object of options");
 const callSchema = z.strictObject(
   {
     ...waitFields,
-    idempotencyKey: z
-      .string("a string that is not empty")
-      .min(1, "a string that is not empty")
-      .optional(),
-    onSubmitted: z.custom<CallOptions["onSubmitted"]>(isFunction, "a function").optional(),
-    onEvent: z.custom<CallOptions["onEvent"]>(isFunction, "a function").optional(),
-    metadata: z.unknown().optional(),
+    idempotencyKey: z.optional(filled("a string that is not empty")),
+    onSubmitted: z.optional(z.custom<CallOptions["onSubmitted"]>(isFunction, "a function")),
+    onEvent: z.optional(z.custom<CallOptions["onEvent"]>(isFunction, "a function")),
+    metadata: z.optional(z.unknown()),
   },
   "an object of options",
 );
@@ -43,13 +42,13 @@ export function parseWaitOptions(value: WaitCallOptions) {
 }
 
 /** Checks options; `name` is what they are called in the message. */
-export function parseOptions<Schema extends z.ZodType>(
+export function parseOptions<Schema extends z.core.$ZodType>(
   schema: Schema,
   value: unknown,
   name: string,
 ): z.output<Schema> {
   const given = withoutUndefined(value);
-  const parsed = schema.safeParse(given);
+  const parsed = z.safeParse(schema, given);
   if (parsed.success) return parsed.data;
   throw firstOf(parsed.error.issues.flatMap((issue) => problemsOf(issue, given, [name])));
 }

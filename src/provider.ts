@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod/mini";
 import type { Charged, Cost } from "./cost";
 import { DecodedImage } from "./decoded-image";
 import type { DimensionRule } from "./dimensions";
@@ -194,8 +194,11 @@ export interface BoundTask {
   price(n: number): Cost | undefined;
 }
 
-/** What an adapter says of one operation. */
-export interface OperationDescription<Parameters extends z.ZodObject, Options extends z.ZodObject> {
+/** What an adapter says of one operation. The schemas may be of zod or of its mini build. */
+export interface OperationDescription<
+  Parameters extends z.core.$ZodObject,
+  Options extends z.core.$ZodObject,
+> {
   /** The portable fields that it takes, with what each may hold; a field that is not here is unsupported. */
   readonly parameters: Parameters;
   /** The provider's own entry of `providerOptions`. */
@@ -213,18 +216,22 @@ export interface OperationDescription<Parameters extends z.ZodObject, Options ex
 }
 
 /** Ties an operation's schemas to the functions that take their output. */
-export function defineOperation<Parameters extends z.ZodObject, Options extends z.ZodObject>(
-  description: OperationDescription<Parameters, Options>,
-): BoundOperation {
+export function defineOperation<
+  Parameters extends z.core.$ZodObject,
+  Options extends z.core.$ZodObject,
+>(description: OperationDescription<Parameters, Options>): BoundOperation {
   const { maxImagesPerTask, dimensions, inputs } = description;
   return {
-    fields: Object.keys(description.parameters.shape),
+    fields: Object.keys(description.parameters._zod.def.shape),
     maxImagesPerTask,
     dimensions,
     inputs,
     bind(givenParameters, givenOptions) {
-      const parameters = description.parameters.safeParse(givenParameters);
-      const options = description.options.safeParse(givenOptions === undefined ? {} : givenOptions);
+      const parameters = z.safeParse(description.parameters, givenParameters);
+      const options = z.safeParse(
+        description.options,
+        givenOptions === undefined ? {} : givenOptions,
+      );
       if (!parameters.success || !options.success) {
         return {
           parameterIssues: parameters.error?.issues ?? [],
@@ -465,57 +472,63 @@ export function retryAfterMs(answer: Answer): number | undefined {
 }
 
 /** Reads a string, or a number as a string: providers send ids and codes as either. */
-export const textOrNumber = z.union([z.string(), z.number()]).transform(String);
+export const textOrNumber = z.pipe(z.union([z.string(), z.number()]), z.transform(String));
 
 /** Reads a number, or a string that holds one; `null`, `""` and the like are no number, and not 0. */
-export const numberOrText = z
-  .union([z.number(), z.string().regex(/^\d+(\.\d+)?$/)])
-  .pipe(z.coerce.number());
+export const numberOrText = z.pipe(
+  z.union([z.number(), z.string().check(z.regex(/^\d+(\.\d+)?$/))]),
+  z.coerce.number(),
+);
 
 /** A value that JSON can hold. */
-export const jsonValue = z.unknown().refine((value) => {
-  try {
-    return JSON.stringify(value) !== undefined;
-  } catch {
-    // A BigInt, or a circle.
-    return false;
-  }
-}, "a value that JSON can hold");
+export const jsonValue = z.unknown().check(
+  z.refine((value) => {
+    try {
+      return JSON.stringify(value) !== undefined;
+    } catch {
+      // A BigInt, or a circle.
+      return false;
+    }
+  }, "a value that JSON can hold"),
+);
 
 /** For a field of an answer: what does not fit is as good as absent, so that one odd field spoils nothing. */
-export function lenient<Schema extends z.ZodType>(schema: Schema) {
-  return schema.optional().catch(undefined);
+export function lenient<Schema extends z.core.$ZodType>(schema: Schema) {
+  return z.catch(z.optional(schema), undefined);
 }
 
 /** For a value that some answers hold as JSON in a string, and some as it is. */
-export const jsonOrText = z.unknown().transform((value, context) => {
+export const jsonOrText = z.transform((value: unknown, context) => {
   if (typeof value !== "string") return value;
   try {
     const parsed: unknown = JSON.parse(value);
     return parsed;
   } catch {
     // Reported to the schema around it, which says what becomes of a value that cannot be read.
-    context.addIssue("not JSON");
+    context.issues.push({ code: "custom", message: "not JSON", input: value });
     return z.NEVER;
   }
 });
 
 /** A provider's word for a state, with its meaning in `table`; `undefined` where nobody knows it. */
 export function stateWord<State extends string>(table: Readonly<Record<string, State>>) {
-  return textOrNumber.transform((word) => {
-    const key = word.toLowerCase();
-    return { word, state: Object.hasOwn(table, key) ? table[key] : undefined };
-  });
+  return z.pipe(
+    textOrNumber,
+    z.transform((word) => {
+      const key = word.toLowerCase();
+      return { word, state: Object.hasOwn(table, key) ? table[key] : undefined };
+    }),
+  );
 }
 
 /** The prompt, up to the provider's limit; counted in characters, of which an emoji is one. */
 export function promptUpTo(limit: number) {
-  return z
-    .string()
-    .refine(
-      (prompt) => prompt.length <= limit || [...prompt].length <= limit,
-      `at most ${limit.toLocaleString("en")} characters`,
-    );
+  return z.string().check(
+    z.refine((prompt) => prompt.length <= limit || [...prompt].length <= limit, {
+      // Said when it is asked for: the first number put in words by locale takes 8 ms.
+      error: () => `at most ${limit.toLocaleString("en")} characters`,
+    }),
+  );
 }
 
 /**

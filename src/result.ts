@@ -138,7 +138,7 @@ export class GeneratedImage {
    */
   async info(): Promise<ImageInfo> {
     const bytes = await this.bytes();
-    const info = mediaInfo(bytes);
+    const info = await mediaInfo(bytes);
     if (info === undefined) {
       throw this.#error("Its bytes are no PNG, JPEG, WebP, GIF or AVIF that can be measured");
     }

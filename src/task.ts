@@ -21,7 +21,7 @@ import {
   type TaskReference,
   type TaskState,
 } from "./job";
-import type { JournalRecord } from "./journal";
+import type { JournalRecord } from "./journal-record";
 import type { TaskLedger } from "./ledger";
 import { Poller, type PollLoop, type PollStep } from "./poller";
 import {

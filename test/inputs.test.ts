@@ -12,8 +12,9 @@ import {
   trinetra,
   type UploadedImage,
 } from "../src/index";
-import { inputProblems, resolveInputs } from "../src/inputs";
+import { inputProblems } from "../src/inputs";
 import type { InputRule } from "../src/provider";
+import { resolveInputs } from "../src/read-inputs";
 import { gif, jpegHead, onePixelPng, pages, stubbed } from "./providers/fixtures";
 
 let directory = "";

@@ -1,7 +1,8 @@
 import { hostname } from "node:os";
 import { expect, test } from "vitest";
 import { systemClock } from "../src/clock";
-import { type JournalRecord, memoryJournal } from "../src/journal";
+import { memoryJournal } from "../src/journal";
+import type { JournalRecord } from "../src/journal-record";
 import { TaskLedger } from "../src/ledger";
 
 const record: JournalRecord = {

@@ -274,11 +274,34 @@ describe("importing", () => {
     expect(ratio).toBeLessThan(4);
   }, 60_000);
 
-  test("loads undici only when something is sent", async () => {
-    const text = await readFile(
-      join(project, "node_modules/gpt-image-client/dist/index.js"),
-      "utf8",
+  test.each(Object.keys(entries))("%s loads no package with import or require", async (name) => {
+    // Whatever is loaded from the file system, in either way.
+    const hooks = await write(
+      "hooks.mjs",
+      `import { appendFileSync } from "node:fs";
+       export async function load(url, context, next) {
+         if (url.startsWith("file:")) appendFileSync(process.env.LOADED, url + "\\n");
+         return next(url, context);
+       }`,
     );
-    expect(text).not.toMatch(/^import .*"undici"/m);
+    const loaded = join(place, "loaded.txt");
+    await writeFile(loaded, "");
+    await node(
+      "loads.mjs",
+      `import { register } from "node:module";
+       register(${JSON.stringify(`file://${hooks}`)});
+       await import("${name}");`,
+      { LOADED: loaded },
+    );
+    const imported = (await readFile(loaded, "utf8")).trim().split("\n");
+    const required = await node(
+      "loads.cjs",
+      `require("${name}"); console.log(Object.keys(require.cache).join("\\n"));`,
+    );
+    for (const files of [imported, required.split("\n")]) {
+      const others = files.filter((file) => !/gpt-image-client\/dist\/|loads\.c?m?js$/.test(file));
+      expect(files.length).toBeGreaterThan(1);
+      expect(others).toEqual([]);
+    }
   });
 });

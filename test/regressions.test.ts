@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { createImageClient, memoryJournal, openaiCompatible, shortapi } from "gpt-image-client";
 import { startSandbox } from "gpt-image-client/testing";
 import { expect, test } from "vitest";
-import type { JournalRecord } from "../src/journal";
+import type { JournalRecord } from "../src/journal-record";
 import { onePixelPng } from "./providers/fixtures";
 
 const prompt = "test";

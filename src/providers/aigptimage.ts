@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod/mini";
 import {
   type Adapter,
   type Answer,
@@ -24,17 +24,19 @@ import {
 
 // ---- options it alone takes ----
 
-const options = z.strictObject({ model: z.string().min(1).optional() });
+const options = z.strictObject({
+  model: z.optional(z.string("a model's name").check(z.minLength(1, "a model's name"))),
+});
 
 // ---- request mapping ----
 
 const parameters = z.strictObject({
   prompt: promptUpTo(20_000),
-  aspectRatio: z.string().optional(),
-  resolution: z.enum(["1K", "2K", "4K"]).optional(),
+  aspectRatio: z.optional(z.string()),
+  resolution: z.optional(z.enum(["1K", "2K", "4K"])),
   // Both are passed through to the image backend, says the page: any word may be right.
-  quality: z.string().optional(),
-  outputFormat: z.string().optional(),
+  quality: z.optional(z.string()),
+  outputFormat: z.optional(z.string()),
 });
 
 const dimensions = { by: "ratio", resolutions: ["1K", "2K", "4K"], auto: true } as const;
@@ -81,15 +83,17 @@ const states = {
 // ---- response schemas ----
 
 const record = z.looseObject({
-  taskId: lenient(z.string().min(1)),
+  taskId: lenient(z.string().check(z.minLength(1))),
   state: lenient(stateWord(states)),
   model: lenient(z.string()),
-  progress: lenient(numberOrText.pipe(z.number().min(0).max(100))),
-  resultJson: lenient(jsonOrText.pipe(z.looseObject({ resultUrls: z.array(lenient(imageText)) }))),
+  progress: lenient(z.pipe(numberOrText, z.number().check(z.minimum(0), z.maximum(100)))),
+  resultJson: lenient(
+    z.pipe(jsonOrText, z.looseObject({ resultUrls: z.array(lenient(imageText)) })),
+  ),
   failCode: lenient(textOrNumber),
   failMsg: lenient(z.string()),
   // In the body of a 429, in seconds.
-  retryAfter: lenient(z.number().min(0)),
+  retryAfter: lenient(z.number().check(z.minimum(0))),
 });
 
 const envelope = z.looseObject({

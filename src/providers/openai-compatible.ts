@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod/mini";
 import {
   type Adapter,
   type Answer,
@@ -68,13 +68,13 @@ const reserved =
   /^(model|prompt|n|size|quality|background|output_format|output_compression|moderation|user|image|mask|stream|response_format|style|input_fidelity)$/;
 
 const options = z.strictObject({
-  extraBody: z
-    .record(
-      z.string().refine((key) => !reserved.test(key)),
+  extraBody: z.optional(
+    z.record(
+      z.string().check(z.refine((key) => !reserved.test(key))),
       jsonValue,
       "an object whose keys are neither portable fields nor refused by gpt-image-2",
-    )
-    .optional(),
+    ),
+  ),
 });
 
 // ---- request mapping ----
@@ -82,12 +82,12 @@ const options = z.strictObject({
 const parameters = z.strictObject({
   prompt: promptUpTo(32_000),
   size: z.string(),
-  quality: z.string().optional(),
-  background: z.string().optional(),
-  outputFormat: z.string().optional(),
-  outputCompression: z.int("a whole number from 0 to 100").optional(),
-  moderation: z.string().optional(),
-  user: z.string().optional(),
+  quality: z.optional(z.string()),
+  background: z.optional(z.string()),
+  outputFormat: z.optional(z.string()),
+  outputCompression: z.optional(z.int("a whole number from 0 to 100")),
+  moderation: z.optional(z.string()),
+  user: z.optional(z.string()),
 });
 
 type ImagesTask = Task<z.output<typeof parameters>, z.output<typeof options>>;
@@ -195,8 +195,8 @@ function meaningOf(code: string | undefined): RefusalKind | undefined {
 
 // ---- response schemas ----
 
-const count = lenient(z.number().min(0));
-const text = lenient(z.string().min(1));
+const count = lenient(z.number().check(z.minimum(0)));
+const text = lenient(z.string().check(z.minLength(1)));
 
 const picture = z.looseObject({
   url: lenient(imageText),
@@ -204,20 +204,21 @@ const picture = z.looseObject({
   revised_prompt: text,
 });
 
-const usage = z
-  .looseObject({
+const usage = z.pipe(
+  z.looseObject({
     input_tokens: count,
     output_tokens: count,
     total_tokens: count,
     input_tokens_details: lenient(z.looseObject({ text_tokens: count, image_tokens: count })),
-  })
-  .transform(({ input_tokens, output_tokens, total_tokens, input_tokens_details: details }) => ({
+  }),
+  z.transform(({ input_tokens, output_tokens, total_tokens, input_tokens_details: details }) => ({
     ...(input_tokens !== undefined && { inputTokens: input_tokens }),
     ...(output_tokens !== undefined && { outputTokens: output_tokens }),
     ...(total_tokens !== undefined && { totalTokens: total_tokens }),
     ...(details?.text_tokens !== undefined && { inputTextTokens: details.text_tokens }),
     ...(details?.image_tokens !== undefined && { inputImageTokens: details.image_tokens }),
-  }));
+  })),
+);
 
 const images = z.looseObject({
   data: z.array(lenient(picture)),
@@ -227,14 +228,14 @@ const images = z.looseObject({
 
 const wrapper = z.looseObject({
   // The wrapped form holds the answer here, or its list alone.
-  data: z.unknown().optional(),
+  data: z.optional(z.unknown()),
   success: lenient(z.boolean()),
   code: lenient(textOrNumber),
   message: text,
   detail: text,
   error: lenient(
     z.union([
-      z.string().min(1),
+      z.string().check(z.minLength(1)),
       z.looseObject({
         message: text,
         type: text,

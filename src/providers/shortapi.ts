@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod/mini";
 import {
   type Adapter,
   type Answer,
@@ -23,17 +23,19 @@ import {
 
 // ---- options it alone takes ----
 
-const options = z.strictObject({ model: z.string().min(1).optional() });
+const options = z.strictObject({
+  model: z.optional(z.string("a model's name").check(z.minLength(1, "a model's name"))),
+});
 
 // ---- request mapping ----
 
 const editParameters = z.strictObject({
   // The pages name no limit; this is the model's own.
   prompt: promptUpTo(32_000),
-  webhookUrl: z.string().optional(),
+  webhookUrl: z.optional(z.string()),
 });
 
-const generateParameters = editParameters.extend({ size: z.string().optional() });
+const generateParameters = z.extend(editParameters, { size: z.optional(z.string()) });
 
 const sizes = ["1024x1024", "1536x1024", "1024x1536", "auto"] as const;
 
@@ -67,13 +69,13 @@ const states = {
 
 // ---- response schemas ----
 
-const message = lenient(z.string().min(1));
+const message = lenient(z.string().check(z.minLength(1)));
 
-const id = lenient(textOrNumber.pipe(z.string().min(1)));
+const id = lenient(z.pipe(textOrNumber, z.string().check(z.minLength(1))));
 
 const data = z.looseObject({
   job_id: id,
-  amount: lenient(numberOrText.pipe(z.number().min(0))),
+  amount: lenient(z.pipe(numberOrText, z.number().check(z.minimum(0)))),
   status: lenient(stateWord(states)),
   result: lenient(
     z.looseObject({

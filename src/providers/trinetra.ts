@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod/mini";
 import {
   type Adapter,
   type Answer,
@@ -25,10 +25,7 @@ import {
 
 const options = z.strictObject({
   // It becomes a part of the path, and must not leave it.
-  model: z
-    .string()
-    .regex(/^[\w.-]*\w$/, "a model's name")
-    .optional(),
+  model: z.optional(z.string("a model's name").check(z.regex(/^[\w.-]*\w$/, "a model's name"))),
 });
 
 // ---- request mapping ----
@@ -36,13 +33,13 @@ const options = z.strictObject({
 const parameters = z.strictObject({
   // The page names no limit; this is the model's own.
   prompt: promptUpTo(32_000),
-  aspectRatio: z.string().optional(),
-  quality: z.enum(["low", "medium", "high", "auto"]).optional(),
-  background: z.enum(["transparent", "opaque", "auto"]).optional(),
-  outputFormat: z.enum(["png", "jpeg", "webp"]).optional(),
-  outputCompression: z.number().optional(),
-  moderation: z.enum(["low", "auto"]).optional(),
-  user: z.string().optional(),
+  aspectRatio: z.optional(z.string()),
+  quality: z.optional(z.enum(["low", "medium", "high", "auto"])),
+  background: z.optional(z.enum(["transparent", "opaque", "auto"])),
+  outputFormat: z.optional(z.enum(["png", "jpeg", "webp"])),
+  outputCompression: z.optional(z.number()),
+  moderation: z.optional(z.enum(["low", "auto"])),
+  user: z.optional(z.string()),
 });
 
 type TrinetraTask = Task<z.output<typeof parameters>, z.output<typeof options>>;
@@ -108,10 +105,13 @@ const states = {
 
 // ---- response schemas ----
 
-const text = lenient(z.string().min(1));
+const text = lenient(z.string().check(z.minLength(1)));
 
 const errorText = lenient(
-  z.union([z.string().min(1), z.looseObject({ message: text, code: lenient(textOrNumber) })]),
+  z.union([
+    z.string().check(z.minLength(1)),
+    z.looseObject({ message: text, code: lenient(textOrNumber) }),
+  ]),
 );
 
 const job = z.looseObject({
@@ -125,8 +125,8 @@ const job = z.looseObject({
       outputs: lenient(z.array(lenient(z.looseObject({ url: lenient(imageText) })))),
     }),
   ),
-  credits_charged: lenient(z.number().min(0)),
-  progress: lenient(z.number().min(0).max(1)),
+  credits_charged: lenient(z.number().check(z.minimum(0))),
+  progress: lenient(z.number().check(z.minimum(0), z.maximum(1))),
   error: errorText,
   message: text,
   detail: text,

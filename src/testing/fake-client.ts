@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod/mini";
 import { createImageClient, type ImageClient } from "../client";
 import type { Cost } from "../cost";
 import type { ImageError } from "../errors";
@@ -94,7 +94,7 @@ export function fakeImageClient(options: FakeImageClientOptions = {}): FakeImage
 const fakeOrigin = "https://fake.invalid";
 const defaultImage = plainPng(64, 64, [94, 129, 172], [163, 190, 140]);
 
-const word = z.string().optional();
+const word = z.optional(z.string());
 
 const parameters = z.strictObject({
   prompt: z.string(),
@@ -102,7 +102,7 @@ const parameters = z.strictObject({
   quality: word,
   background: word,
   outputFormat: word,
-  outputCompression: z.number().optional(),
+  outputCompression: z.optional(z.number()),
   moderation: word,
   user: word,
   webhookUrl: word,

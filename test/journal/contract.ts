@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from "vitest";
-import type { Journal, JournalEntry, JournalRecord } from "../../src/journal";
+import type { Journal, JournalEntry } from "../../src/journal";
+import type { JournalRecord } from "../../src/journal-record";
 
 /** A journal and the way to let go of it. */
 export interface JournalSetup {

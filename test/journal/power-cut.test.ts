@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { createImageClient } from "../../src/client";
 import { directoryJournal, type JournalFileSystem } from "../../src/directory-journal";
-import { type Journal, type JournalRecord, journalRecordSchema } from "../../src/journal";
+import type { Journal } from "../../src/journal";
+import { type JournalRecord, journalRecordSchema } from "../../src/journal-record";
 import { aigptimage, openaiCompatible, shortapi, trinetra } from "../../src/providers/index";
 import { startSandbox } from "../../src/testing/sandbox";
 import { BrittleDisk } from "./brittle-disk";

@@ -1,14 +1,12 @@
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import {
-  createImageClient,
-  type ImageClientOptions,
-  type ProviderImageClient,
-} from "../../src/client";
+import { createImageClient, type ProviderImageClient } from "../../src/client";
+import type { ImageClientOptions } from "../../src/client-options";
 import { type AnyImageError, isImageError } from "../../src/errors";
 import type { ImageJob } from "../../src/job";
-import { type Journal, type JournalRecord, journalRecordSchema } from "../../src/journal";
+import type { Journal } from "../../src/journal";
+import { type JournalRecord, journalRecordSchema } from "../../src/journal-record";
 import { aigptimage, openaiCompatible, shortapi, trinetra } from "../../src/providers/index";
 import {
   type Sandbox,

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from "node:timers/promises";
-import type { ImageClientOptions } from "../../src/client";
 import { ProviderClient } from "../../src/client";
+import type { ImageClientOptions } from "../../src/client-options";
 import { type Clock, systemClock } from "../../src/clock";
 import { type AnyImageError, isImageError } from "../../src/errors";
 import type { ImageEvent } from "../../src/job";

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { z } from "zod";
+import * as z from "zod/mini";
 import { dimensionsOfRatio, type Resolution } from "./dimensions";
 import { type Answer, jsonAnswer } from "./http";
 import type { Order, Sight } from "./jobs";
@@ -19,22 +19,25 @@ const stateOf: Readonly<Record<SandboxJobState, string>> = {
 const creditsOf: Readonly<Record<Resolution, number>> = { "1K": 4, "2K": 8, "4K": 16 };
 
 const input = z.strictObject({
-  prompt: z.string().min(1).max(20_000),
-  aspect_ratio: z
-    .string()
-    .regex(/^(auto|[1-9]\d{0,3}:[1-9]\d{0,3})$/, "must be auto or a ratio such as 16:9")
-    .optional(),
-  resolution: z.enum(["1K", "2K", "4K"]).optional(),
-  quality: z.string().optional(),
-  output_format: z.string().optional(),
+  prompt: z.string().check(z.minLength(1), z.maxLength(20_000)),
+  aspect_ratio: z.optional(
+    z
+      .string()
+      .check(z.regex(/^(auto|[1-9]\d{0,3}:[1-9]\d{0,3})$/, "must be auto or a ratio such as 16:9")),
+  ),
+  resolution: z.optional(z.enum(["1K", "2K", "4K"])),
+  quality: z.optional(z.string()),
+  output_format: z.optional(z.string()),
 });
 
 const createBody = z.discriminatedUnion("model", [
   z.strictObject({ model: z.literal("gpt-image-2-text-to-image"), input }),
   z.strictObject({
     model: z.literal("gpt-image-2-image-to-image"),
-    input: input.extend({
-      input_urls: z.array(z.string().refine(isPublicUrl, "must be a public https URL")).min(1),
+    input: z.extend(input, {
+      input_urls: z
+        .array(z.string().check(z.refine(isPublicUrl, "must be a public https URL")))
+        .check(z.minLength(1)),
     }),
   }),
 ]);

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { z } from "zod";
+import * as z from "zod/mini";
 import { dimensionsOfSize } from "./dimensions";
 import { type Answer, jsonAnswer } from "./http";
 import type { Order, Sight } from "./jobs";
@@ -34,37 +34,42 @@ function sizeProblem(size: string): string | undefined {
   return undefined;
 }
 
-const size = z.string().superRefine((value, context) => {
-  const message = sizeProblem(value);
-  if (message !== undefined) context.addIssue({ code: "custom", message });
-});
+const size = z.string().check(
+  z.superRefine((value, context) => {
+    const message = sizeProblem(value);
+    if (message !== undefined) context.addIssue({ code: "custom", message });
+  }),
+);
 
 const common = {
   model: z.literal("gpt-image-2"),
-  prompt: z.string().min(1).max(32_000),
-  quality: z.enum(["low", "medium", "high", "auto"]).default("auto"),
-  background: z.enum(["transparent", "opaque", "auto"]).optional(),
-  output_format: z.enum(["png", "jpeg", "webp"]).default("png"),
-  moderation: z.enum(["auto", "low"]).optional(),
-  user: z.string().optional(),
+  prompt: z.string().check(z.minLength(1), z.maxLength(32_000)),
+  quality: z._default(z.enum(["low", "medium", "high", "auto"]), "auto"),
+  background: z.optional(z.enum(["transparent", "opaque", "auto"])),
+  output_format: z._default(z.enum(["png", "jpeg", "webp"]), "png"),
+  moderation: z.optional(z.enum(["auto", "low"])),
+  user: z.optional(z.string()),
 };
 
 /** The page demands all four of model, prompt, size and n. */
 const generationBody = z.strictObject({
   ...common,
   size,
-  n: z.int().min(1).max(10),
-  output_compression: z.int().min(0).max(100).optional(),
+  n: z.int().check(z.minimum(1), z.maximum(10)),
+  output_compression: z.optional(z.int().check(z.minimum(0), z.maximum(100))),
 });
 
 /** A number in a form is text, and has to look like a number. */
-const formInteger = z.string().regex(/^\d+$/, "must be an integer").transform(Number);
+const formInteger = z.pipe(
+  z.string().check(z.regex(/^\d+$/, "must be an integer")),
+  z.transform(Number),
+);
 
 const editForm = z.strictObject({
   ...common,
-  size: size.default("auto"),
-  n: formInteger.pipe(z.int().min(1).max(10)).default(1),
-  output_compression: formInteger.pipe(z.int().min(0).max(100)).optional(),
+  size: z._default(size, "auto"),
+  n: z._default(z.pipe(formInteger, z.int().check(z.minimum(1), z.maximum(10))), 1),
+  output_compression: z.optional(z.pipe(formInteger, z.int().check(z.minimum(0), z.maximum(100)))),
 });
 
 type Parameters = z.output<typeof generationBody>;

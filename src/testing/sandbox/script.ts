@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from "node:http";
-import type { z } from "zod";
+import { en } from "zod/locales";
+import * as z from "zod/mini";
 import type { Answer, Body } from "./http";
 import type { Failure, Order } from "./jobs";
 import type { SandboxOpenAIAnswers, SandboxProvider } from "./types";
@@ -81,12 +82,12 @@ export function jsonOf({ body }: ApiRequest): unknown {
 }
 
 /** The input as the schema reads it, or a refusal with `status` that names the first wrong field. */
-export function check<Schema extends z.ZodType>(
+export function check<Schema extends z.core.$ZodType>(
   schema: Schema,
   input: unknown,
   status: number,
 ): z.output<Schema> {
-  const parsed = schema.safeParse(input);
+  const parsed = z.safeParse(schema, input, { error: en().localeError });
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   const path = (issue?.path ?? []).map(String);

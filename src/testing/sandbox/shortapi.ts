@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { z } from "zod";
+import * as z from "zod/mini";
 import { dimensionsOfSize } from "./dimensions";
 import { type Answer, jsonAnswer } from "./http";
 import type { Order, Sight } from "./jobs";
@@ -19,20 +19,22 @@ const priceUsd = 0.06;
 const textToImage = z.strictObject({
   model: z.literal("openai/gpt-image-2/text-to-image"),
   args: z.strictObject({
-    prompt: z.string().min(1),
-    size: z.enum(["1024x1024", "1536x1024", "1024x1536", "auto"]).optional(),
+    prompt: z.string().check(z.minLength(1)),
+    size: z.optional(z.enum(["1024x1024", "1536x1024", "1024x1536", "auto"])),
   }),
   // Any string: the page's own sample sends "CALLBACK_URL".
-  callback_url: z.string().optional(),
+  callback_url: z.optional(z.string()),
 });
 
 const edit = z.strictObject({
   model: z.literal("openai/gpt-image-2/edit"),
   args: z.strictObject({
-    prompt: z.string().min(1),
-    images: z.array(z.string().refine(isHttpUrl, "must be an http(s) URL")).min(1).max(16),
+    prompt: z.string().check(z.minLength(1)),
+    images: z
+      .array(z.string().check(z.refine(isHttpUrl, "must be an http(s) URL")))
+      .check(z.minLength(1), z.maxLength(16)),
   }),
-  callback_url: z.string().optional(),
+  callback_url: z.optional(z.string()),
 });
 
 const createBody = z.discriminatedUnion("model", [textToImage, edit]);

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { z } from "zod";
+import * as z from "zod/mini";
 import { dimensionsOfRatio } from "./dimensions";
 import { type Answer, jsonAnswer } from "./http";
 import type { Order, Sight } from "./jobs";
@@ -18,19 +18,18 @@ const statusOf: Readonly<Record<SandboxJobState, string>> = {
 const creditsOf = { low: 3, medium: 7, high: 14, auto: 7 } as const;
 
 const createBody = z.strictObject({
-  prompt: z.string().min(1),
-  aspect_ratio: z
-    .string()
-    .regex(/^(auto|[1-9]\d{0,3}:[1-9]\d{0,3})$/, "must be a ratio such as 16:9")
-    .optional(),
-  quality: z.enum(["low", "medium", "high", "auto"]).default("medium"),
-  n: z.int().min(1).max(4).default(1),
-  background: z.enum(["transparent", "opaque", "auto"]).optional(),
-  output_format: z.enum(["png", "jpeg", "webp"]).default("png"),
-  output_compression: z.int().min(0).max(100).optional(),
-  moderation: z.enum(["low", "auto"]).optional(),
-  user: z.string().optional(),
-  image_url: z.string().refine(isHttpUrl, "must be an http(s) URL").optional(),
+  prompt: z.string().check(z.minLength(1)),
+  aspect_ratio: z.optional(
+    z.string().check(z.regex(/^(auto|[1-9]\d{0,3}:[1-9]\d{0,3})$/, "must be a ratio such as 16:9")),
+  ),
+  quality: z._default(z.enum(["low", "medium", "high", "auto"]), "medium"),
+  n: z._default(z.int().check(z.minimum(1), z.maximum(4)), 1),
+  background: z.optional(z.enum(["transparent", "opaque", "auto"])),
+  output_format: z._default(z.enum(["png", "jpeg", "webp"]), "png"),
+  output_compression: z.optional(z.int().check(z.minimum(0), z.maximum(100))),
+  moderation: z.optional(z.enum(["low", "auto"])),
+  user: z.optional(z.string()),
+  image_url: z.optional(z.string().check(z.refine(isHttpUrl, "must be an http(s) URL"))),
 });
 
 /** No page documents the form of an error; this is the commonest. */

@@ -1,0 +1,44 @@
+import type { BoundOperation, InputRule, Provider } from "./provider";
+
+/** What one operation of a provider takes. */
+export interface OperationCapabilities {
+  /** The portable fields that are taken, beside `n` and the inputs. */
+  readonly fields: readonly string[];
+  /** How many images one native request yields; a larger `n` is split into tasks. */
+  readonly maxImagesPerTask: number;
+  /** For an edit: what is taken of images. */
+  readonly inputs?: InputRule;
+}
+
+/** What a client's provider can do. */
+export interface Capabilities {
+  /** Whether a job can be resumed; false where the answer to the create is the image itself. */
+  readonly resumable: boolean;
+  /** Whether the provider honours an idempotency key. */
+  readonly idempotent: boolean;
+  readonly generate: OperationCapabilities;
+  /** Absent where the provider cannot edit. */
+  readonly edit?: OperationCapabilities;
+}
+
+/** What a provider can do, from its description. */
+export function capabilitiesOf({ adapter }: Provider): Capabilities {
+  const { generate, edit } = adapter.operations;
+  return {
+    resumable: adapter.answersWith === "job",
+    idempotent: adapter.idempotent,
+    generate: operationCapabilities(generate),
+    ...(edit !== undefined && { edit: operationCapabilities(edit) }),
+  };
+}
+
+function operationCapabilities(operation: BoundOperation): OperationCapabilities {
+  const { fields, maxImagesPerTask, dimensions, inputs } = operation;
+  const translated = dimensions === undefined ? [] : ["size", "aspectRatio"];
+  const sized = dimensions?.by === "size" || dimensions?.resolutions !== undefined;
+  return {
+    fields: [...new Set([...fields, ...translated, ...(sized ? ["resolution"] : [])])],
+    maxImagesPerTask,
+    ...(inputs !== undefined && { inputs }),
+  };
+}

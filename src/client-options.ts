@@ -1,0 +1,126 @@
+import type { Dispatcher } from "undici";
+import * as z from "zod/mini";
+import type { Upload } from "./inputs";
+import type { CallOptions } from "./job";
+import type { Journal } from "./journal";
+import { isFunction, parseOptions, positive } from "./options";
+import type { Provider } from "./provider";
+import type { PollSchedule } from "./schedule";
+import type { WebhookOptions } from "./webhooks";
+
+/** What a client is made of. */
+export interface ImageClientOptions {
+  /** Whose service it is, such as `trinetra()`. */
+  readonly provider: Provider;
+  /** Replaces the built-in transport. Not together with `dispatcher`. */
+  readonly fetch?: typeof globalThis.fetch;
+  /** Your own undici `Dispatcher`, called by its own `request` and never closed here. */
+  readonly dispatcher?: Dispatcher;
+  /** Milliseconds from the sending of a create until it is settled; waiting for a slot does not count. Default 600,000. */
+  readonly timeoutMs?: number;
+  /** Milliseconds for one poll, for a download's silence, and for a create that answers with a job. Default 60,000. */
+  readonly attemptTimeoutMs?: number;
+  /** How many tasks of this client are at the provider at once; the rest wait in order. Default: no limit. */
+  readonly concurrency?: number;
+  /** Milliseconds between polls, or a schedule. Default: a tenth of the job's age, from 1 s to 5 s. */
+  readonly poll?: number | PollSchedule;
+  /** What to do with a field that the provider cannot serve. Default `"error"`; `"omit"` leaves it out and warns. */
+  readonly onUnsupported?: "error" | "omit";
+  /** Puts bytes at a URL, for providers that take input images by URL alone. */
+  readonly upload?: Upload;
+  /** Hears what happens in every call. What it throws is ignored. */
+  readonly onEvent?: CallOptions["onEvent"];
+  /**
+   * Where jobs outlive the process, such as `directoryJournal("./.images")`. With one, every create
+   * is written down before it leaves, images are kept before `generate` resolves, and
+   * `client.recover()` finds them again.
+   */
+  readonly journal?: Journal;
+  /** How to learn of ends by webhook, at a provider that posts them. Polling slows down and goes on. */
+  readonly webhooks?: WebhookOptions;
+  /** Lets result URLs lead to private addresses. Default false. */
+  readonly allowPrivateNetwork?: boolean;
+  /** The largest JSON answer that is read, in bytes. Default 64 MiB. */
+  readonly maxAnswerBytes?: number;
+  /** The largest image that is fetched, in bytes. Default 256 MiB. */
+  readonly maxDownloadBytes?: number;
+}
+
+const mebibyte = 1024 * 1024;
+
+const optionsSchema = z
+  .strictObject(
+    {
+      provider: z.custom<Provider>(
+        (value) => typeof value === "object" && value !== null && "adapter" in value,
+        "a provider such as trinetra()",
+      ),
+      fetch: z.optional(z.custom<typeof globalThis.fetch>(isFunction, "a function like fetch")),
+      dispatcher: z.optional(
+        z.custom<Dispatcher>(
+          (value) => typeof value === "object" && value !== null && "request" in value,
+          "an undici Dispatcher",
+        ),
+      ),
+      timeoutMs: z._default(positive("milliseconds, more than 0"), 600_000),
+      attemptTimeoutMs: z._default(positive("milliseconds, more than 0"), 60_000),
+      concurrency: z._default(
+        z.union(
+          [z.int().check(z.minimum(1)), z.literal(Number.POSITIVE_INFINITY)],
+          "a whole number of at least 1",
+        ),
+        Number.POSITIVE_INFINITY,
+      ),
+      poll: z.optional(
+        z.union(
+          [
+            z.number().check(z.minimum(0)),
+            z.custom<PollSchedule>(
+              (value) => typeof value === "object" && value !== null && "next" in value,
+            ),
+          ],
+          "milliseconds, or a schedule with next()",
+        ),
+      ),
+      onUnsupported: z._default(z.enum(["error", "omit"], '"error" or "omit"'), "error"),
+      upload: z.optional(z.custom<Upload>(isFunction, "a function")),
+      onEvent: z.optional(z.custom<CallOptions["onEvent"]>(isFunction, "a function")),
+      journal: z.optional(
+        z.custom<Journal>(
+          (value) => typeof value === "object" && value !== null && "create" in value,
+          "a journal such as directoryJournal(path)",
+        ),
+      ),
+      webhooks: z.optional(
+        z.strictObject(
+          {
+            url: z.optional(z.url({ protocol: /^https?$/, error: "an http(s) URL" })),
+            secret: z
+              .string("at least 16 characters")
+              .check(z.minLength(16, "at least 16 characters")),
+            onSettled: z.optional(z.custom<WebhookOptions["onSettled"]>(isFunction, "a function")),
+            backstopMs: z._default(positive("milliseconds, more than 0"), 30_000),
+          },
+          "an object with a secret",
+        ),
+      ),
+      allowPrivateNetwork: z._default(z.boolean("true or false"), false),
+      maxAnswerBytes: z._default(positive("bytes, more than 0"), 64 * mebibyte),
+      maxDownloadBytes: z._default(positive("bytes, more than 0"), 256 * mebibyte),
+    },
+    "an object with a provider",
+  )
+  .check(
+    z.refine((options) => options.fetch === undefined || options.dispatcher === undefined, {
+      path: ["dispatcher"],
+      message: "either `fetch` or `dispatcher`",
+    }),
+  );
+
+/** A client's options, checked and with their defaults. */
+export type ClientOptions = z.output<typeof optionsSchema>;
+
+/** Checks what a client is made of. */
+export function parseClientOptions(given: ImageClientOptions): ClientOptions {
+  return parseOptions(optionsSchema, given, "options");
+}

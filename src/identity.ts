@@ -1,0 +1,49 @@
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import type { Provider } from "./provider";
+import { type ImageInput, isLoadable, isLocalFile, type ParsedRequest } from "./request";
+
+/** What a call under a caller's key is called: the same for the same key at the same provider. */
+export function namesUnder(
+  idempotencyKey: string,
+  { name, baseURL }: Provider,
+): { readonly jobId: string; taskKey(index: number): string } {
+  return {
+    jobId: digestOf([name, baseURL, idempotencyKey]).slice(0, 32),
+    // Hashed, since a caller's key may hold what no header can.
+    taskKey: (index) => digestOf([index, idempotencyKey]).slice(0, 32),
+  };
+}
+
+function digestOf(value: unknown): string {
+  return createHash("sha256").update(JSON.stringify(value, sortedKeys)).digest("hex");
+}
+
+/** The same value gives the same text, in whichever order its keys were written. */
+function sortedKeys(_: string, value: unknown): unknown {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** Tells one request from another: by its fields, and by the content of the images that go in. */
+export async function digestOfRequest(request: ParsedRequest, options: unknown): Promise<string> {
+  const { operation, n, fields, images, mask } = request;
+  const inputs = await Promise.all([...images, ...(mask === undefined ? [] : [mask])].map(nameOf));
+  return digestOf([operation, n, fields, inputs, mask !== undefined, options ?? {}]);
+}
+
+async function nameOf(input: ImageInput): Promise<string> {
+  if (typeof input === "string" || input instanceof URL) return String(input);
+  try {
+    if (isLocalFile(input)) return digestOfBytes(await readFile(input.path));
+    if (isLoadable(input)) return digestOfBytes(await input.bytes());
+  } catch {
+    // It is read once more to be sent, and what is wrong with it is said there, by name.
+    return "unreadable";
+  }
+  return digestOfBytes(input instanceof Blob ? new Uint8Array(await input.arrayBuffer()) : input);
+}
+
+function digestOfBytes(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}

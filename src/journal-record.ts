@@ -1,0 +1,71 @@
+import * as z from "zod/mini";
+
+const cost = z.object({
+  amount: z.number(),
+  unit: z.string(),
+  basis: z.enum(["reported", "usage", "list"]),
+});
+
+/**
+ * One task of a job, as a journal keeps it. Version 1; a record of another version is left alone.
+ *
+ * `"submitting"`: the create may have left the machine, and no answer was written. `"submitted"`: the
+ * provider has accepted, under `taskId`. `"succeeded"`: the images are in the journal. `"failed"`:
+ * the job ended without. `"unknown"`: nobody can know what became of the create.
+ */
+export const journalRecordSchema = z.object({
+  v: z.literal(1),
+  /** `${jobId}.${index}` */
+  id: z.string().check(z.regex(/^[\w-]+\.\d+$/)),
+  jobId: z.string().check(z.regex(/^[\w-]+$/)),
+  index: z.int().check(z.minimum(0)),
+  /** How many images this task asks for. */
+  n: z.int().check(z.minimum(1)),
+  /** How many images each task of the job asks for, this one included. */
+  split: z.array(z.int().check(z.minimum(1))).check(z.minLength(1)),
+  provider: z.string().check(z.minLength(1)),
+  baseURL: z.string().check(z.minLength(1)),
+  operation: z.enum(["generate", "edit"]),
+  /** When the marker was written, just before the create left: ISO 8601. */
+  submittedAt: z.iso.datetime(),
+  /** Who wrote the marker: tells those who wait whether anybody still works on it, and decides nothing else. */
+  owner: z.optional(z.object({ host: z.string(), pid: z.int() })),
+  /** When it ended: ISO 8601. */
+  settledAt: z.optional(z.iso.datetime()),
+  /** What tells one request from another, without saying what it is. */
+  requestDigest: z.string(),
+  /** What was sent, so that a person can find it in the provider's console; without input bytes. */
+  request: z.optional(z.unknown()),
+  /** The idempotency key that went with the create, at a provider that honours one. */
+  key: z.optional(z.string()),
+  /** The create itself, at a provider that honours a key: anybody may send it again under the key. */
+  call: z.optional(
+    z.object({
+      path: z.string(),
+      headers: z.optional(z.record(z.string(), z.string())),
+      json: z.unknown(),
+    }),
+  ),
+  state: z.enum(["submitting", "submitted", "succeeded", "failed", "unknown"]),
+  /** The provider's id of the job. */
+  taskId: z.optional(z.string().check(z.minLength(1))),
+  cost: z.optional(cost),
+  usage: z.optional(z.record(z.string(), z.number())),
+  model: z.optional(z.string()),
+  /** The images that are kept beside the record, in order. */
+  images: z.optional(
+    z.array(z.object({ url: z.optional(z.string()), revisedPrompt: z.optional(z.string()) })),
+  ),
+  /** Why the job failed. */
+  failure: z.optional(
+    z.object({
+      kind: z.string(),
+      message: z.string(),
+      charged: z.enum(["no", "yes", "unknown"]),
+      code: z.optional(z.string()),
+    }),
+  ),
+});
+
+/** One task of a job, as a journal keeps it: plain JSON without the API key. */
+export type JournalRecord = z.output<typeof journalRecordSchema>;
