@@ -36,12 +36,17 @@ export function valuesOf({ rounds }: Measured, contender: string, key: string): 
   return rounds.map((round) => round[contender]?.[key] ?? Number.NaN);
 }
 
+/** Ours by theirs, in every round. */
+export function ratiosOf(measured: Measured, key: string, by: string): number[] {
+  const theirs = valuesOf(measured, by, key);
+  return valuesOf(measured, "ours", key).map((each, round) => each / (theirs[round] ?? Number.NaN));
+}
+
 /** The ratio of the medians; min and max are those of the rounds' own ratios. */
 export function ratioOf(measured: Measured, key: string, by: string): Spread {
-  const ours = valuesOf(measured, "ours", key);
-  const theirs = valuesOf(measured, by, key);
-  const { min, max } = spreadOf(ours.map((each, round) => each / (theirs[round] ?? Number.NaN)));
-  return { median: spreadOf(ours).median / spreadOf(theirs).median, min, max };
+  const medianOfAll = (contender: string) => spreadOf(valuesOf(measured, contender, key)).median;
+  const { min, max } = spreadOf(ratiosOf(measured, key, by));
+  return { median: medianOfAll("ours") / medianOfAll(by), min, max };
 }
 
 export function verdictsOf(measured: Measured): Verdict[] {
@@ -55,15 +60,28 @@ export function verdictsOf(measured: Measured): Verdict[] {
 
 const scales = { ms: 1, MB: 1_000_000, KB: 1_000, bytes: 1, "×": 1, "": 1 } as const;
 
-/** A number as it is read, to three digits. */
+/** A number as it is read: whole, or to three digits. */
 export function numberOf(value: number): string {
   if (!Number.isFinite(value)) return "–";
+  if (Number.isInteger(value)) return value.toLocaleString("en");
   if (Math.abs(value) >= 100) return Math.round(value).toLocaleString("en");
   return value.toFixed(Math.abs(value) >= 10 ? 1 : Math.abs(value) >= 1 ? 2 : 3);
 }
 
-export function amountOf(value: number, unit: Column["unit"]): string {
-  return `${numberOf(value / scales[unit])}${unit === "" ? "" : ` ${unit}`}`;
+const withUnit = (text: string, unit: Column["unit"]) => (unit === "" ? text : `${text} ${unit}`);
+
+/** The median with its unit. */
+export function medianOf({ median }: Spread, unit: Column["unit"]): string {
+  return withUnit(numberOf(median / scales[unit]), unit);
+}
+
+/** The median with its unit, and in brackets how far the rounds went apart. */
+export function amountOf(spread: Spread, unit: Column["unit"]): string {
+  const { min, max } = spread;
+  const said = (value: number) => numberOf(value / scales[unit]);
+  return min === max
+    ? medianOf(spread, unit)
+    : `${medianOf(spread, unit)} (${said(min)} to ${said(max)})`;
 }
 
 const columnOf = ({ workload }: Measured, { key }: Target): Column => {
@@ -74,13 +92,13 @@ const columnOf = ({ workload }: Measured, { key }: Target): Column => {
 
 /** A verdict in words: what, how much, and how much it may be. */
 export function wordsOf(measured: Measured, { target, spread }: Verdict) {
-  const { label, unit } = columnOf(measured, target);
-  const say = (value: number) =>
-    target.by === undefined ? amountOf(value, unit) : `${numberOf(value)} ×`;
+  const column = columnOf(measured, target);
+  const { by, limit } = target;
+  const unit = by === undefined ? column.unit : "×";
   return {
-    what: target.by === undefined ? label : `${label} ÷ ${target.by}`,
-    value: say(spread.median),
-    range: `${say(spread.min)} to ${say(spread.max)}`,
-    limit: `≤ ${say(target.limit)}`,
+    what: by === undefined ? column.label : `${column.label} ÷ ${by}`,
+    median: medianOf(spread, unit),
+    amount: amountOf(spread, unit),
+    limit: `≤ ${withUnit(String(limit / scales[unit]), unit)}`,
   };
 }

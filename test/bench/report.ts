@@ -1,5 +1,15 @@
-import { type Measured, ratioOf, spreadOf, valuesOf, verdictsOf, wordsOf } from "./figures";
-import { cellOf, ratioCellOf } from "./table";
+import {
+  type Measured,
+  medianOf,
+  numberOf,
+  ratioOf,
+  ratiosOf,
+  spreadOf,
+  valuesOf,
+  verdictsOf,
+  wordsOf,
+} from "./figures";
+import { cellsOf } from "./table";
 
 /** Where and with what it was measured. */
 export interface Environment {
@@ -25,9 +35,10 @@ body { margin: 0 auto; max-width: 60rem; padding: 1.5rem 1rem 4rem; background: 
 h1 { font-size: 1.6rem; line-height: 1.2; margin: 0 0 .5rem; }
 h2 { font-size: 1.15rem; line-height: 1.3; margin: 3rem 0 .25rem; }
 p { margin: .25rem 0; } .faint { color: var(--faint); font-size: .875rem; }
-.plot { margin: 1rem 0; display: grid; gap: .6rem; }
-.row { display: grid; grid-template-columns: 15rem 1fr 13rem; gap: .25rem 1rem; align-items: center; }
-.row > :last-child { text-align: right; font-variant-numeric: tabular-nums; font-size: .875rem; }
+.caption { margin: 1rem 0 .4rem; color: var(--faint); font-size: .875rem; }
+.plot { display: grid; gap: .4rem; font-size: .875rem; }
+.row { display: grid; grid-template-columns: 16rem 1fr 11rem; gap: .2rem 1rem; align-items: center; }
+.row > :last-child { text-align: right; font-variant-numeric: tabular-nums; }
 .track { position: relative; height: 1.25rem; background: var(--track); border-radius: 3px; }
 .track > * { position: absolute; top: 50%; transform: translate(-50%, -50%); }
 .span { height: 2px; transform: translateY(-50%) !important; background: currentColor; opacity: .6; }
@@ -35,7 +46,7 @@ p { margin: .25rem 0; } .faint { color: var(--faint); font-size: .875rem; }
 .median { width: 11px; height: 11px; border-radius: 50%; background: currentColor; }
 .limit { width: 2px; height: 100%; background: var(--ink); }
 .met { color: var(--met); } .missed { color: var(--missed); } .other { color: var(--other); }
-.wide { overflow-x: auto; }
+.wide { overflow-x: auto; margin-top: 1.25rem; }
 table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; width: 100%; }
 th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; } th { font-weight: 600; }
@@ -45,102 +56,106 @@ th:first-child, td:first-child { text-align: left; padding-left: 0; } th { font-
 
 const escaped = (text: string) => text.replace(/[&<>"]/g, (letter) => `&#${letter.charCodeAt(0)};`);
 
-/** A share of the track's width; what lies outside is drawn at its edge. */
-const percent = (share: number) => `${(Math.min(1, Math.max(0, share)) * 100).toFixed(2)}%`;
-
-/** Values on a track, from 0 or on a logarithmic scale, with the limit as a line. */
+/** Values on a track, with the limit as a line. */
 function track(
   values: readonly number[],
   median: number,
   shareOf: (value: number) => number,
   limit?: number,
 ): string {
-  const finite = values.filter(Number.isFinite);
-  const [min, max] = [Math.min(...finite), Math.max(...finite)];
+  const placed = (value: number) => Math.min(1, Math.max(0, shareOf(value)));
+  const percent = (share: number) => `${(share * 100).toFixed(2)}%`;
   const at = (name: string, value: number) =>
-    `<span class="${name}" style="left:${percent(shareOf(value))}"></span>`;
-  const width = percent(shareOf(max) - shareOf(min));
+    `<span class="${name}" style="left:${percent(placed(value))}"></span>`;
+  const shares = values.map(placed);
+  const [first, last] = [Math.min(...shares), Math.max(...shares)];
   return [
-    '<div class="track">',
     ...(limit === undefined ? [] : [at("limit", limit)]),
-    `<span class="span" style="left:${percent(shareOf(min))};width:${width}"></span>`,
-    ...finite.map((value) => at("dot", value)),
+    `<span class="span" style="left:${percent(first)};width:${percent(last - first)}"></span>`,
+    ...values.map((value) => at("dot", value)),
     at("median", median),
-    "</div>",
   ].join("");
 }
 
-function row(name: string, kind: string, drawn: string, said: string): string {
-  return `<div class="row"><div>${escaped(name)}</div><div class="track-holder ${kind}">${drawn}</div><div>${escaped(said)}</div></div>`;
+interface Row {
+  readonly name: string;
+  readonly kind: "met" | "missed" | "ours" | "other";
+  readonly drawn: string;
+  readonly said: string;
 }
 
-/** Every target on one scale: its figure by its limit, from an eighth to eight times. */
+function plot(caption: string, rows: readonly Row[]): string {
+  const drawn = rows.map(
+    ({ name, kind, drawn, said }) =>
+      `<div class="row"><span>${escaped(name)}</span><div class="track ${kind}">${drawn}</div><span>${escaped(said)}</span></div>`,
+  );
+  return `<p class="caption">${escaped(caption)}</p><div class="plot">${drawn.join("")}</div>`;
+}
+
+/** Every target on one scale: its figure by its limit. */
 function targetPlot(all: readonly Measured[]): string {
   const share = (value: number) => (Math.log2(value) + 3) / 6;
   const rows = all.flatMap((measured) =>
-    verdictsOf(measured).map((verdict) => {
+    verdictsOf(measured).map((verdict): Row => {
       const { target, spread, met } = verdict;
-      const { what, value, limit } = wordsOf(measured, verdict);
-      // A limit of nothing has no ratio: it is met or far off.
-      const by = (each: number) =>
-        target.limit === 0 ? (each === 0 ? 1 : 8) : each / target.limit;
-      const drawn = track([by(spread.min), by(spread.max)], by(spread.median), share, 1);
-      const name = `${measured.workload.name}: ${what}`;
-      return row(name, met ? "met" : "missed", drawn, `${met ? "✔" : "✘"} ${value}, ${limit}`);
+      const { what, median, limit } = wordsOf(measured, verdict);
+      // A limit of nothing has no ratio: it is met, or far off.
+      const by = (value: number) =>
+        target.limit === 0 ? (value === 0 ? 1 : 8) : value / target.limit;
+      return {
+        name: `${measured.workload.name}: ${what}`,
+        kind: met ? "met" : "missed",
+        drawn: track([by(spread.min), by(spread.max)], by(spread.median), share, 1),
+        said: `${met ? "✔" : "✘"} ${median}, ${limit}`,
+      };
     }),
   );
-  return `<div class="plot">${rows.join("")}</div>`;
+  return plot("Figure by limit, logarithmic, from ⅛ to 8: left of the line it is met", rows);
 }
 
-/** What each contender took of the workload's first figure, every round a dot. */
-function contenderPlot(measured: Measured): string {
-  const { contenders, columns } = measured.workload;
+/** What each contender took of the workload's first figure, and ours by theirs in every round. */
+function contenderPlots(measured: Measured): string {
+  const { contenders, columns, targets } = measured.workload;
   const [column] = columns;
   if (column === undefined || contenders.length < 2) return "";
-  const { key } = column;
+  const { key, unit, label } = column;
   const most = Math.max(...contenders.flatMap((each) => valuesOf(measured, each, key)));
-  const rows = contenders.map((contender) => {
+  const amounts = contenders.map((contender): Row => {
     const values = valuesOf(measured, contender, key);
-    const drawn = track(values, spreadOf(values).median, (value) => value / most);
-    const kind = contender === "ours" ? "ours" : "other";
-    return row(contender, kind, drawn, cellOf(measured, contender, key));
+    const spread = spreadOf(values);
+    return {
+      name: contender,
+      kind: contender === "ours" ? "ours" : "other",
+      drawn: track(values, spread.median, (value) => value / most),
+      said: medianOf(spread, unit),
+    };
   });
-  return `<div class="plot">${rows.join("")}</div>`;
-}
-
-/** Ours by each other's, round by round, where 1 is as much as theirs. */
-function ratioPlot(measured: Measured): string {
-  const { contenders, columns, targets } = measured.workload;
-  const key = columns[0]?.key;
   const others = contenders.filter((each) => each !== "ours");
-  if (key === undefined || others.length === 0) return "";
-  const ours = valuesOf(measured, "ours", key);
-  const ratios = others.map((contender) => {
-    const theirs = valuesOf(measured, contender, key);
-    return ours.map((each, round) => each / (theirs[round] ?? Number.NaN));
-  });
   const limitOf = (contender: string) =>
     targets.find((target) => target.key === key && target.by === contender)?.limit;
-  const most = Math.max(...ratios.flat(), ...others.map((each) => limitOf(each) ?? 0)) * 1.05;
-  const rows = others.map((contender, at) => {
+  const ratios = others.map((contender) => ratiosOf(measured, key, contender));
+  const highest = 1.05 * Math.max(1, ...ratios.flat(), ...others.map((each) => limitOf(each) ?? 0));
+  const compared = others.map((contender, at): Row => {
     const { median } = ratioOf(measured, key, contender);
     const limit = limitOf(contender);
-    const kind = limit === undefined ? "other" : median <= limit ? "met" : "missed";
-    const drawn = track(ratios[at] ?? [], median, (value) => value / most, limit);
-    const said = `${ratioCellOf(measured, contender)}${limit === undefined ? "" : `, ≤ ${limit}`}`;
-    return row(`ours ÷ ${contender}`, kind, drawn, said);
+    return {
+      name: `ours ÷ ${contender}`,
+      kind: limit === undefined ? "other" : median <= limit ? "met" : "missed",
+      drawn: track(ratios[at] ?? [], median, (value) => value / highest, limit),
+      said: `${numberOf(median)} ×${limit === undefined ? "" : `, ≤ ${limit} ×`}`,
+    };
   });
-  return `<div class="plot">${rows.join("")}</div>`;
+  return [
+    plot(`${label}, from 0 to ${medianOf(spreadOf([most]), unit)}`, amounts),
+    plot(`Ours by theirs, from 0 to ${numberOf(highest)}`, compared),
+  ].join("");
 }
 
 function table(measured: Measured): string {
-  const { contenders, columns } = measured.workload;
-  const cells = (tag: string, texts: readonly string[]) =>
-    `<tr>${texts.map((text) => `<${tag}>${escaped(text)}</${tag}>`).join("")}</tr>`;
-  const head = cells("th", ["", ...columns.map(({ label }) => label)]);
-  const rows = contenders.map((contender) =>
-    cells("td", [contender, ...columns.map(({ key }) => cellOf(measured, contender, key))]),
-  );
+  const [head, ...rows] = cellsOf(measured).map((cells, at) => {
+    const tag = at === 0 ? "th" : "td";
+    return `<tr>${cells.map((text) => `<${tag}>${escaped(text)}</${tag}>`).join("")}</tr>`;
+  });
   return `<div class="wide"><table>${head}${rows.join("")}</table></div>`;
 }
 
@@ -150,8 +165,7 @@ function section(measured: Measured): string {
   return [
     `<h2>${escaped(workload.title)}</h2>`,
     `<p class="faint">${escaped(workload.method)} ${many}.</p>`,
-    contenderPlot(measured),
-    ratioPlot(measured),
+    contenderPlots(measured),
     table(measured),
   ].join("\n");
 }
@@ -174,7 +188,6 @@ export function reportOf(environment: Environment, all: readonly Measured[]): st
 <p class="faint">${escaped(named.join(", "))}.</p>
 <p class="faint">Every run of every contender is a process of its own, in turns with the others; the server is another. CPU is user and system time of the process over the work alone. Memory is the operating system’s own peak, above what the process held when it was ready. MB and KB are powers of ten. A small dot is a round, a large one the median; the upright line is the target.</p>
 <h2>The targets</h2>
-<p class="faint">Each figure by its limit, on a logarithmic scale from ⅛ to 8: left of the line it is met.</p>
 ${targetPlot(all)}
 ${all.map(section).join("\n")}
 </html>

@@ -96,11 +96,11 @@ const verdicts = all.flatMap(verdictsOf);
 const missed = verdicts.filter(({ met }) => !met).length;
 const output = place("../../output/bench/");
 mkdirSync(output, { recursive: true });
-writeFileSync(`${output}report.html`, reportOf(environment, all));
-writeFileSync(`${output}report.json`, JSON.stringify({ environment, all }, null, 2));
+const file = `${output}node${process.versions.node.split(".")[0]}.html`;
+writeFileSync(file, reportOf(environment, all));
 console.log(
   missed === 0
     ? `All ${verdicts.length} targets are met`
     : `${missed} of ${verdicts.length} targets are missed`,
 );
-console.log(`${output}report.html`);
+console.log(file);

@@ -75,6 +75,7 @@ export class Stage {
     try {
       const child = fork(place(script), [JSON.stringify({ server, directory, ...settings })], {
         execArgv: ["--expose-gc"],
+        timeout: 300_000,
       });
       const { figures, hashes, results } = await messageOf<Report>(child, name);
       const answer = await fetch(`${server}/stats`);

@@ -1,13 +1,13 @@
 import {
   amountOf,
   type Measured,
-  numberOf,
   ratioOf,
   spreadOf,
   valuesOf,
   verdictsOf,
   wordsOf,
 } from "./figures";
+import type { Column } from "./workloads";
 
 const isColoured = process.stdout.isTTY === true && process.env.NO_COLOR === undefined;
 const paint = (code: number, text: string) => (isColoured ? `\x1b[${code}m${text}\x1b[0m` : text);
@@ -24,44 +24,39 @@ function aligned(rows: readonly (readonly string[])[]): string[] {
   );
 }
 
-/** The median, and in brackets how far the rounds went apart. */
-export function cellOf(measured: Measured, contender: string, key: string): string {
-  const unit = measured.workload.columns.find((column) => column.key === key)?.unit ?? "";
-  const { median, min, max } = spreadOf(valuesOf(measured, contender, key));
-  const range = min === max ? "" : ` (${amountOf(min, unit)} to ${amountOf(max, unit)})`;
-  return `${amountOf(median, unit)}${range}`;
+/** What a contender took of one figure. */
+export function cellOf(measured: Measured, contender: string, { key, unit }: Column): string {
+  return amountOf(spreadOf(valuesOf(measured, contender, key)), unit);
 }
 
-/** Ours by theirs, in the workload's first figure. */
-export function ratioCellOf(measured: Measured, contender: string): string {
-  const key = measured.workload.columns[0]?.key;
-  if (contender === "ours" || key === undefined) return "";
-  const { median, min, max } = ratioOf(measured, key, contender);
-  return `${numberOf(median)} × (${numberOf(min)} to ${numberOf(max)})`;
+/** Head and rows: each contender with each figure, and ours by theirs in the first of them. */
+export function cellsOf(measured: Measured): string[][] {
+  const { contenders, columns } = measured.workload;
+  const [first] = columns;
+  const isRace = contenders.length > 1 && first !== undefined;
+  const head = ["", ...columns.map(({ label }) => label)];
+  if (isRace) head.push(`${first.label}: ours ÷ it`);
+  const rows = contenders.map((contender) => {
+    const row = [contender, ...columns.map((column) => cellOf(measured, contender, column))];
+    if (!isRace) return row;
+    const ratio = ratioOf(measured, first.key, contender);
+    return [...row, contender === "ours" ? "" : amountOf(ratio, "×")];
+  });
+  return [head, ...rows];
 }
 
 /** A workload for the terminal: what each contender took, then what became of the targets. */
 export function tableOf(measured: Measured): string {
   const { workload, rounds } = measured;
-  const { title, contenders, columns } = workload;
-  const isRace = contenders.length > 1;
-  const head = ["", ...columns.map(({ label }) => label), ...(isRace ? ["ours ÷ it"] : [])];
-  const body = contenders.map((contender) => [
-    contender,
-    ...columns.map(({ key }) => cellOf(measured, contender, key)),
-    ...(isRace ? [ratioCellOf(measured, contender)] : []),
-  ]);
   const verdicts = verdictsOf(measured).map((verdict) => {
-    const { what, value, range, limit } = wordsOf(measured, verdict);
+    const { what, amount, limit } = wordsOf(measured, verdict);
     const mark = verdict.met ? paint(32, "✔ met   ") : paint(31, "✘ MISSED");
-    return `  ${mark} ${what}: ${value} (${range}), target ${limit}`;
+    return `  ${mark} ${what}: ${amount}, target ${limit}`;
   });
+  const many = rounds.length === 1 ? "1 round" : `median of ${rounds.length} rounds, min to max`;
   return [
-    paint(
-      1,
-      `${workload.name}: ${title} (${rounds.length === 1 ? "1 round" : `median of ${rounds.length} rounds, min to max`})`,
-    ),
-    ...aligned([head, ...body]).map((line) => `  ${line}`),
+    paint(1, `${workload.name}: ${workload.title} (${many})`),
+    ...aligned(cellsOf(measured)).map((line) => `  ${line}`),
     ...verdicts,
     "",
   ].join("\n");

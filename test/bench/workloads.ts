@@ -34,7 +34,7 @@ const kilobyte = 1_000;
 /** As many as the shared pool opens to one origin. */
 const poolConnections = 128;
 
-const cpu: Column = { key: "cpuMs", label: "CPU each", unit: "ms" };
+const cpu: Column = { key: "cpuMs", label: "CPU", unit: "ms" };
 const peak: Column = { key: "peakAboveIdleBytes", label: "peak above idle", unit: "MB" };
 
 const small = { work: "bytes", picture: "small", atOnce: 16, count: 800, warmUp: 400 } as const;
