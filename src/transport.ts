@@ -352,11 +352,16 @@ function pool(route: Route): Promise<Dispatcher> {
   return made;
 }
 
+/** To one origin. Whatever is more waits for its turn, as ten thousand jobs do that poll. */
+const mostConnections = 256;
+
 async function createPool(lookup: LookupFunction | undefined): Promise<Dispatcher> {
   const { Agent, buildConnector, EnvHttpProxyAgent } = await import("undici");
-  if (hasProxy()) return new EnvHttpProxyAgent();
+  const connections = mostConnections;
+  if (hasProxy()) return new EnvHttpProxyAgent({ connections });
   const connector = buildConnector(lookup === undefined ? {} : { lookup });
   return new Agent({
+    connections,
     connect(options, callback) {
       connector(options, (...[error, socket]: Parameters<typeof callback>) => {
         if (error === null) callback(null, socket);

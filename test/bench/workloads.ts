@@ -32,7 +32,7 @@ export interface Workload {
 const megabyte = 1_000_000;
 const kilobyte = 1_000;
 /** As many as the shared pool opens to one origin. */
-const poolConnections = 128;
+const poolConnections = 256;
 
 const cpu: Column = { key: "cpuMs", label: "CPU", unit: "ms" };
 const peak: Column = { key: "peakAboveIdleBytes", label: "peak above idle", unit: "MB" };
