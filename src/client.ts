@@ -16,7 +16,7 @@ import { Gateway } from "./gateway";
 import { type ResolvedInputs, resolveInputs, type Upload } from "./inputs";
 import { type CallOptions, type ImageJob, parseReference } from "./job";
 import { type Journal, type JournalRecord, journalRecordSchema } from "./journal";
-import { sizeClassOf } from "./learned-schedule";
+import { learnedSchedule, sizeClassOf } from "./learned-schedule";
 import { recordId, TaskLedger } from "./ledger";
 import { LiveJobs } from "./live-jobs";
 import { firstOf, isFunction, parseCallOptions, parseOptions, positive } from "./options";
@@ -34,7 +34,7 @@ import {
 } from "./request";
 import type { ImageResult } from "./result";
 import { type JobContext, RunningJob } from "./running-job";
-import { defaultSchedule, fixedSchedule, type PollSchedule } from "./schedule";
+import { fixedSchedule, type PollSchedule } from "./schedule";
 import { Slots } from "./slots";
 import type { JobTask } from "./task";
 import { bytesOf, Transport } from "./transport";
@@ -155,7 +155,10 @@ export interface ImageClientOptions {
   readonly attemptTimeoutMs?: number;
   /** How many tasks of this client are at the provider at once; the rest wait in order. Default: no limit. */
   readonly concurrency?: number;
-  /** Milliseconds between polls, or a schedule. Default: a tenth of the job's age, from 1 s to 5 s. */
+  /**
+   * Milliseconds between polls, or a schedule. Default: a {@link learnedSchedule} of the client's own,
+   * which polls a first job after some seconds and the next ones when they are likely to end.
+   */
   readonly poll?: number | PollSchedule;
   /** What to do with a field that the provider cannot serve. Default `"error"`; `"omit"` leaves it out and warns. */
   readonly onUnsupported?: "error" | "omit";
@@ -290,7 +293,7 @@ export class ProviderClient implements ProviderImageClient {
 
   constructor(given: ImageClientOptions, clock: Clock) {
     const options = parseOptions(optionsSchema, given, "options");
-    const { provider, timeoutMs, attemptTimeoutMs, onEvent, poll = defaultSchedule } = options;
+    const { provider, timeoutMs, attemptTimeoutMs, onEvent, poll = learnedSchedule() } = options;
     const trustedHostname = new URL(provider.baseURL).hostname;
     const transport = new Transport({ ...options, clock, trustedHostname });
     // Every call listens for the end of its client: a hundred calls are no leak.

@@ -1,4 +1,6 @@
+import { z } from "zod";
 import { parseSize } from "./dimensions";
+import { parseOptions, positive } from "./options";
 import type { PollMoment, PollSchedule, SizeClass } from "./schedule";
 
 /**
@@ -38,10 +40,20 @@ export interface LearnedScheduleOptions {
   readonly floorMs?: number;
 }
 
+const optionsSchema = z.strictObject(
+  {
+    secondsPerPoll: positive("seconds, more than 0").default(0.1),
+    floorMs: positive("milliseconds, more than 0").default(1_000),
+  },
+  "an object of options",
+);
+
 /**
  * A schedule that learns how long jobs take, by provider, operation, quality and size class, and
  * polls when they are likely to end. It keeps the last hundred durations of each kind, and nothing
- * of the jobs that wait.
+ * of the jobs that wait. Every client has one of its own unless it is given another schedule.
+ *
+ * @throws {@link InvalidRequestError} naming the option that is wrong.
  *
  * @example
  * ```ts
@@ -49,11 +61,8 @@ export interface LearnedScheduleOptions {
  * ```
  */
 export function learnedSchedule(options: LearnedScheduleOptions = {}): PollSchedule {
-  const { secondsPerPoll = 0.1, floorMs = 1_000 } = options;
-  const weighing = {
-    worthMs: positive("secondsPerPoll", secondsPerPoll) * 1_000,
-    floorMs: positive("floorMs", floorMs),
-  };
+  const { secondsPerPoll, floorMs } = parseOptions(optionsSchema, options, "options");
+  const weighing = { worthMs: secondsPerPoll * 1_000, floorMs };
   const untaught = new Map<number, Durations>();
   const taught = new Map<string, Durations>();
   const stagger = staggering();
@@ -108,11 +117,6 @@ const mostKinds = 64;
 /** How many settled jobs of a kind are remembered; one that is this much older counts half as much. */
 const mostRemembered = 100;
 
-function positive(name: string, value: number): number {
-  if (value > 0 && Number.isFinite(value)) return value;
-  throw new RangeError(`\`${name}\` must be a positive number, and is ${value}`);
-}
-
 function kindOf({ provider, operation, quality, sizeClass }: PollMoment): string {
   return JSON.stringify([provider, operation, quality, sizeClass]);
 }
@@ -143,9 +147,8 @@ interface Interval {
   readonly toMs: number;
 }
 
-function intervalOf({ attempt, ageMs, previousAgeMs }: PollMoment): Interval | undefined {
-  // Without the age at the poll before, the last tenth is what a careful schedule would have waited.
-  const fromMs = Math.max(0, previousAgeMs ?? (attempt > 1 ? ageMs * 0.9 : 0));
+function intervalOf({ ageMs, previousAgeMs = 0 }: PollMoment): Interval | undefined {
+  const fromMs = Math.max(0, previousAgeMs);
   return ageMs > fromMs && Number.isFinite(ageMs) ? { fromMs, toMs: ageMs } : undefined;
 }
 
@@ -343,6 +346,8 @@ const slightRise = 2;
 /** How many recent jobs say enough, and how many have said that nothing has changed. */
 const fewestRecent = 5;
 const mostRecent = 10;
+/** The longest first wait while nothing is known; each later one may be as long as the job is old beside. */
+const longestBlindMs = 5_000;
 const bestOf = ({ scores }: View): number => Math.max(...scores);
 
 function beginRecent(whole: View, since: number): RecentView {
@@ -379,6 +384,8 @@ class Durations {
     // Of a hundred jobs one more changes little: planning is left until a few have settled.
     if (this.#unplanned > 0 && this.#unplanned >= this.#jobs.length / 32) this.#replan();
     const delayMs = delayAt(this.#plan, ageMs);
+    // A prior may be far off, as for a job that is refused soon: nobody waits in vain for long.
+    if (this.#jobs.length === 0) return Math.min(delayMs, longestBlindMs + ageMs);
     return ageMs > this.#longestMs ? Math.min(delayMs, ageMs / 10) : delayMs;
   }
 

@@ -32,7 +32,7 @@ import {
   type Succeeded,
 } from "./provider";
 import type { Operation } from "./request";
-import { defaultSchedule, type PollMoment, type PollSchedule, type SizeClass } from "./schedule";
+import type { PollMoment, PollSchedule, SizeClass } from "./schedule";
 import { backoffMs, repeat, TransportFault, waitMs } from "./transport";
 
 /** How a task ended. */
@@ -754,7 +754,7 @@ export class JobTask {
     }
     // A timer of anything else fires at once, and would poll without end.
     const isDelay = typeof delayMs === "number" && !Number.isNaN(delayMs);
-    const sane = isDelay ? Math.max(0, Number(delayMs)) : defaultSchedule.next(moment);
+    const sane = isDelay ? Math.max(0, Number(delayMs)) : unsaidDelayMs;
     // A webhook may never come: polling slows down, and never stops.
     return Math.max(sane, this.#context.backstopMs ?? 0);
   }
@@ -780,6 +780,9 @@ export class JobTask {
 /** How long after a query that a webhook brought about there is none for the next, at first. */
 const firstHintGapMs = 1_000;
 const longestHintGapMs = 30_000;
+
+/** The wait before a poll where the caller's schedule gives none. */
+const unsaidDelayMs = 5_000;
 
 /** How often a task looks whether another process has written what it waits for. */
 const followMs = 250;
