@@ -99,7 +99,7 @@ export class JobTask {
   #limitMs = 0;
   /** An attempt is on its way: nobody knows yet what becomes of it. */
   #isOnItsWay = false;
-  /** How old it was when a poll last found it running. */
+  /** How old it was when it was last running, by a poll or as far as a webhook's call tells. */
   #runningAgeMs: number | undefined;
   /** An attempt has left, here or in another process. */
   #hasLeft: boolean;
@@ -536,6 +536,8 @@ export class JobTask {
    */
   notice(signal: AbortSignal): Promise<void> {
     this.#hinted = true;
+    // The call comes with the end: a schedule that learns is not told of the whole wait before it.
+    this.#runningAgeMs = Math.max(this.#runningAgeMs ?? 0, this.#ageMs() - webhookLatencyMs);
     this.#followingHints ??= this.#followHints(signal).finally(() => {
       this.#followingHints = undefined;
     });
@@ -780,6 +782,9 @@ export class JobTask {
 /** How long after a query that a webhook brought about there is none for the next, at first. */
 const firstHintGapMs = 1_000;
 const longestHintGapMs = 30_000;
+
+/** A provider posts its webhook within this time of the end. */
+const webhookLatencyMs = 1_000;
 
 /** The wait before a poll where the caller's schedule gives none. */
 const unsaidDelayMs = 5_000;

@@ -30,3 +30,28 @@ test("a client polls by what its own jobs took, and knows nothing of another's",
   expect(others).toBeGreaterThan(unlearned / 1.2);
 });
 
+test("where a webhook tells the end, the schedule learns the end and not the wait before it", async () => {
+  const clock = new TestClock({ auto: false });
+  const settled: PollMoment[] = [];
+  const poll: PollSchedule = { next: () => 1e6, settled: (each) => settled.push(each) };
+  await using stage = await startStage({ jobDurationMs: 20 });
+  let receive: (call: Request) => void = () => {};
+  const posted = new Promise<Request>((resolve) => {
+    receive = resolve;
+  });
+  await using hook = await startServer(({ path, headers, body }, response) => {
+    const sent = new Headers();
+    for (const [name, value] of Object.entries(headers)) sent.set(name, String(value));
+    receive(new Request(`http://app.test${path}`, { method: "POST", headers: sent, body }));
+    response.writeHead(204).end();
+  });
+  const webhooks = { url: `${hook.url}/hook`, secret: "a secret of sixteen" };
+  const client = stage.client("shortapi", { poll, webhooks }, clock);
+  const job = await client.submit({ prompt });
+  const result = job.result();
+  const call = await posted;
+  await clock.advance(60_000);
+  await client.webhooks.handle(call);
+  await result;
+  expect(settled).toMatchObject([{ attempt: 1, ageMs: 60_000, previousAgeMs: 59_000 }]);
+});
