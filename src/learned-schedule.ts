@@ -19,13 +19,14 @@ import type { PollMoment, PollSchedule, SizeClass } from "./schedule";
  * floor of ∫ₜᵘ (u − x)·f(x) dx + V(u), solved backwards once after jobs have settled, on a grid a
  * quarter as wide as h. Polling costs go with the root of the density, so that an estimate which is
  * wrong by half costs a few per cent. What does cost is density where no job ever ends, since the
- * root makes much of little: hence priors that fade, and kernels that are narrow where jobs are many.
+ * root makes much of little: hence a prior that fades, and an estimate that starts as sharply as jobs
+ * do.
  *
- * f is a mixture of estimates (two kernel widths and a lognormal, each from all remembered jobs and
- * from the recent ones), weighted by how well each foretold the jobs that came after. When the
- * recent ones come to foretell clearly better than all, the provider has changed, and what was
- * before is forgotten. A job is known to have ended between two polls: it counts wherever in that
- * interval the density so far says that it may have.
+ * f is a mixture of estimates (two kernel widths, a lognormal and a sudden start, each from all
+ * remembered jobs and from the recent ones), weighted by how well each foretold the jobs that came
+ * after. When the recent ones come to foretell clearly better than all, the provider has changed,
+ * and what was before is forgotten. A job is known to have ended between two polls: it counts
+ * wherever in that interval the density so far says that it may have.
  */
 
 /** How {@link learnedSchedule} weighs promptness against polls. */
@@ -216,7 +217,7 @@ interface Sample {
 /** How much the prior counts beside the jobs: a tenth of one. */
 const priorWeight = 0.1;
 const kernelWidths = [0.05, 0.15] as const;
-const estimateCount = kernelWidths.length + 1;
+const estimateCount = kernelWidths.length + 2;
 
 /** Where in its interval a job ended, by the density so far, and by one part in twenty anywhere. */
 function sampleOf(intervals: readonly Interval[], density: Float64Array): Sample {
@@ -241,41 +242,14 @@ function sampleOf(intervals: readonly Interval[], density: Float64Array): Sample
 }
 
 function estimatesOf(sample: Sample, prior: Float64Array): Float64Array[] {
-  const parts = byDensity(sample);
-  const kernels = kernelWidths.map((width) => {
-    const cells = cellArray();
-    parts.forEach((part, level) => {
-      const smoothed = smooth(part, width * 2 ** (level - 1));
-      for (let cell = 0; cell < cellCount; cell += 1) {
-        cells[cell] = at(cells, cell) + at(smoothed, cell);
-      }
-    });
-    return cells;
-  });
-  return [...kernels, lognormal(sample)].map((cells) => withPrior(cells, prior));
+  const kernels = kernelWidths.map((width) => smooth(sample.cells, width));
+  return [...kernels, lognormal(sample), onset(sample)].map((cells) => withPrior(cells, prior));
 }
 
 function withPrior(cells: Float64Array, prior: Float64Array): Float64Array {
   const blended = cells.map((mass, cell) => mass + priorWeight * at(prior, cell));
   const sum = total(blended);
   return blended.map((mass) => mass / sum);
-}
-
-/**
- * The sample in four parts, to be smoothed by half, one, two and four kernel widths: a width goes
- * with the inverse root of the density (Abramson), which keeps edges sharp and tails smooth.
- */
-function byDensity({ cells, weight }: Sample): Float64Array[] {
-  const pilot = smooth(cells, 0.24).map((mass) => Math.log2(mass + 1e-9));
-  const middle = pilot.reduce((sum, log, cell) => sum + log * at(cells, cell), 0) / weight;
-  const parts = [cellArray(), cellArray(), cellArray(), cellArray()];
-  cells.forEach((mass, cell) => {
-    const level = Math.min(3, Math.max(0, 1 - (at(pilot, cell) - middle) / 2));
-    parts.forEach((part, index) => {
-      part[cell] = mass * Math.max(0, 1 - Math.abs(level - index));
-    });
-  });
-  return parts;
 }
 
 /** Two passes of a two-sided exponential, together of this standard deviation in log-duration. */
@@ -303,13 +277,42 @@ function smoothOnce(cells: Float64Array, decay: number): Float64Array {
 }
 
 /** The lognormal of the sample's mean and variance, a little wider, as few jobs can only be. */
-function lognormal({ cells, weight }: Sample): Float64Array {
-  const mean = cells.reduce((sum, mass, cell) => sum + mass * cell, 0) / weight;
+function lognormal(sample: Sample): Float64Array {
+  const mean = meanCellOf(sample);
+  const { cells, weight } = sample;
   const squares = cells.reduce((sum, mass, cell) => sum + mass * (cell - mean) ** 2, 0);
-  // Half a job of deviation 0.4 is put in beside them: one job alone has no variance.
-  const added = 0.5 * (0.4 / cellWidth) ** 2;
-  const variance = ((squares + added) / (Math.max(0, weight - 1) + 0.5)) * (1 + 1 / weight);
-  const curve = cells.map((_, cell) => Math.exp(-((cell - mean) ** 2) / (2 * variance)));
+  const added = doubt * typicalSpread ** 2;
+  const variance = ((squares + added) / (Math.max(0, weight - 1) + doubt)) * (1 + 1 / weight);
+  return curveOf(sample, (cell) => -((cell - mean) ** 2) / (2 * variance));
+}
+
+/**
+ * A sudden start and a long tail: work that nothing shortens, and a queue before it. From the least
+ * duration on it falls as an exponential of the log-duration. Of n jobs the first came later than
+ * the true start, by an nth of the mean excess: so steeply does it rise before.
+ */
+function onset(sample: Sample): Float64Array {
+  const { cells, weight } = sample;
+  let before = 0;
+  const least = cells.findIndex((mass) => {
+    before += mass;
+    return before >= 0.5;
+  });
+  const beyond = (meanCellOf(sample) - least) * weight + doubt * typicalSpread;
+  const excess = Math.max(1, beyond / (weight + doubt));
+  return curveOf(sample, (cell) => ((cell - least) * (cell < least ? weight : -1)) / excess);
+}
+
+/** How many jobs of a typical spread (0.4 in log-duration) are put in: one job alone has none. */
+const doubt = 0.5;
+const typicalSpread = 0.4 / cellWidth;
+
+const meanCellOf = ({ cells, weight }: Sample): number =>
+  cells.reduce((sum, mass, cell) => sum + mass * cell, 0) / weight;
+
+/** A density by its logarithm, with the weight of the sample. */
+function curveOf({ weight }: Sample, logarithm: (cell: number) => number): Float64Array {
+  const curve = cellArray().map((_, cell) => Math.exp(logarithm(cell)));
   const scale = weight / total(curve);
   return curve.map((height) => height * scale);
 }
@@ -549,23 +552,9 @@ function planOf(density: Float64Array, weighing: Weighing): Plan {
       }
     }
     costs[from] = cost + worthMs * (1 - at(ended, from));
-    const between = chosen > earliest && chosen < last;
-    const bestMs = between ? vertexMs(agesMs, chosen, costOf) : at(agesMs, chosen);
-    nextAgesMs[from] = Math.max(ageMs + floorMs, bestMs);
+    nextAgesMs[from] = Math.max(ageMs + floorMs, at(agesMs, chosen));
   }
   return { agesMs, nextAgesMs, lastDelayMs };
-}
-
-/** The least point of the parabola through three neighbours, of which the middle one is lowest. */
-function vertexMs(agesMs: readonly number[], middle: number, costOf: (to: number) => number) {
-  const point = (index: number) => ({ ageMs: at(agesMs, index), cost: costOf(index) });
-  const [left, centre, right] = [point(middle - 1), point(middle), point(middle + 1)] as const;
-  const falling = (centre.cost - left.cost) / (centre.ageMs - left.ageMs);
-  const rising = (right.cost - centre.cost) / (right.ageMs - centre.ageMs);
-  if (!(rising > falling)) return centre.ageMs;
-  const curvature = (rising - falling) / (right.ageMs - left.ageMs);
-  const vertex = (left.ageMs + centre.ageMs) / 2 - falling / (2 * curvature);
-  return Math.min(right.ageMs, Math.max(left.ageMs, vertex));
 }
 
 function delayAt({ agesMs, nextAgesMs, lastDelayMs }: Plan, ageMs: number): number {
