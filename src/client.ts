@@ -20,6 +20,7 @@ import { learnedSchedule, sizeClassOf } from "./learned-schedule";
 import { recordId, TaskLedger } from "./ledger";
 import { LiveJobs } from "./live-jobs";
 import { firstOf, isFunction, parseCallOptions, parseOptions, positive } from "./options";
+import { Pace } from "./pace";
 import { type Plan, planRequest, priceOf } from "./plan";
 import type { BoundOperation, InputRule, Provider } from "./provider";
 import {
@@ -316,6 +317,7 @@ export class ProviderClient implements ProviderImageClient {
       ...{ provider, transport, clock, timeoutMs, attemptTimeoutMs, onEvent },
       gateway: new Gateway(provider, transport),
       schedule: typeof poll === "number" ? fixedSchedule(poll) : poll,
+      pace: new Pace(clock),
       closing: this.#closing.signal,
       backstopMs: description?.address === "account" ? options.webhooks?.backstopMs : undefined,
       accepted: (job, taskId) => {

@@ -17,6 +17,8 @@ export interface PollLoop<Value> {
   query(signal: AbortSignal): Promise<PollStep<Value>>;
   /** The wait before a poll, in milliseconds, by the number of polls so far. */
   delayMs(polls: number): number;
+  /** Waits, after that, for the polls of others that are before it. */
+  turn?(signal: AbortSignal): Promise<void>;
 }
 
 /** No provider is taken at its word for longer: it may be a mistake. */
@@ -154,6 +156,8 @@ export class Poller<Value> {
     for (;;) {
       const delayMs = Math.max(leastMs, this.#loop.delayMs(this.#polls));
       await this.#sleep(delayMs, signal);
+      // It rejects where nobody waits any more.
+      if (!signal.aborted) await this.#loop.turn?.(signal).catch(() => {});
       if (signal.aborted) return;
       const step = await this.once(signal);
       if (signal.aborted || "settled" in step) return;

@@ -22,6 +22,7 @@ import {
   type WaitCallOptions,
 } from "./job";
 import { parseWaitOptions } from "./options";
+import type { Pace } from "./pace";
 import type { Provider, Succeeded, Usage } from "./provider";
 import type { Operation } from "./request";
 import { GeneratedImage, ImageResult, keepIn, saveInto } from "./result";
@@ -36,6 +37,7 @@ export interface JobContext {
   readonly transport: Transport;
   readonly clock: Clock;
   readonly schedule: PollSchedule;
+  readonly pace: Pace;
   readonly timeoutMs: number;
   readonly attemptTimeoutMs: number;
   /** Aborts when the client is closed. */

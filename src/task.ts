@@ -7,6 +7,7 @@ import {
   type ImageError,
   isImageError,
   ProviderUnavailableError,
+  RateLimitError,
   SubmissionUnknownError,
   TimeoutError,
   withJob,
@@ -22,6 +23,7 @@ import {
 } from "./job";
 import type { JournalRecord } from "./journal";
 import type { TaskLedger } from "./ledger";
+import type { Pace } from "./pace";
 import { Poller, type PollStep } from "./poller";
 import {
   type Adapter,
@@ -53,6 +55,7 @@ export interface TaskContext {
   readonly gateway: Gateway;
   readonly adapter: Adapter;
   readonly schedule: PollSchedule;
+  readonly pace: Pace;
   readonly attemptTimeoutMs: number;
   readonly job: ImageJob;
   readonly operation: Operation;
@@ -148,6 +151,7 @@ export class JobTask {
       },
       // A job that another process has sent may be done by now: it is asked after at once.
       delayMs: (polls) => (polls === 0 && !isNew ? 0 : this.#delayMs(polls)),
+      turn: (signal) => context.pace.turn(signal, this.#lastFailure instanceof RateLimitError),
     });
     const record = isNew ? undefined : seed.ledger?.record;
     if (record !== undefined) {
@@ -594,9 +598,10 @@ export class JobTask {
   }
 
   async #query(signal: AbortSignal): Promise<PollStep<Settled>> {
-    const { gateway, adapter, attemptTimeoutMs } = this.#context;
+    const { clock, gateway, pace, adapter, attemptTimeoutMs } = this.#context;
     const id = this.#id;
     if (id === undefined || adapter.query === undefined) return { stopped: this.#unknownError() };
+    const askedAt = clock.now();
     const askedAtMs = this.#ageMs();
     let reading: Reading;
     try {
@@ -610,6 +615,9 @@ export class JobTask {
       const cause = gateway.safe(error.cause ?? error);
       return this.#again(new ProviderUnavailableError(this.#facts({ ...facts, cause })));
     }
+    const { outcome } = reading;
+    const isTooOften = outcome.state === "refused" && outcome.kind === "rate_limited";
+    pace.answered(askedAt, isTooOften ? (outcome.retryAfterMs ?? 0) : undefined);
     return this.#stepOf(reading, askedAtMs);
   }
 
