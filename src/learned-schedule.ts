@@ -12,8 +12,8 @@ import type { PollMoment, PollSchedule, SizeClass } from "./schedule";
  * 2. A job that ends inside an interval waits half of it on average: D = ½ ∫ f·h of mean delay.
  * 3. With a poll worth w of delay, D + w·P is least where ½·f = w·S/h² at every age.
  * 4. Hence h = √(2w·S/f) = √(2w / hazard): poll often where jobs end, hardly where none does.
- * 5. Put back, D·P = ½ (∫ √(f·S))², the least there is (Cauchy and Schwarz); a fixed interval has
- *    E[T]/2, which is 2.7 times that at a lognormal with σ 0.2, and no more at an exponential.
+ * 5. Put back, D·P = ½ (∫ √(f·S))², the least there is (Cauchy and Schwarz). A fixed interval has
+ *    E[T]/2: 2.7 times as much at a lognormal with σ 0.2, and the same at an exponential.
  *
  * That is the limit of many polls. With few, the exact optimum is V(t) = S(t)·w + min over u ≥ t +
  * floor of ∫ₜᵘ (u − x)·f(x) dx + V(u), solved backwards once after jobs have settled, on a grid a

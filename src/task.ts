@@ -774,7 +774,8 @@ export class JobTask {
     const { quality, sizeClass } = this.#context;
     const previousAgeMs = this.#runningAgeMs;
     const ageMs = this.#ageMs();
-    const asked = { provider: adapter.name, operation, quality, sizeClass };
+    const { name: provider, pollFloorMs: floorMs } = adapter;
+    const asked = { provider, operation, quality, sizeClass, floorMs };
     return { attempt, ageMs, previousAgeMs, ...asked };
   }
 

@@ -30,6 +30,15 @@ test("a client polls by what its own jobs took, and knows nothing of another's",
   expect(others).toBeGreaterThan(unlearned / 1.2);
 });
 
+test("a provider's own least wait between two polls is kept", async () => {
+  await using stage = await startStage({ jobDurationMs: 0 });
+  const provider = trinetra(stage.sandbox.trinetra);
+  const adapter = { ...provider.adapter, pollFloorMs: 20_000 };
+  const client = new ProviderClient({ provider: { ...provider, adapter } }, stage.clock);
+  const { timing } = await client.generate({ prompt });
+  expect(timing).toMatchObject({ polls: 1, durationMs: 20_000 });
+});
+
 test("where a webhook tells the end, the schedule learns the end and not the wait before it", async () => {
   const clock = new TestClock({ auto: false });
   const settled: PollMoment[] = [];
