@@ -16,15 +16,16 @@ import { Gateway } from "./gateway";
 import type { ResolvedInputs } from "./inputs";
 import { type CallOptions, type ImageJob, parseReference } from "./job";
 import type { Journaling, RecoverOptions } from "./journaling";
-import { sizeClassOf } from "./learned-schedule";
+import { learnedSchedule, sizeClassOf } from "./learned-schedule";
 import { LiveJobs } from "./live-jobs";
 import { firstOf, parseCallOptions } from "./options";
+import { Pace } from "./pace";
 import { type Plan, planRequest, priceOf } from "./plan";
 import type { Provider, WebhookDescription } from "./provider";
 import type { EditRequest, GenerateRequest, ImageRequest, Operation } from "./request";
 import type { ImageResult } from "./result";
 import { type JobContext, RunningJob } from "./running-job";
-import { defaultSchedule, fixedSchedule } from "./schedule";
+import { fixedSchedule } from "./schedule";
 import { Slots } from "./slots";
 import type { JobTask } from "./task";
 import { bytesOf, Transport } from "./transport";
@@ -136,7 +137,7 @@ export class ProviderClient implements ProviderImageClient {
 
   constructor(given: ImageClientOptions, clock: Clock) {
     const options = parseClientOptions(given);
-    const { provider, timeoutMs, attemptTimeoutMs, onEvent, poll = defaultSchedule } = options;
+    const { provider, timeoutMs, attemptTimeoutMs, onEvent, poll = learnedSchedule() } = options;
     const trustedHostname = new URL(provider.baseURL).hostname;
     const transport = new Transport({ ...options, clock, trustedHostname });
     // Every call listens for the end of its client: a hundred calls are no leak.
@@ -150,6 +151,7 @@ export class ProviderClient implements ProviderImageClient {
       ...{ provider, transport, clock, timeoutMs, attemptTimeoutMs, onEvent },
       gateway: new Gateway(provider, transport),
       schedule: typeof poll === "number" ? fixedSchedule(poll) : poll,
+      pace: new Pace(clock),
       closing: this.#closing,
       backstopMs: webhook?.address === "account" ? options.webhooks?.backstopMs : undefined,
       accepted: (job, taskId) => {

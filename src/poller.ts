@@ -17,6 +17,8 @@ export interface PollLoop<Value> {
   query(signal: EndSignal): Promise<PollStep<Value>>;
   /** The wait before a poll, in milliseconds, by the number of polls so far. */
   delayMs(polls: number): number;
+  /** Waits, after that, for the polls of others that are before it. */
+  turn?(signal: EndSignal): Promise<void> | undefined;
 }
 
 /** No provider is taken at its word for longer: it may be a mistake. */
@@ -164,6 +166,9 @@ export class Poller<Value> {
   }
 
   async #poll(running: Ending): Promise<void> {
+    // It rejects where nobody waits any more.
+    await this.#loop.turn?.(running)?.catch(() => {});
+    if (running.aborted) return;
     const step = await this.once(running);
     if (running.aborted || "settled" in step) return;
     if ("stopped" in step) {

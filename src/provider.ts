@@ -266,6 +266,8 @@ export interface Adapter {
   readonly idempotent: boolean;
   /** For how long after the create `absent` means "not yet". Default 15,000. */
   readonly absentGraceMs?: number;
+  /** The least wait between two polls of a job that it asks for, in milliseconds, where it does. */
+  readonly pollFloorMs?: number;
   /** What it posts when a job has ended, where it does. */
   readonly webhook?: WebhookDescription;
   readonly operations: { readonly generate: BoundOperation; readonly edit?: BoundOperation };

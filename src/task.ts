@@ -8,6 +8,7 @@ import {
   type ImageError,
   isImageError,
   ProviderUnavailableError,
+  RateLimitError,
   SubmissionUnknownError,
   TimeoutError,
   withJob,
@@ -23,6 +24,7 @@ import {
 } from "./job";
 import type { JournalRecord } from "./journal-record";
 import type { TaskLedger } from "./ledger";
+import type { Pace } from "./pace";
 import { Poller, type PollLoop, type PollStep } from "./poller";
 import {
   type Call,
@@ -35,7 +37,7 @@ import {
 } from "./provider";
 import type { Operation } from "./request";
 import type { GeneratedImage } from "./result";
-import { defaultSchedule, type PollMoment, type PollSchedule, type SizeClass } from "./schedule";
+import type { PollMoment, PollSchedule, SizeClass } from "./schedule";
 import { backoffMs, repeat, TransportFault, waitMs } from "./transport";
 
 /** How a task ended. */
@@ -57,6 +59,7 @@ export interface TaskContext {
   readonly clock: Clock;
   readonly schedule: PollSchedule;
   readonly timeoutMs: number;
+  readonly pace: Pace;
   readonly attemptTimeoutMs: number;
   /** Aborts when the client is closed. */
   readonly closing: EndSignal;
@@ -107,7 +110,7 @@ export class JobTask implements PollLoop<Settled> {
   #limitMs = 0;
   /** An attempt is on its way: nobody knows yet what becomes of it. */
   #isOnItsWay = false;
-  /** How old it was when a poll last found it running. */
+  /** How old it was when it was last running, by a poll or as far as a webhook's call tells. */
   #runningAgeMs: number | undefined;
   /** An attempt has left, here or in another process. */
   #hasLeft: boolean;
@@ -572,6 +575,8 @@ export class JobTask implements PollLoop<Settled> {
    */
   notice(signal: EndSignal): Promise<void> {
     this.#hinted = true;
+    // The call comes with the end: a schedule that learns is not told of the whole wait before it.
+    this.#runningAgeMs = Math.max(this.#runningAgeMs ?? 0, this.#ageMs() - webhookLatencyMs);
     this.#followingHints ??= this.#followHints(signal).finally(() => {
       this.#followingHints = undefined;
     });
@@ -628,6 +633,11 @@ export class JobTask implements PollLoop<Settled> {
     return new TimeoutError({ ...this.#facts({ charged: this.charged, cause }), timeoutMs });
   }
 
+  /** Waits until the polls of other jobs that are before it have left. */
+  turn(signal: EndSignal): Promise<void> | undefined {
+    return this.#context.pace.turn(signal, this.#lastFailure instanceof RateLimitError);
+  }
+
   /** Asks once, for the poller. */
   async query(signal: EndSignal): Promise<PollStep<Settled>> {
     const step = await this.#query(signal);
@@ -639,10 +649,11 @@ export class JobTask implements PollLoop<Settled> {
   }
 
   async #query(signal: EndSignal): Promise<PollStep<Settled>> {
-    const { gateway, provider, attemptTimeoutMs } = this.#context;
+    const { clock, gateway, pace, provider, attemptTimeoutMs } = this.#context;
     const { adapter } = provider;
     const id = this.#id;
     if (id === undefined || adapter.query === undefined) return { stopped: this.#unknownError() };
+    const askedAt = clock.now();
     const askedAtMs = this.#ageMs();
     let reading: Reading;
     try {
@@ -656,6 +667,9 @@ export class JobTask implements PollLoop<Settled> {
       const cause = gateway.safe(error.cause ?? error);
       return this.#again(new ProviderUnavailableError(this.#facts({ ...facts, cause })));
     }
+    const { outcome } = reading;
+    const isTooOften = outcome.state === "refused" && outcome.kind === "rate_limited";
+    pace.answered(askedAt, isTooOften ? (outcome.retryAfterMs ?? 0) : undefined);
     return this.#stepOf(reading, askedAtMs);
   }
 
@@ -807,7 +821,7 @@ export class JobTask implements PollLoop<Settled> {
     }
     // A timer of anything else fires at once, and would poll without end.
     const isDelay = typeof delayMs === "number" && !Number.isNaN(delayMs);
-    const sane = isDelay ? Math.max(0, Number(delayMs)) : defaultSchedule.next(moment);
+    const sane = isDelay ? Math.max(0, Number(delayMs)) : unsaidDelayMs;
     // A webhook may never come: polling slows down, and never stops.
     return Math.max(sane, this.#job.backstopMs ?? 0);
   }
@@ -816,7 +830,8 @@ export class JobTask implements PollLoop<Settled> {
     const { provider, operation, quality, sizeClass } = this.#job;
     const previousAgeMs = this.#runningAgeMs;
     const ageMs = this.#ageMs();
-    const asked = { provider, operation, quality, sizeClass };
+    const { pollFloorMs: floorMs } = this.#context.provider.adapter;
+    const asked = { provider, operation, quality, sizeClass, floorMs };
     return { attempt, ageMs, previousAgeMs, ...asked };
   }
 
@@ -832,6 +847,12 @@ export class JobTask implements PollLoop<Settled> {
 /** How long after a query that a webhook brought about there is none for the next, at first. */
 const firstHintGapMs = 1_000;
 const longestHintGapMs = 30_000;
+
+/** A provider posts its webhook within this time of the end. */
+const webhookLatencyMs = 1_000;
+
+/** The wait before a poll where the caller's schedule gives none. */
+const unsaidDelayMs = 5_000;
 
 /** How often a task looks whether another process has written what it waits for. */
 const followMs = 250;
