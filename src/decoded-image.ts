@@ -32,7 +32,7 @@ export class DecodedImage {
   }
 
   toJSON(): string {
-    return `<an image of ${this.byteLength.toLocaleString("en")} bytes>`;
+    return `<an image of ${this.byteLength} bytes>`;
   }
 }
 

@@ -51,9 +51,7 @@ const deepest = 12;
 /** An answer as it may be kept and shown: without long strings (images), without the secrets. */
 export function elided(value: unknown, secrets: readonly string[], depth = 0): unknown {
   if (typeof value === "string") {
-    return value.length > longestText
-      ? `<${value.length.toLocaleString("en")} characters>`
-      : redacted(value, secrets);
+    return value.length > longestText ? `<${value.length} characters>` : redacted(value, secrets);
   }
   if (typeof value !== "object" || value === null) return value;
   if (value instanceof DecodedImage) return value.toJSON();
@@ -61,11 +59,12 @@ export function elided(value: unknown, secrets: readonly string[], depth = 0): u
   if (Array.isArray(value)) {
     return value.slice(0, 100).map((each) => elided(each, secrets, depth + 1));
   }
-  return Object.fromEntries(
-    Object.entries(value)
-      .slice(0, 100)
-      .map(([key, each]) => [redacted(key, secrets), elided(each, secrets, depth + 1)]),
-  );
+  const shown = Object.entries(value).slice(0, 100);
+  for (const entry of shown) {
+    entry[0] = redacted(entry[0], secrets);
+    entry[1] = elided(entry[1], secrets, depth + 1);
+  }
+  return Object.fromEntries(shown);
 }
 
 /** A text without the secrets in it. Keys of a few letters stand in any text, and are no secrets. */

@@ -323,9 +323,22 @@ export class RunningJob implements TaskJob {
    * @throws the first task's error, with the others in its `failures`, if none gave an image.
    */
   assemble(outcomes: readonly TaskOutcome[]): ImageResult {
-    const succeeded = outcomes.filter((each) => "succeeded" in each);
-    const images = succeeded.flatMap((each) => each.images);
-    const failures = outcomes.flatMap((each) => ("error" in each ? each.error : each.failures));
+    const succeeded: SucceededTask[] = [];
+    const images: GeneratedImage[] = [];
+    const failures: ImageError[] = [];
+    const raw: unknown[] = [];
+    let model: string | undefined;
+    for (const outcome of outcomes) {
+      if ("error" in outcome) {
+        failures.push(outcome.error);
+        continue;
+      }
+      succeeded.push(outcome);
+      images.push(...outcome.images);
+      failures.push(...outcome.failures);
+      if (outcome.raw !== undefined) raw.push(outcome.raw);
+      model ??= outcome.succeeded.model;
+    }
     const [image, ...others] = images;
     const [failure, ...moreFailures] = failures;
     if (image === undefined) {
@@ -338,13 +351,16 @@ export class RunningJob implements TaskJob {
       throw withFailures([failure, ...moreFailures]);
     }
     return new ImageResult({
-      ...{ images: [image, ...others], failures, provider: this.provider, job: this },
-      model: succeeded.find((each) => each.succeeded.model !== undefined)?.succeeded.model,
+      images: [image, ...others],
+      failures,
+      provider: this.provider,
+      job: this,
+      model,
       cost: totalCost(succeeded.map((each) => each.task.cost)),
       usage: totalUsage(succeeded.map((each) => each.succeeded.usage)),
       warnings: [...this.#warnings, ...this.#shortfall(succeeded)],
       timing: this.#timing(),
-      raw: succeeded.flatMap((each) => (each.raw === undefined ? [] : [each.raw])),
+      raw,
     });
   }
 

@@ -257,9 +257,8 @@ function read(prices: TokenPrices | undefined, phase: Phase, answer: Answer): Ou
       ? unreadable(phase, "It is not the JSON that the page describes")
       : readStatus(phase, answer, undefined);
   }
-  const nested = images.safeParse(body.data.data);
-  const direct = images.safeParse(body.data);
-  const found = nested.success ? nested.data : direct.data;
+  const isWrapped = typeof body.data.data === "object" && !Array.isArray(body.data.data);
+  const found = images.safeParse(isWrapped ? body.data.data : body.data).data;
   const outputs = found?.data.flatMap((each) => outputOf(each) ?? []) ?? [];
   const inBody = Number(body.data.code ?? 200);
   const refused = saysError(body.data.error) || body.data.success === false || inBody >= 300;
