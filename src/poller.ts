@@ -1,4 +1,4 @@
-import { type Clock, Ending, type EndSignal, type WaitLimits } from "./clock";
+import { type Clock, Ending, type EndSignal, inTurn, type WaitLimits } from "./clock";
 
 /** What one poll gave: the end, an error that ends the waiting though not the job, or one more wait. */
 export type PollStep<Value> =
@@ -38,7 +38,7 @@ interface Waiter<Value> {
  */
 export class Poller<Value> {
   readonly #loop: PollLoop<Value>;
-  readonly #waiters = new Set<Waiter<Value>>();
+  #waiters: readonly Waiter<Value>[] = [];
   /** The end of the loop that runs while anybody waits. */
   #running: Ending | undefined;
   /** Cancels the wait before the next poll; absent while a poll is on its way. */
@@ -70,7 +70,7 @@ export class Poller<Value> {
 
   /** Whether anybody waits. */
   get isWatched(): boolean {
-    return this.#waiters.size > 0;
+    return this.#waiters.length > 0;
   }
 
   /** Cuts the wait before the next poll short: there may be news. */
@@ -108,7 +108,7 @@ export class Poller<Value> {
         ),
       };
       signal?.addEventListener("abort", waiter.onAbort, { once: true });
-      this.#waiters.add(waiter);
+      this.#waiters = [...this.#waiters, waiter];
       if (this.#running !== undefined) {
         this.#releaseBlocked(waiter);
         return;
@@ -119,10 +119,10 @@ export class Poller<Value> {
   }
 
   #leave(waiter: Waiter<Value>): Waiter<Value> {
-    this.#waiters.delete(waiter);
+    this.#waiters = this.#waiters.filter((each) => each !== waiter);
     waiter.cancelDeadline();
     waiter.limits.signal?.removeEventListener("abort", waiter.onAbort);
-    if (this.#waiters.size === 0) {
+    if (this.#waiters.length === 0) {
       this.#cancelPause?.();
       this.#cancelPause = undefined;
       this.#running?.abort(new Error("nobody waits any more"));
@@ -164,6 +164,8 @@ export class Poller<Value> {
   }
 
   async #poll(running: Ending): Promise<void> {
+    await inTurn();
+    if (running.aborted) return;
     const step = await this.once(running);
     if (running.aborted || "settled" in step) return;
     if ("stopped" in step) {

@@ -238,19 +238,17 @@ export class RunningJob implements TaskJob {
   scope(signal: AbortSignal | undefined): Scope {
     const { closing } = this.#context;
     const ending = new Ending();
-    const onAbort = () => ending.abort(signal?.reason);
-    const onClose = () => ending.abort(this.#closedError());
-    if (closing.aborted) onClose();
-    else if (signal?.aborted) onAbort();
-    signal?.addEventListener("abort", onAbort, { once: true });
-    closing.addEventListener("abort", onClose, { once: true });
+    const onEnd = () => ending.abort(closing.aborted ? this.#closedError() : signal?.reason);
+    if (closing.aborted || signal?.aborted) onEnd();
+    signal?.addEventListener("abort", onEnd, { once: true });
+    closing.addEventListener("abort", onEnd, { once: true });
     this.#openScopes += 1;
     if (this.#openScopes === 1) this.#context.awaited?.(this, true);
     return {
       signal: ending,
       end: () => {
-        signal?.removeEventListener("abort", onAbort);
-        closing.removeEventListener("abort", onClose);
+        signal?.removeEventListener("abort", onEnd);
+        closing.removeEventListener("abort", onEnd);
         this.#openScopes -= 1;
         if (this.#openScopes === 0) this.#context.awaited?.(this, false);
       },
@@ -477,7 +475,8 @@ interface Scope {
   end(): void;
 }
 
-interface TaskWait extends WaitLimits {
+/** How long a call waits for a task. */
+export interface TaskWait extends WaitLimits {
   readonly timeoutMs: number;
 }
 

@@ -121,6 +121,7 @@ export class JobTask implements PollLoop<Settled> {
   #unkept: { readonly outcome: Succeeded; readonly raw: unknown } | undefined;
   /** A create of unknown fate that another process began, and that this one may finish. */
   #unfinished: Call | undefined;
+  #call: Call | undefined;
   readonly ledger: TaskLedger | undefined;
   readonly #job: TaskJob;
   readonly #context: TaskContext;
@@ -228,9 +229,15 @@ export class JobTask implements PollLoop<Settled> {
     };
   }
 
+  /** Gives it what `create` sends; held until then, and no longer. */
+  prepare(call: Call): void {
+    this.#call = call;
+  }
+
   /** It will never be sent: the call ended first. */
   abandon(): void {
     if (this.#sentAt !== undefined || this.#settled !== undefined) return;
+    this.#call = undefined;
     const facts = this.#facts({
       charged: "no",
       detail: "It was never sent: the call ended before",
@@ -245,13 +252,11 @@ export class JobTask implements PollLoop<Settled> {
    * @param stop ends the repetitions. A create in flight to a provider that answers with a job is
    * not torn: the job may exist, and its id is in the answer.
    */
-  async create(
-    call: Call,
-    stop: EndSignal,
-    deadlineAt: number,
-    createSink?: () => ImageSink,
-  ): Promise<void> {
+  async create(stop: EndSignal, deadlineAt: number, createSink?: () => ImageSink): Promise<void> {
     const { clock, gateway } = this.#context;
+    const call = this.#call;
+    if (call === undefined) return;
+    this.#call = undefined;
     this.#sentAt = clock.now();
     this.#limitMs = deadlineAt - this.#sentAt;
     // Once an attempt may have been accepted, no later refusal can say that nothing was charged.
@@ -548,7 +553,8 @@ export class JobTask implements PollLoop<Settled> {
     const call = this.ledger?.repeatable;
     if (call === undefined) return;
     const { clock, closing, timeoutMs } = this.#context;
-    this.#created = this.create(call, closing, clock.now() + timeoutMs);
+    this.#call = call;
+    this.#created = this.create(closing, clock.now() + timeoutMs);
   }
 
   /** One poll now. */
