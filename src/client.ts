@@ -16,6 +16,7 @@ import {
 } from "./errors";
 import { FileSink } from "./file-sink";
 import { Gateway } from "./gateway";
+import { hint } from "./hints";
 import { type ResolvedInputs, resolveInputs, type Upload } from "./inputs";
 import { type CallOptions, type ImageJob, parseReference } from "./job";
 import { type Journal, type JournalRecord, journalRecordSchema } from "./journal";
@@ -424,7 +425,7 @@ export class ProviderClient implements ProviderImageClient {
         "taskId" in target ? task.id === target.taskId : task.index === target.index,
       ),
     );
-    await Promise.allSettled(concerned.map((task) => task.notice(this.#closing)));
+    await Promise.allSettled(concerned.map((task) => hint(task, this.#closing)));
     const settled = jobs.filter((job) => job.isSettled && !this.#told.has(job));
     for (const job of settled) this.#told.add(job);
     const [job] = settled;

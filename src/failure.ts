@@ -13,6 +13,7 @@ import {
   RateLimitError,
   SubmissionUnknownError,
 } from "./errors";
+import type { Reading } from "./gateway";
 import type { RefusalKind, Refused } from "./provider";
 
 const classes: Readonly<
@@ -43,6 +44,16 @@ export function errorOf(refused: Refused, context: Omit<ErrorFacts, "charged">):
   };
   if (kind === "moderation") return new ModerationError({ ...facts, stage, categories });
   return new classes[kind](facts);
+}
+
+/** What an answer adds to an error. */
+export function contextOf({ status, requestId, raw }: Reading): Omit<ErrorFacts, "charged"> {
+  return { status, requestId, raw };
+}
+
+/** Something that was thrown, in words. */
+export function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 const longestText = 1_000;
