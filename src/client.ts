@@ -371,10 +371,9 @@ export class ProviderClient implements ProviderImageClient {
         taken: "no references: its answer is the image itself, and nothing can be asked afterwards",
       });
     }
-    const submittedAt = new Date(parsed.submittedAt);
-    const sentAt = submittedAt.getTime();
+    const submittedAt = Date.parse(parsed.submittedAt);
     const { id, operation } = parsed;
-    const tasks = parsed.tasks.map((task) => ({ ...task, sentAt }));
+    const tasks = parsed.tasks.map((task) => ({ ...task, sentAt: submittedAt }));
     const seed = { id, operation, submittedAt, tasks };
     return new RunningJob(seed, {
       ...this.#jobs,
@@ -549,8 +548,8 @@ export class ProviderClient implements ProviderImageClient {
     if (first === undefined || journal === undefined) return undefined;
     const { jobId, split, operation, provider, baseURL, requestDigest } = first;
     const facts = { jobId, split, operation, provider, baseURL, requestDigest };
-    const submittedAt = new Date(first.submittedAt);
-    const sentAt = submittedAt.getTime();
+    const submittedAt = Date.parse(first.submittedAt);
+    const sentAt = submittedAt;
     const ledgers = records.map(
       (record) => new TaskLedger(journal, this.#jobs.clock, facts, record.index, record),
     );
@@ -625,7 +624,7 @@ export class ProviderClient implements ProviderImageClient {
       {
         id,
         operation,
-        submittedAt: new Date(clock.now()),
+        submittedAt: clock.now(),
         warnings,
         quality: typeof fields.quality === "string" ? fields.quality : undefined,
         sizeClass: sizeClassOf({ size: fields.size, resolution: fields.resolution }),

@@ -91,31 +91,37 @@ export class Poller<Value> {
    * reaches past the deadline.
    */
   wait(limits: WaitLimits): Promise<Value> {
-    const { signal, deadlineAt = Number.POSITIVE_INFINITY, onDeadline } = limits;
     return new Promise<Value>((resolve, reject) => {
-      if (signal?.aborted) {
-        reject(signal.reason);
-        return;
-      }
-      const { clock } = this.#loop;
-      const waiter: Waiter<Value> = {
-        limits,
-        resolve,
-        reject,
-        onAbort: () => this.#leave(waiter).reject(signal?.reason),
-        cancelDeadline: clock.after(deadlineAt - clock.now(), () =>
-          this.#leave(waiter).reject(onDeadline?.()),
-        ),
-      };
-      signal?.addEventListener("abort", waiter.onAbort, { once: true });
-      this.#waiters = [...this.#waiters, waiter];
-      if (this.#running !== undefined) {
-        this.#releaseBlocked(waiter);
-        return;
-      }
-      this.#running = new Ending();
-      this.#pause(0);
+      const { signal } = limits;
+      if (signal?.aborted) reject(signal.reason);
+      else this.#enter(limits, resolve, reject);
     });
+  }
+
+  #enter(
+    limits: WaitLimits,
+    resolve: (value: Value) => void,
+    reject: (reason: unknown) => void,
+  ): void {
+    const { clock } = this.#loop;
+    const { signal, deadlineAt = Number.POSITIVE_INFINITY } = limits;
+    const waiter: Waiter<Value> = {
+      limits,
+      resolve,
+      reject,
+      onAbort: () => this.#leave(waiter).reject(waiter.limits.signal?.reason),
+      cancelDeadline: clock.after(deadlineAt - clock.now(), () =>
+        this.#leave(waiter).reject(waiter.limits.onDeadline?.()),
+      ),
+    };
+    signal?.addEventListener("abort", waiter.onAbort, { once: true });
+    this.#waiters = [...this.#waiters, waiter];
+    if (this.#running !== undefined) {
+      this.#releaseBlocked(waiter);
+      return;
+    }
+    this.#running = new Ending();
+    this.#pause(0);
   }
 
   #leave(waiter: Waiter<Value>): Waiter<Value> {
