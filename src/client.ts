@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { type Capabilities, capabilitiesOf } from "./capabilities";
 import { type ClientOptions, type ImageClientOptions, parseClientOptions } from "./client-options";
-import { type Clock, Ending, type EndSignal, systemClock, within } from "./clock";
+import { type Clock, Ending, type EndSignal, inTurn, systemClock, within } from "./clock";
 import type { Cost } from "./cost";
 import type { ImageSink } from "./decoded-image";
 import {
@@ -24,7 +24,7 @@ import { type Plan, planRequest, priceOf } from "./plan";
 import type { Provider, WebhookDescription } from "./provider";
 import type { EditRequest, GenerateRequest, ImageRequest, Operation } from "./request";
 import type { ImageResult } from "./result";
-import { type JobContext, RunningJob } from "./running-job";
+import { type JobContext, RunningJob, type TaskWait } from "./running-job";
 import { fixedSchedule } from "./schedule";
 import { Slots } from "./slots";
 import type { JobTask } from "./task";
@@ -202,26 +202,24 @@ export class ProviderClient implements ProviderImageClient {
     return priceOf(this.#planOrThrow(operationOf(request), request));
   }
 
-  async generate(request: GenerateRequest, options?: CallOptions): Promise<ImageResult> {
+  generate(request: GenerateRequest, options?: CallOptions): Promise<ImageResult> {
     return this.#run("generate", request, options);
   }
 
-  async edit(request: EditRequest, options?: CallOptions): Promise<ImageResult> {
+  edit(request: EditRequest, options?: CallOptions): Promise<ImageResult> {
     return this.#run("edit", request, options);
   }
 
   async submit(request: ImageRequest, options?: CallOptions): Promise<ImageJob> {
-    return this.#start(operationOf(request), request, options, async (call) => {
-      const { job } = call;
-      const refusals = await Promise.all(
-        job.tasks.map((task) =>
-          this.#sendTask(call, task, async (limits) => {
-            if (task.accepted) return [];
-            const settled = await job.outcome(task, limits, undefined);
-            return "error" in settled ? [settled.error] : [];
-          }),
-        ),
-      );
+    const call = await this.#open(operationOf(request), request, options);
+    const { job } = call;
+    const refusalOf = (task: JobTask) =>
+      this.#sendTask(call, task, async (limits) => {
+        if (task.accepted) return [];
+        const settled = await job.outcome(task, limits, undefined);
+        return "error" in settled ? [settled.error] : [];
+      });
+    return this.#end(call, job.tasks.map(refusalOf), (refusals) => {
       if (job.tasks.some((task) => task.accepted)) return job;
       throw firstOf(refusals.flat());
     });
@@ -236,10 +234,9 @@ export class ProviderClient implements ProviderImageClient {
         taken: "no references: its answer is the image itself, and nothing can be asked afterwards",
       });
     }
-    const submittedAt = new Date(parsed.submittedAt);
-    const sentAt = submittedAt.getTime();
+    const submittedAt = Date.parse(parsed.submittedAt);
     const { id, operation } = parsed;
-    const tasks = parsed.tasks.map((task) => ({ ...task, sentAt }));
+    const tasks = parsed.tasks.map((task) => ({ ...task, sentAt: submittedAt }));
     const seed = { id, operation, submittedAt, tasks };
     return new RunningJob(seed, {
       ...this.#jobs,
@@ -301,33 +298,24 @@ export class ProviderClient implements ProviderImageClient {
     return planned.plan;
   }
 
-  #run(operation: Operation, request: unknown, options: unknown): Promise<ImageResult> {
-    return this.#start(operation, request, options, async (call) => {
-      const outcomes = await Promise.all(
-        call.job.tasks.map((task) =>
-          this.#sendTask(
-            call,
-            task,
-            (limits) => call.job.outcome(task, limits, call.saveTo),
-            this.#sinkFor(call.saveTo),
-          ),
-        ),
-      );
-      return call.job.assemble(outcomes);
-    });
+  async #run(operation: Operation, request: unknown, options: unknown): Promise<ImageResult> {
+    const call = await this.#open(operation, request, options);
+    const { job, saveTo } = call;
+    const createSink = this.#sinkFor(saveTo);
+    const outcomeOf = (task: JobTask) =>
+      this.#sendTask(call, task, (limits) => job.outcome(task, limits, saveTo), createSink);
+    return this.#end(call, job.tasks.map(outcomeOf), (outcomes) => job.assemble(outcomes));
   }
 
-  /** Everything before the first create, and the end of a call however it ends. */
-  async #start<Value>(
-    operation: Operation,
-    request: unknown,
-    options: unknown = {},
-    work: (call: RunningCall) => Promise<Value>,
-  ): Promise<Value> {
+  /**
+   * Everything before the first create. What it needs ends with it, as does all that each create
+   * needs once that was answered: thousands of calls may wait for minutes.
+   */
+  async #open(operation: Operation, request: unknown, options: unknown = {}): Promise<RunningCall> {
     const call = parseCallOptions(options);
     const plan = this.#planOrThrow(operation, request);
-    const { clock, timeoutMs } = this.#jobs;
-    const { idempotencyKey } = call;
+    const { clock } = this.#jobs;
+    const { idempotencyKey, saveTo, timeoutMs = this.#jobs.timeoutMs } = call;
     const { idempotent } = this.#provider.adapter;
     const warnings = [...plan.warnings];
     if (idempotencyKey !== undefined && !idempotent && this.#options.journal === undefined) {
@@ -342,7 +330,7 @@ export class ProviderClient implements ProviderImageClient {
       {
         id,
         operation,
-        submittedAt: new Date(clock.now()),
+        submittedAt: clock.now(),
         warnings,
         quality: typeof fields.quality === "string" ? fields.quality : undefined,
         sizeClass: sizeClassOf({ size: fields.size, resolution: fields.resolution }),
@@ -361,27 +349,47 @@ export class ProviderClient implements ProviderImageClient {
     if (this.#remembers) this.#live.add(job);
     const scope = job.scope(call.signal);
     const { signal } = scope;
+    const opened = { job, scope, saveTo, timeoutMs };
     try {
       signal.throwIfAborted();
+      await within(clock, inTurn(), { signal });
       const inputs = await within(clock, this.#inputs(plan, signal), { signal });
-      return await work({
-        plan,
-        job,
-        inputs,
-        keys,
-        signal,
-        hook,
-        saveTo: call.saveTo,
-        timeoutMs: call.timeoutMs ?? timeoutMs,
-      });
+      for (const task of job.tasks) {
+        const { index, n } = task;
+        const webhookUrl = hook?.addressFor(job.id, index);
+        const sending = { operation, n, key: keys[index] ?? "", ...inputs };
+        task.prepare(
+          plan.task.create(webhookUrl === undefined ? sending : { webhookUrl, ...sending }),
+        );
+      }
     } catch (error) {
-      // Ends the creates still waiting when the whole call ends, as when `onSubmitted` throws.
-      signal.abort(error);
-      for (const task of job.tasks) task.abandon();
+      this.#abandon(opened, error);
       throw error;
-    } finally {
-      scope.end();
     }
+    return opened;
+  }
+
+  /** What the work on all tasks of a call comes to, and the end of the call, however it ends. */
+  async #end<Value, Result>(
+    call: RunningCall,
+    works: readonly Promise<Value>[],
+    sumOf: (values: readonly Value[]) => Result,
+  ): Promise<Result> {
+    try {
+      const result = sumOf(await Promise.all(works));
+      call.scope.end();
+      return result;
+    } catch (error) {
+      this.#abandon(call, error);
+      throw error;
+    }
+  }
+
+  /** Ends the creates still waiting when the whole call ends, as when `onSubmitted` throws. */
+  #abandon({ job, scope }: RunningCall, reason: unknown): void {
+    scope.signal.abort(reason);
+    for (const task of job.tasks) task.abandon();
+    scope.end();
   }
 
   /** Where the images of an answer go while it comes; a journal takes them from memory. */
@@ -398,8 +406,8 @@ export class ProviderClient implements ProviderImageClient {
         ? undefined
         : (await import("./identity")).namesUnder(idempotencyKey, this.#provider);
     // With a journal the caller's key names the job, so that the same call finds it again.
-    const id = (journaling && names?.jobId) ?? crypto.randomUUID();
-    const keys = plan.split.map((_, index) => names?.taskKey(index) ?? crypto.randomUUID());
+    const id = (journaling && names?.jobId) ?? newId();
+    const keys = plan.split.map((_, index) => names?.taskKey(index) ?? newId());
     return { id, keys, ledgerFor: await journaling?.ledgersFor(id, plan) };
   }
 
@@ -425,28 +433,38 @@ export class ProviderClient implements ProviderImageClient {
     });
   }
 
-  /**
-   * One task: waits for a slot, creates, tells the caller, and goes on with `then` inside the slot.
-   * A create that outlives its caller keeps its slot until it has been answered.
-   */
+  /** One task: waits for a slot, creates, tells the caller, and goes on with `then` inside the slot. */
   async #sendTask<Value>(
-    { plan, job, inputs, keys, signal, hook, timeoutMs }: RunningCall,
+    call: RunningCall,
     task: JobTask,
-    then: (limits: { signal: EndSignal; deadlineAt: number; timeoutMs: number }) => Promise<Value>,
+    then: (limits: TaskWait) => Promise<Value>,
     createSink?: () => ImageSink,
   ): Promise<Value> {
-    const { clock } = this.#jobs;
-    const sending = { operation: plan.request.operation, n: task.n, ...inputs };
-    const webhookUrl = hook?.addressFor(job.id, task.index);
-    const call = plan.task.create({
-      ...{ ...sending, key: keys[task.index] ?? "" },
-      ...(webhookUrl !== undefined && { webhookUrl }),
-    });
+    const { timeoutMs } = call;
+    const { signal } = call.scope;
     const release = await this.#slots.acquire(signal);
-    const deadlineAt = clock.now() + timeoutMs;
-    const creating = task
-      .create(call, signal, deadlineAt, createSink)
-      .then(() => job.announce(task));
+    const limits = { signal, deadlineAt: this.#jobs.clock.now() + timeoutMs, timeoutMs };
+    const isAnswered = await this.#create(call.job, task, limits, release, createSink);
+    try {
+      return await then(limits);
+    } finally {
+      if (isAnswered) release();
+    }
+  }
+
+  /**
+   * Creates, and tells the caller. A create that outlives its caller keeps its slot until it has been
+   * answered, whether this throws or gives false.
+   */
+  async #create(
+    job: RunningJob,
+    task: JobTask,
+    { signal, deadlineAt, timeoutMs }: TaskWait & { deadlineAt: number; signal: EndSignal },
+    release: () => void,
+    createSink: (() => ImageSink) | undefined,
+  ): Promise<boolean> {
+    const { clock } = this.#jobs;
+    const creating = task.create(signal, deadlineAt, createSink).then(() => job.announce(task));
     const settledCreating = creating.catch(() => {
       // Whoever still waits gets it below; whoever has left heard of it as an event.
     });
@@ -457,6 +475,7 @@ export class ProviderClient implements ProviderImageClient {
       // A create that answers with the images ends by itself, and knows which of them have come.
       const graceMs = this.capabilities.resumable ? 0 : 1_000;
       await within(clock, creating, { signal, deadlineAt: deadlineAt + graceMs, onDeadline });
+      return true;
     } catch (error) {
       // The slot is held while the create is, though no longer than its call could have been.
       void within(clock, settledCreating, { deadlineAt })
@@ -464,23 +483,20 @@ export class ProviderClient implements ProviderImageClient {
         .finally(release);
       // A time-out is this task's own; anything else ends the call.
       if (signal.aborted || !isImageError(error) || error instanceof CallbackError) throw error;
-      return then({ signal, deadlineAt, timeoutMs });
-    }
-    try {
-      return await then({ signal, deadlineAt, timeoutMs });
-    } finally {
-      release();
+      return false;
     }
   }
 }
 
+/** In one piece: Node joins a UUID of twenty strings, and would keep them all. */
+function newId(): string {
+  return Buffer.from(crypto.randomUUID()).toString();
+}
+
+/** What a call holds until it ends. */
 interface RunningCall {
-  readonly plan: Plan;
   readonly job: RunningJob;
-  readonly inputs: ResolvedInputs;
-  readonly keys: readonly string[];
-  readonly hook: Hook | undefined;
-  readonly signal: EndSignal;
+  readonly scope: ReturnType<RunningJob["scope"]>;
   readonly saveTo: string | undefined;
   readonly timeoutMs: number;
 }

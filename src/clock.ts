@@ -1,3 +1,5 @@
+import { setImmediate } from "node:timers";
+
 /** Time, so that tests can hold it in their hands. */
 export interface Clock {
   /** Milliseconds since 1970. */
@@ -35,7 +37,8 @@ export interface EndSignal {
 export class Ending implements EndSignal {
   #aborted = false;
   #reason: unknown;
-  #listeners: Set<() => void> | undefined;
+  /** Mostly one listens: a set is made for the second. */
+  #listeners: (() => void) | Set<() => void> | undefined;
 
   get aborted(): boolean {
     return this.#aborted;
@@ -51,12 +54,13 @@ export class Ending implements EndSignal {
 
   addEventListener(_: "abort", listener: () => void): void {
     if (this.#aborted) return;
-    this.#listeners ??= new Set();
-    this.#listeners.add(listener);
+    if (this.#listeners === undefined) this.#listeners = listener;
+    else this.#all().add(listener);
   }
 
   removeEventListener(_: "abort", listener: () => void): void {
-    this.#listeners?.delete(listener);
+    if (this.#listeners === listener) this.#listeners = undefined;
+    else if (this.#listeners !== undefined) this.#all().delete(listener);
   }
 
   /** The first reason counts. */
@@ -64,8 +68,16 @@ export class Ending implements EndSignal {
     if (this.#aborted) return;
     this.#aborted = true;
     this.#reason = reason;
-    for (const listener of this.#listeners ?? []) listener();
+    // One who is let go of by another who heard it first does not hear it.
+    for (const listener of this.#all()) listener();
     this.#listeners = undefined;
+  }
+
+  #all(): Set<() => void> {
+    const known = this.#listeners;
+    const all = known instanceof Set ? known : new Set(known === undefined ? [] : [known]);
+    this.#listeners = all;
+    return all;
   }
 }
 
@@ -137,5 +149,32 @@ export function within<Value>(
           });
     signal?.addEventListener("abort", onAbort, { once: true });
     work.finally(end).then(resolve, reject);
+  });
+}
+
+/** As many begin in one turn of the event loop: what each begins takes about a tenth of a millisecond. */
+const mostInTurn = 32;
+
+let begunInTurn = 0;
+const nextTurns: (() => void)[] = [];
+
+function beginTurn(): void {
+  begunInTurn = 0;
+  for (const begin of nextTurns.splice(0, mostInTurn)) begin();
+}
+
+/**
+ * Waits for a place in this turn of the event loop or in one of the next, in the order in which they
+ * came: thousands that begin something at once would hold it up for seconds.
+ */
+export function inTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    const begin = () => {
+      begunInTurn += 1;
+      if (begunInTurn === 1) setImmediate(beginTurn);
+      resolve();
+    };
+    if (begunInTurn < mostInTurn && nextTurns.length === 0) begin();
+    else nextTurns.push(begin);
   });
 }

@@ -13,6 +13,7 @@ import {
   RateLimitError,
   SubmissionUnknownError,
 } from "./errors";
+import type { Reading } from "./gateway";
 import type { RefusalKind, Refused } from "./provider";
 
 const classes: Readonly<
@@ -43,6 +44,17 @@ export function errorOf(refused: Refused, context: Omit<ErrorFacts, "charged">):
   };
   if (kind === "moderation") return new ModerationError({ ...facts, stage, categories });
   return new classes[kind](facts);
+}
+
+/** What an answer adds to an error. */
+export function contextOf(reading: Reading): Omit<ErrorFacts, "charged"> {
+  const { status, requestId } = reading;
+  return { status, requestId, raw: reading.raw() };
+}
+
+/** Something that was thrown, in words. */
+export function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 const longestText = 1_000;

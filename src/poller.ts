@@ -1,4 +1,4 @@
-import { type Clock, Ending, type EndSignal, type WaitLimits } from "./clock";
+import { type Clock, Ending, type EndSignal, inTurn, type WaitLimits } from "./clock";
 
 /** What one poll gave: the end, an error that ends the waiting though not the job, or one more wait. */
 export type PollStep<Value> =
@@ -40,7 +40,7 @@ interface Waiter<Value> {
  */
 export class Poller<Value> {
   readonly #loop: PollLoop<Value>;
-  readonly #waiters = new Set<Waiter<Value>>();
+  #waiters: readonly Waiter<Value>[] = [];
   /** The end of the loop that runs while anybody waits. */
   #running: Ending | undefined;
   /** Cancels the wait before the next poll; absent while a poll is on its way. */
@@ -72,7 +72,7 @@ export class Poller<Value> {
 
   /** Whether anybody waits. */
   get isWatched(): boolean {
-    return this.#waiters.size > 0;
+    return this.#waiters.length > 0;
   }
 
   /** Cuts the wait before the next poll short: there may be news. */
@@ -93,38 +93,44 @@ export class Poller<Value> {
    * reaches past the deadline.
    */
   wait(limits: WaitLimits): Promise<Value> {
-    const { signal, deadlineAt = Number.POSITIVE_INFINITY, onDeadline } = limits;
     return new Promise<Value>((resolve, reject) => {
-      if (signal?.aborted) {
-        reject(signal.reason);
-        return;
-      }
-      const { clock } = this.#loop;
-      const waiter: Waiter<Value> = {
-        limits,
-        resolve,
-        reject,
-        onAbort: () => this.#leave(waiter).reject(signal?.reason),
-        cancelDeadline: clock.after(deadlineAt - clock.now(), () =>
-          this.#leave(waiter).reject(onDeadline?.()),
-        ),
-      };
-      signal?.addEventListener("abort", waiter.onAbort, { once: true });
-      this.#waiters.add(waiter);
-      if (this.#running !== undefined) {
-        this.#releaseBlocked(waiter);
-        return;
-      }
-      this.#running = new Ending();
-      this.#pause(0);
+      const { signal } = limits;
+      if (signal?.aborted) reject(signal.reason);
+      else this.#enter(limits, resolve, reject);
     });
   }
 
+  #enter(
+    limits: WaitLimits,
+    resolve: (value: Value) => void,
+    reject: (reason: unknown) => void,
+  ): void {
+    const { clock } = this.#loop;
+    const { signal, deadlineAt = Number.POSITIVE_INFINITY } = limits;
+    const waiter: Waiter<Value> = {
+      limits,
+      resolve,
+      reject,
+      onAbort: () => this.#leave(waiter).reject(waiter.limits.signal?.reason),
+      cancelDeadline: clock.after(deadlineAt - clock.now(), () =>
+        this.#leave(waiter).reject(waiter.limits.onDeadline?.()),
+      ),
+    };
+    signal?.addEventListener("abort", waiter.onAbort, { once: true });
+    this.#waiters = [...this.#waiters, waiter];
+    if (this.#running !== undefined) {
+      this.#releaseBlocked(waiter);
+      return;
+    }
+    this.#running = new Ending();
+    this.#pause(0);
+  }
+
   #leave(waiter: Waiter<Value>): Waiter<Value> {
-    this.#waiters.delete(waiter);
+    this.#waiters = this.#waiters.filter((each) => each !== waiter);
     waiter.cancelDeadline();
     waiter.limits.signal?.removeEventListener("abort", waiter.onAbort);
-    if (this.#waiters.size === 0) {
+    if (this.#waiters.length === 0) {
       this.#cancelPause?.();
       this.#cancelPause = undefined;
       this.#running?.abort(new Error("nobody waits any more"));
@@ -166,6 +172,7 @@ export class Poller<Value> {
   }
 
   async #poll(running: Ending): Promise<void> {
+    await inTurn();
     // It rejects where nobody waits any more.
     await this.#loop.turn?.(running)?.catch(() => {});
     if (running.aborted) return;

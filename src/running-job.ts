@@ -57,7 +57,8 @@ export interface JobSeed {
   readonly sizeClass?: SizeClass | undefined;
   /** As in the client's own, for a job whose provider was given an address with the request. */
   readonly backstopMs?: number | undefined;
-  readonly submittedAt: Date;
+  /** Milliseconds since 1970. */
+  readonly submittedAt: number;
   readonly tasks: readonly TaskSeed[];
   readonly warnings?: readonly string[];
   readonly onSubmitted?: CallOptions["onSubmitted"];
@@ -89,7 +90,8 @@ export class RunningJob implements TaskJob {
   #listeners: Set<(event: ImageEvent) => void> | undefined;
   /** The newest event of each task, by its index. */
   readonly #newest: (ImageEvent | undefined)[];
-  readonly #images = new Map<JobTask, readonly GeneratedImage[]>();
+  /** Those of the tasks that have succeeded; absent before one has. */
+  #images: Map<JobTask, readonly GeneratedImage[]> | undefined;
   readonly #warnings: string[];
   #isGivenUp = false;
   #openScopes = 0;
@@ -147,7 +149,7 @@ export class RunningJob implements TaskJob {
     const { name, baseURL } = this.#context.provider;
     return {
       ...{ v: 1, id, provider: name, baseURL, operation },
-      submittedAt: submittedAt.toISOString(),
+      submittedAt: new Date(submittedAt).toISOString(),
       tasks: this.tasks.map((task) => task.reference),
     };
   }
@@ -238,19 +240,17 @@ export class RunningJob implements TaskJob {
   scope(signal: AbortSignal | undefined): Scope {
     const { closing } = this.#context;
     const ending = new Ending();
-    const onAbort = () => ending.abort(signal?.reason);
-    const onClose = () => ending.abort(this.#closedError());
-    if (closing.aborted) onClose();
-    else if (signal?.aborted) onAbort();
-    signal?.addEventListener("abort", onAbort, { once: true });
-    closing.addEventListener("abort", onClose, { once: true });
+    const onEnd = () => ending.abort(closing.aborted ? this.#closedError() : signal?.reason);
+    if (closing.aborted || signal?.aborted) onEnd();
+    signal?.addEventListener("abort", onEnd, { once: true });
+    closing.addEventListener("abort", onEnd, { once: true });
     this.#openScopes += 1;
     if (this.#openScopes === 1) this.#context.awaited?.(this, true);
     return {
       signal: ending,
       end: () => {
-        signal?.removeEventListener("abort", onAbort);
-        closing.removeEventListener("abort", onClose);
+        signal?.removeEventListener("abort", onEnd);
+        closing.removeEventListener("abort", onEnd);
         this.#openScopes -= 1;
         if (this.#openScopes === 0) this.#context.awaited?.(this, false);
       },
@@ -385,9 +385,10 @@ export class RunningJob implements TaskJob {
 
   /** The same objects for all who ask for the result: an image is fetched once. */
   #imagesOf(task: JobTask, succeeded: Succeeded): readonly GeneratedImage[] {
-    const known = this.#images.get(task);
+    const known = this.#images?.get(task);
     if (known !== undefined) return known;
     const images = this.#createImages(task, succeeded.outputs);
+    this.#images ??= new Map();
     this.#images.set(task, images);
     return images;
   }
@@ -426,7 +427,7 @@ export class RunningJob implements TaskJob {
     const { ledger } = task;
     if (ledger?.record === undefined || ledger.released) return;
     // Another poll's answer may hold fresher URLs than the images of an earlier try.
-    this.#images.delete(task);
+    this.#images?.delete(task);
     const images = this.#imagesOf(task, outcome);
     await Promise.all(
       images.map((image, position) => keepIn(image, (bytes) => ledger.writeImage(position, bytes))),
@@ -493,7 +494,8 @@ interface Scope {
   end(): void;
 }
 
-interface TaskWait extends WaitLimits {
+/** How long a call waits for a task. */
+export interface TaskWait extends WaitLimits {
   readonly timeoutMs: number;
 }
 

@@ -1,5 +1,6 @@
 import { type Clock, Ending, type EndSignal, sleep, type WaitLimits, within } from "./clock";
 import type { Charged, Cost } from "./cost";
+import { type Acceptance, Create } from "./create";
 import type { ImageSink } from "./decoded-image";
 import {
   CallbackError,
@@ -13,8 +14,8 @@ import {
   TimeoutError,
   withJob,
 } from "./errors";
-import { errorOf } from "./failure";
-import type { Gateway, Prepared, Reading } from "./gateway";
+import { contextOf, errorOf, reasonOf } from "./failure";
+import type { Gateway, Reading } from "./gateway";
 import {
   type ImageEvent,
   type ImageJob,
@@ -38,7 +39,7 @@ import {
 import type { Operation } from "./request";
 import type { GeneratedImage } from "./result";
 import type { PollMoment, PollSchedule, SizeClass } from "./schedule";
-import { backoffMs, repeat, TransportFault, waitMs } from "./transport";
+import { TransportFault } from "./transport";
 
 /** How a task ended. */
 export type Settled =
@@ -106,24 +107,17 @@ export class JobTask implements PollLoop<Settled> {
   #settledAt: number | undefined;
   #settled: Settled | undefined;
   #lastFailure: unknown;
-  /** How long the create may take in all. */
-  #limitMs = 0;
-  /** An attempt is on its way: nobody knows yet what becomes of it. */
-  #isOnItsWay = false;
   /** How old it was when it was last running, by a poll or as far as a webhook's call tells. */
   #runningAgeMs: number | undefined;
   /** An attempt has left, here or in another process. */
   #hasLeft: boolean;
-  /** A webhook has called since the last query that was made for one. */
-  #hinted = false;
-  #followingHints: Promise<void> | undefined;
-  #hintGapMs = firstHintGapMs;
-  /** Ends the wait for the next hint. */
-  #stopFollowing: () => void = () => {};
+  /** Made for those who ask for it alone. */
+  #end: Ending | undefined;
   /** The provider's answer with the pictures, until they are in the journal. */
   #unkept: { readonly outcome: Succeeded; readonly raw: unknown } | undefined;
   /** A create of unknown fate that another process began, and that this one may finish. */
   #unfinished: Call | undefined;
+  #call: Call | undefined;
   readonly ledger: TaskLedger | undefined;
   readonly #job: TaskJob;
   readonly #context: TaskContext;
@@ -231,9 +225,15 @@ export class JobTask implements PollLoop<Settled> {
     };
   }
 
+  /** Gives it what `create` sends; held until then, and no longer. */
+  prepare(call: Call): void {
+    this.#call = call;
+  }
+
   /** It will never be sent: the call ended first. */
   abandon(): void {
     if (this.#sentAt !== undefined || this.#settled !== undefined) return;
+    this.#call = undefined;
     const facts = this.#facts({
       charged: "no",
       detail: "It was never sent: the call ended before",
@@ -248,46 +248,84 @@ export class JobTask implements PollLoop<Settled> {
    * @param stop ends the repetitions. A create in flight to a provider that answers with a job is
    * not torn: the job may exist, and its id is in the answer.
    */
-  async create(
-    call: Call,
-    stop: EndSignal,
-    deadlineAt: number,
-    createSink?: () => ImageSink,
-  ): Promise<void> {
+  async create(stop: EndSignal, deadlineAt: number, createSink?: () => ImageSink): Promise<void> {
     const { clock, gateway } = this.#context;
+    const call = this.#call;
+    if (call === undefined) return;
+    this.#call = undefined;
     this.#sentAt = clock.now();
-    this.#limitMs = deadlineAt - this.#sentAt;
-    // Once an attempt may have been accepted, no later refusal can say that nothing was charged.
-    let perhapsAccepted = this.ledger?.record !== undefined;
+    const { ledger } = this;
+    const create = this.#newCreate(stop, deadlineAt, createSink);
+    create.perhapsAccepted = ledger?.record !== undefined;
     try {
       const prepared = await gateway.prepare(call);
       if (!(await this.#mayBegin(call, stop, deadlineAt))) return;
-      perhapsAccepted = this.ledger !== undefined && !this.ledger.begun;
-      await repeat({
-        attempt: async () => {
-          stop.throwIfAborted();
-          this.#state = "submitting";
-          this.#emit({ type: "submitting" });
-          await this.#createOnce(prepared, stop, deadlineAt, createSink);
-        },
-        again: (error, attempt) => {
-          if (!(error instanceof CreateFailure) || stop.aborted) return undefined;
-          perhapsAccepted ||= error.refused.charged === "unknown";
-          const delayMs = this.#createAgainMs(error, attempt);
-          const fits = delayMs !== undefined && clock.now() + delayMs < deadlineAt;
-          return fits ? delayMs : undefined;
-        },
-        wait: (delayMs, error) => {
-          this.#emit({ type: "retry", phase: "create", reason: reasonOf(error), delayMs });
-          return sleep(clock, delayMs, stop);
-        },
-      });
+      create.perhapsAccepted = ledger !== undefined && !ledger.begun;
+      await this.#accept(await create.send(prepared));
     } catch (error) {
-      perhapsAccepted ||= error instanceof CreateFailure && error.refused.charged === "unknown";
-      await this.#createFailed(error, perhapsAccepted, stop);
+      const { state, refused, ...settled } = create.endBy(error);
+      this.#settle(state, settled);
+      await this.#writeFailure(reasonOf(error), refused);
     } finally {
-      this.ledger?.sent();
+      ledger?.sent();
       this.#endCreate();
+    }
+  }
+
+  #newCreate(
+    stop: EndSignal,
+    deadlineAt: number,
+    createSink: (() => ImageSink) | undefined,
+  ): Create {
+    const { clock } = this.#context;
+    return new Create(this.#context, {
+      job: this.#job,
+      stop,
+      deadlineAt,
+      limitMs: deadlineAt - (this.#sentAt ?? clock.now()),
+      createSink,
+      facts: (facts) => this.#facts(facts),
+      salvage: (images) => this.#job.salvage(this, images),
+      leaving: () => {
+        this.#state = "submitting";
+        this.#emit({ type: "submitting" });
+        this.#hasLeft = true;
+      },
+      emit: (event) => this.#emit(event),
+    });
+  }
+
+  async #accept(accepted: Acceptance): Promise<void> {
+    if ("succeeded" in accepted) {
+      await this.#succeed(accepted.succeeded, accepted.raw).catch((error: unknown) => {
+        // The pictures are in memory, and whoever waits tries once more to keep them.
+        this.#lastFailure = error;
+      });
+      return;
+    }
+    const { id, outcome } = accepted;
+    this.#id = id;
+    this.#state = outcome.state;
+    this.#cost = outcome.cost ?? this.#cost;
+    await this.ledger?.accepted(id, this.#cost).catch((error: unknown) => {
+      // It is paid for, and this process knows the id: the job goes on, and the result says so.
+      this.#job.warn(`The journal does not know that it was accepted: ${reasonOf(error)}`);
+    });
+    this.#emit({ type: "submitted", id });
+  }
+
+  /** Tells the journal how a create ended that is no job. */
+  async #writeFailure(reason: string, refused: Refused | undefined): Promise<void> {
+    const { ledger } = this;
+    // A marker of somebody else's is left as it stands, unless the create was sent again under its key.
+    if (ledger === undefined || (!ledger.begun && ledger.repeatable === undefined)) return;
+    try {
+      if (this.#state === "refused") await ledger.refused();
+      else if (this.#state === "unknown") await ledger.unknown(reason);
+      else if (refused !== undefined) await ledger.failed(refused);
+    } catch (failure) {
+      // The marker stands as it was, and says "unknown": no more than what is true.
+      this.#job.warn(reasonOf(failure));
     }
   }
 
@@ -358,150 +396,6 @@ export class JobTask implements PollLoop<Settled> {
     }
   }
 
-  async #createOnce(
-    prepared: Prepared,
-    stop: EndSignal,
-    deadlineAt: number,
-    createSink: (() => ImageSink) | undefined,
-  ): Promise<void> {
-    const { clock, gateway, provider, attemptTimeoutMs } = this.#context;
-    const { adapter } = provider;
-    const remainingMs = deadlineAt - clock.now();
-    const limits =
-      adapter.answersWith === "job"
-        ? { timeoutMs: attemptTimeoutMs }
-        : { timeoutMs: remainingMs, signal: stop, createSink };
-    let reading: Reading;
-    try {
-      this.#isOnItsWay = true;
-      this.#hasLeft = true;
-      reading = await gateway.exchange("create", prepared, limits);
-      this.#isOnItsWay = false;
-    } catch (error) {
-      // A key that is missing, or a function that threw, is known before anything leaves.
-      const isEnd = stop.aborted && error === stop.reason;
-      if (isImageError(error) && !isEnd) this.#isOnItsWay = false;
-      if (!(error instanceof TransportFault)) throw error;
-      this.#isOnItsWay = false;
-      throw new CreateFailure(this.#faultOf(error), {
-        cause: gateway.safe(error.cause ?? error),
-        images: this.#job.salvage(this, error.images),
-        ...(adapter.answersWith === "images" && error.timeoutMs !== undefined && { late: true }),
-      });
-    }
-    const { outcome } = reading;
-    switch (outcome.state) {
-      case "succeeded":
-        await this.#succeed(outcome, reading.raw()).catch((error: unknown) => {
-          // The pictures are in memory, and whoever waits tries once more to keep them.
-          this.#lastFailure = error;
-        });
-        return;
-      case "queued":
-      case "running": {
-        if (outcome.id === undefined) break;
-        this.#id = outcome.id;
-        this.#state = outcome.state;
-        this.#cost = outcome.cost ?? this.#cost;
-        await this.ledger?.accepted(outcome.id, this.#cost).catch((error: unknown) => {
-          // It is paid for, and this process knows the id: the job goes on, and the result says so.
-          this.#job.warn(`The journal does not know that it was accepted: ${reasonOf(error)}`);
-        });
-        this.#emit({ type: "submitted", id: outcome.id });
-        return;
-      }
-      case "absent":
-        break;
-      case "refused":
-      case "failed":
-        throw new CreateFailure(
-          reading.images.length === 0 ? outcome : { ...outcome, ...paidInPart },
-          { ...contextOf(reading), images: this.#job.salvage(this, reading.images) },
-        );
-    }
-    // Only an adapter that breaks the contract comes here: accepted perhaps, and no id to ask by.
-    const nameless = { state: "refused", kind: "malformed_response", charged: "unknown" } as const;
-    const message = "The answer to the create names no job";
-    throw new CreateFailure({ ...nameless, resend: "never", message }, contextOf(reading));
-  }
-
-  #faultOf(fault: TransportFault): Refused {
-    const message = this.#context.gateway.clean(fault.message);
-    if (fault.images.length > 0) return { ...paidInPart, message };
-    return fault.sent
-      ? {
-          state: "refused",
-          kind: "submission_unknown",
-          charged: "unknown",
-          resend: "keyed",
-          message,
-        }
-      : { state: "refused", kind: "provider_unavailable", charged: "no", resend: "wait", message };
-  }
-
-  /** The rules of what a create may be sent again for; everything else ends it. */
-  #createAgainMs(failure: CreateFailure, attempt: number): number | undefined {
-    const { resend, retryAfterMs } = failure.refused;
-    const neverConnected = failure.neverConnected;
-    if (resend === "wait") {
-      // Nothing was accepted. A host that cannot be reached is likely a wrong one: three attempts.
-      if (neverConnected && attempt >= 3) return undefined;
-      return waitMs(retryAfterMs, backoffMs(attempt, 30_000));
-    }
-    if (resend === "keyed" && this.#context.provider.adapter.idempotent && attempt < 5) {
-      return waitMs(retryAfterMs, backoffMs(attempt, 10_000));
-    }
-    return undefined;
-  }
-
-  async #createFailed(error: unknown, perhapsAccepted: boolean, stop: EndSignal): Promise<void> {
-    this.#settleCreateError(error, perhapsAccepted, stop);
-    const { ledger } = this;
-    // A marker of somebody else's is left as it stands, unless the create was sent again under its key.
-    if (ledger === undefined || (!ledger.begun && ledger.repeatable === undefined)) return;
-    try {
-      if (this.#state === "refused") await ledger.refused();
-      else if (this.#state === "unknown") await ledger.unknown(reasonOf(error));
-      else if (error instanceof CreateFailure) await ledger.failed(error.refused);
-    } catch (failure) {
-      // The marker stands as it was, and says "unknown": no more than what is true.
-      this.#job.warn(reasonOf(failure));
-    }
-  }
-
-  #settleCreateError(error: unknown, perhapsAccepted: boolean, stop: EndSignal): void {
-    if (error instanceof CreateFailure) {
-      const { refused, context } = error;
-      const charged = perhapsAccepted && refused.charged === "no" ? "unknown" : refused.charged;
-      const facts = this.#facts({ ...context, charged });
-      const settled = error.late
-        ? new TimeoutError({ ...facts, timeoutMs: this.#limitMs })
-        : errorOf({ ...refused, charged }, facts);
-      const sureState = refused.state === "failed" ? "failed" : "refused";
-      this.#settle(charged === "unknown" ? "unknown" : sureState, { error: settled });
-      return;
-    }
-    // A reason to stop may be an error of this package too, and says nothing of this create.
-    const isEnd = stop.aborted && error === stop.reason;
-    if (isImageError(error) && !isEnd) {
-      // No key, or a function of the caller's that threw: nothing was sent by this attempt.
-      const charged = perhapsAccepted ? "unknown" : error.charged;
-      const told = withJob(error, charged, this.#job);
-      this.#settle(perhapsAccepted ? "unknown" : "refused", { error: told });
-      return;
-    }
-    const perhapsSent = this.#isOnItsWay || perhapsAccepted;
-    const when = perhapsSent ? "while it was being sent" : "before it was sent";
-    const detail = stop.aborted ? `The call ended ${when}` : String(error);
-    const facts = this.#facts({
-      charged: perhapsSent ? "unknown" : "no",
-      detail: this.#context.gateway.clean(detail),
-      cause: this.#context.gateway.safe(error),
-    });
-    const Failure = perhapsSent ? SubmissionUnknownError : GenerationFailedError;
-    this.#settle(perhapsSent ? "unknown" : "refused", { error: new Failure(facts) });
-  }
-
   /**
    * Waits for the end of the task, sharing one polling loop with all others who do.
    *
@@ -517,7 +411,7 @@ export class JobTask implements PollLoop<Settled> {
 
   async #waitForCreate(limits: WaitLimits): Promise<Settled> {
     const { clock } = this.#context;
-    if (this.#created !== undefined) await within(clock, this.#created, limits);
+    await this.created(limits);
     if (this.#settled !== undefined) return this.#settled;
     if (this.#unkept !== undefined) {
       const { outcome, raw } = this.#unkept;
@@ -551,7 +445,8 @@ export class JobTask implements PollLoop<Settled> {
     const call = this.ledger?.repeatable;
     if (call === undefined) return;
     const { clock, closing, timeoutMs } = this.#context;
-    this.#created = this.create(call, closing, clock.now() + timeoutMs);
+    this.#call = call;
+    this.#created = this.create(closing, clock.now() + timeoutMs);
   }
 
   /** One poll now. */
@@ -568,51 +463,26 @@ export class JobTask implements PollLoop<Settled> {
     return this.#id;
   }
 
-  /**
-   * A webhook says that there is news. What comes of a call is at most one poll. Calls that follow
-   * too soon share the next one, and each that told nothing doubles the time before it: anybody can
-   * call a webhook, and a true call may come after false ones.
-   */
-  notice(signal: EndSignal): Promise<void> {
-    this.#hinted = true;
-    // The call comes with the end: a schedule that learns is not told of the whole wait before it.
+  /** Waits until it is known what came of its create. */
+  async created(limits: WaitLimits): Promise<void> {
+    if (this.#created !== undefined) await within(this.clock, this.#created, limits);
+  }
+
+  /** A webhook tells of its end: a schedule that learns is not told of the whole wait before it. */
+  tellEnd(): void {
     this.#runningAgeMs = Math.max(this.#runningAgeMs ?? 0, this.#ageMs() - webhookLatencyMs);
-    this.#followingHints ??= this.#followHints(signal).finally(() => {
-      this.#followingHints = undefined;
-    });
-    return this.#followingHints;
   }
 
-  async #followHints(signal: EndSignal): Promise<void> {
-    const { clock } = this.#context;
-    // A quick job may call before the answer to its create is here.
-    if (this.#created !== undefined) await within(clock, this.#created, { signal });
-    while (this.#hinted && this.#settled === undefined && !signal.aborted) {
-      this.#hinted = false;
-      if (this.isWatched) this.#poller.nudge();
-      // If it fails, the polling, `recover` or the next call comes by later.
-      else await this.poll(signal).catch(() => {});
-      if (this.#settled !== undefined) return;
-      const gapMs = this.#hintGapMs;
-      this.#hintGapMs = Math.min(2 * gapMs, longestHintGapMs);
-      await this.#pause(gapMs, signal);
-    }
+  /** Aborts when the task settles. */
+  get end(): EndSignal {
+    this.#end ??= new Ending();
+    if (this.#settled !== undefined) this.#end.abort("it has settled");
+    return this.#end;
   }
 
-  /** Waits, until the task settles at the latest. */
-  async #pause(delayMs: number, signal: EndSignal): Promise<void> {
-    const ended = new Ending();
-    const end = () => ended.abort("settled");
-    this.#stopFollowing = end;
-    signal.addEventListener("abort", end, { once: true });
-    if (signal.aborted) end();
-    // It rejects where it ends early, which is no fault.
-    await sleep(this.#context.clock, delayMs, ended).catch(() => {});
-    signal.removeEventListener("abort", end);
-  }
-
-  /** Whether anybody waits for it. */
-  get isWatched(): boolean {
+  /** There may be news: whoever waits has the next poll now. False where nobody waits. */
+  nudge(): boolean {
+    if (this.#poller.isWatched) this.#poller.nudge();
     return this.#poller.isWatched;
   }
 
@@ -784,7 +654,7 @@ export class JobTask implements PollLoop<Settled> {
         : { type: "succeeded", images: settled.succeeded.outputs.length, ...cost },
     );
     this.#endCreate();
-    this.#stopFollowing();
+    this.#end?.abort("it has settled");
     return settled;
   }
 
@@ -844,10 +714,6 @@ export class JobTask implements PollLoop<Settled> {
   }
 }
 
-/** How long after a query that a webhook brought about there is none for the next, at first. */
-const firstHintGapMs = 1_000;
-const longestHintGapMs = 30_000;
-
 /** A provider posts its webhook within this time of the end. */
 const webhookLatencyMs = 1_000;
 
@@ -857,14 +723,6 @@ const unsaidDelayMs = 5_000;
 /** How often a task looks whether another process has written what it waits for. */
 const followMs = 250;
 
-/** An answer that is no success, with images in it. */
-const paidInPart = {
-  state: "failed",
-  kind: "malformed_response",
-  charged: "yes",
-  resend: "never",
-} as const;
-
 const unsaidFailure: NonNullable<JournalRecord["failure"]> = {
   ...{ kind: "generation_failed", message: "The job failed", charged: "unknown" },
 };
@@ -872,33 +730,4 @@ const unsaidFailure: NonNullable<JournalRecord["failure"]> = {
 /** A kind from a record, which a later version may have written. */
 function kindOf(kind: string): RefusalKind {
   return refusalKinds.find((each) => each === kind) ?? "generation_failed";
-}
-
-/** An attempt at a create that did not end in a job. */
-class CreateFailure extends Error {
-  readonly refused: Refused;
-  readonly context: Omit<ErrorFacts, "charged">;
-  /** The answer with the images did not come in time. */
-  readonly late: boolean;
-
-  constructor(refused: Refused, context: Omit<ErrorFacts, "charged"> & { late?: boolean }) {
-    super(refused.message);
-    const { late = false, ...rest } = context;
-    this.refused = refused;
-    this.context = rest;
-    this.late = late;
-  }
-
-  get neverConnected(): boolean {
-    return this.context.status === undefined;
-  }
-}
-
-function contextOf(reading: Reading): Omit<ErrorFacts, "charged"> {
-  const { status, requestId } = reading;
-  return { status, requestId, raw: reading.raw() };
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

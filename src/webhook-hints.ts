@@ -1,5 +1,6 @@
 import type { ClientOptions } from "./client-options";
 import type { EndSignal } from "./clock";
+import { hint } from "./hints";
 import type { ImageJob } from "./job";
 import type { LiveJobs } from "./live-jobs";
 import type { WebhookDescription } from "./provider";
@@ -83,7 +84,7 @@ export class WebhookHints {
         "taskId" in target ? task.id === target.taskId : task.index === target.index,
       ),
     );
-    await Promise.allSettled(concerned.map((task) => task.notice(this.#context.closing)));
+    await Promise.allSettled(concerned.map((task) => hint(task, this.#context.closing)));
     const settled = jobs.filter((job) => job.isSettled && !this.#told.has(job));
     for (const job of settled) this.#told.add(job);
     const [job] = settled;
