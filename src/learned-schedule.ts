@@ -131,6 +131,13 @@ function typicalDurationMs({ quality, sizeClass }: PollMoment): number {
 }
 
 /**
+ * The longest first wait while nothing is known: 5 s, unless a poll is worth more or less than by
+ * default. A prior may be far off, as for a job that is refused soon: then this is the interval for
+ * jobs of two minutes, and no later wait is longer than the job is old, beside it.
+ */
+const blindMs = ({ worthMs }: Weighing): number => Math.sqrt(2 * worthMs * 125_000);
+
+/**
  * Factors from 0.95 to 1.05 along the golden ratio, so that jobs created in one moment are spread
  * evenly over the provider's time, better than by chance and the same in every run.
  */
@@ -349,8 +356,6 @@ const slightRise = 2;
 /** How many recent jobs say enough, and how many have said that nothing has changed. */
 const fewestRecent = 5;
 const mostRecent = 10;
-/** The longest first wait while nothing is known; each later one may be as long as the job is old beside. */
-const longestBlindMs = 5_000;
 const bestOf = ({ scores }: View): number => Math.max(...scores);
 
 function beginRecent(whole: View, since: number): RecentView {
@@ -387,8 +392,7 @@ class Durations {
     // Of a hundred jobs one more changes little: planning is left until a few have settled.
     if (this.#unplanned > 0 && this.#unplanned >= this.#jobs.length / 32) this.#replan();
     const delayMs = delayAt(this.#plan, ageMs);
-    // A prior may be far off, as for a job that is refused soon: nobody waits in vain for long.
-    if (this.#jobs.length === 0) return Math.min(delayMs, longestBlindMs + ageMs);
+    if (this.#jobs.length === 0) return Math.min(delayMs, ageMs + blindMs(this.#weighing));
     return ageMs > this.#longestMs ? Math.min(delayMs, ageMs / 10) : delayMs;
   }
 

@@ -111,7 +111,7 @@ test("a first job waits no longer than 5 s, and later no longer than it is old b
     quality: fc.constantFrom(undefined, "low", "medium", "high"),
     sizeClass: fc.constantFrom(undefined, "standard" as const, "large" as const),
   });
-  const schedule = learnedSchedule({ secondsPerPoll: 5 });
+  const schedule = learnedSchedule();
   fc.assert(
     fc.property(asked, fc.double({ min: 0, max: 60_000, noNaN: true }), (kind, ageMs) => {
       const delayMs = schedule.next({ ...job, ...kind, attempt: 0, ageMs });
