@@ -1,31 +1,16 @@
 import { type Capabilities, capabilitiesOf } from "./capabilities";
 import { type ClientOptions, type ImageClientOptions, parseClientOptions } from "./client-options";
-import { type Clock, sharedController, systemClock, within } from "./clock";
+import { type Clock, sharedController, systemClock } from "./clock";
 import type { Cost } from "./cost";
-import {
-  CallbackError,
-  type ImageError,
-  InvalidRequestError,
-  isImageError,
-  UnsupportedError,
-} from "./errors";
-import { Gateway } from "./gateway";
-import type { ResolvedInputs } from "./inputs";
+import type { Engine } from "./engine";
+import { type ImageError, InvalidRequestError, UnsupportedError } from "./errors";
 import { type CallOptions, type ImageJob, parseReference } from "./job";
-import type { Journaling, RecoverOptions } from "./journaling";
-import { sizeClassOf } from "./learned-schedule";
-import { LiveJobs } from "./live-jobs";
+import type { RecoverOptions } from "./journaling";
 import { firstOf, parseCallOptions } from "./options";
 import { type Plan, planRequest, priceOf } from "./plan";
-import type { Provider, WebhookDescription } from "./provider";
 import type { EditRequest, GenerateRequest, ImageRequest, Operation } from "./request";
 import type { ImageResult } from "./result";
-import { type JobContext, RunningJob } from "./running-job";
-import { defaultSchedule, fixedSchedule } from "./schedule";
-import { Slots } from "./slots";
-import type { JobTask } from "./task";
-import { bytesOf, Transport } from "./transport";
-import type { Hook, WebhookHints } from "./webhook-hints";
+import { ResumedJob } from "./resumed-job";
 import type { Webhooks } from "./webhooks";
 
 /**
@@ -116,76 +101,26 @@ export function createImageClient(options: ImageClientOptions): ProviderImageCli
 export class ProviderClient implements ProviderImageClient {
   readonly name: string;
   readonly capabilities: Capabilities;
-  readonly #provider: Provider;
   readonly #options: ClientOptions;
-  readonly #jobs: JobContext;
-  readonly #slots: Slots;
+  readonly #clock: Clock;
+  // Every call listens for the end of its client: a hundred calls are no leak.
   readonly #closing = sharedController();
-  /** Jobs that this client works on, by id: `recover` leaves them alone. */
-  readonly #live = new LiveJobs();
-  /** What only some clients need is loaded with the client: once it has paid, nothing may be missing. */
-  readonly #journaling: Promise<Journaling> | undefined;
-  readonly #receiving: Promise<WebhookHints> | undefined;
-  /** There before anything is sent. */
-  #hints: WebhookHints | undefined;
-  /** Creates that go on though their callers were released: `close` waits for their answers. */
-  readonly #creating = new Set<Promise<void>>();
+  #loading: Promise<Engine> | undefined;
 
   constructor(given: ImageClientOptions, clock: Clock) {
-    const options = parseClientOptions(given);
-    const { provider, timeoutMs, attemptTimeoutMs, onEvent, poll = defaultSchedule } = options;
-    const trustedHostname = new URL(provider.baseURL).hostname;
-    const transport = new Transport({ ...options, clock, trustedHostname });
-    // Every call listens for the end of its client: a hundred calls are no leak.
+    this.#options = parseClientOptions(given);
+    this.#clock = clock;
+    const { provider } = this.#options;
     this.name = provider.name;
     this.capabilities = capabilitiesOf(provider);
-    this.#provider = provider;
-    this.#options = options;
-    this.#slots = new Slots(options.concurrency);
-    const { webhook } = provider.adapter;
-    this.#jobs = {
-      ...{ provider, transport, clock, timeoutMs, attemptTimeoutMs, onEvent },
-      gateway: new Gateway(provider, transport),
-      schedule: typeof poll === "number" ? fixedSchedule(poll) : poll,
-      closing: this.#closing.signal,
-      backstopMs: webhook?.address === "account" ? options.webhooks?.backstopMs : undefined,
-      accepted: (job, taskId) => {
-        if (this.#remembers) this.#live.add(job, taskId);
-        this.#hints?.accepted(taskId);
-      },
-      settled: (job) => this.#live.delete(job),
-    };
-    const { journal, webhooks } = options;
-    if (journal !== undefined) {
-      this.#journaling = import("./journaling").then(
-        ({ Journaling }) => new Journaling(journal, this.#jobs, this.#live),
-      );
-    }
-    if (webhook !== undefined && webhooks !== undefined) {
-      this.#receiving = this.#receive(webhook, webhooks);
-    }
-    // Whoever needs them hears of it.
-    this.#journaling?.catch(() => {});
-    this.#receiving?.catch(() => {});
   }
 
-  async #receive(
-    webhook: WebhookDescription,
-    options: NonNullable<ClientOptions["webhooks"]>,
-  ): Promise<WebhookHints> {
-    const { WebhookHints } = await import("./webhook-hints");
-    this.#hints = new WebhookHints(webhook, options, {
-      live: this.#live,
-      closing: this.#closing.signal,
-      isCreating: () => this.#creating.size > 0,
-      find: async (target) => (await this.#journaling)?.find(target) ?? [],
-    });
-    return this.#hints;
-  }
-
-  /** A job is remembered only where something may ask for it by name. */
-  get #remembers(): boolean {
-    return this.#journaling !== undefined || this.#receiving !== undefined;
+  /** What sends is not there before it is needed: an app that imports this package starts sooner. */
+  #engine(): Promise<Engine> {
+    this.#loading ??= import("./engine").then(({ Engine }) =>
+      Engine.load(this.#options, this.#clock, this.#closing.signal),
+    );
+    return this.#loading;
   }
 
   check(request: ImageRequest): readonly ImageError[] {
@@ -198,32 +133,25 @@ export class ProviderClient implements ProviderImageClient {
   }
 
   async generate(request: GenerateRequest, options?: CallOptions): Promise<ImageResult> {
-    return this.#run("generate", request, options);
+    const call = parseCallOptions(options);
+    const plan = this.#planOrThrow("generate", request);
+    return (await this.#engine()).run(plan, call);
   }
 
   async edit(request: EditRequest, options?: CallOptions): Promise<ImageResult> {
-    return this.#run("edit", request, options);
+    const call = parseCallOptions(options);
+    const plan = this.#planOrThrow("edit", request);
+    return (await this.#engine()).run(plan, call);
   }
 
   async submit(request: ImageRequest, options?: CallOptions): Promise<ImageJob> {
-    return this.#start(operationOf(request), request, options, async (call) => {
-      const { job } = call;
-      const refusals = await Promise.all(
-        job.tasks.map((task) =>
-          this.#sendTask(call, task, async (limits) => {
-            if (task.accepted) return [];
-            const settled = await job.outcome(task, limits, undefined);
-            return "error" in settled ? [settled.error] : [];
-          }),
-        ),
-      );
-      if (job.tasks.some((task) => task.accepted)) return job;
-      throw firstOf(refusals.flat());
-    });
+    const call = parseCallOptions(options);
+    const plan = this.#planOrThrow(operationOf(request), request);
+    return (await this.#engine()).submit(plan, call);
   }
 
   resume(reference: unknown): ImageJob {
-    const { name, baseURL, adapter } = this.#provider;
+    const { name, baseURL, adapter } = this.#options.provider;
     const parsed = parseReference(reference, { provider: name, baseURL });
     if (!this.capabilities.resumable || adapter.query === undefined) {
       throw new UnsupportedError({
@@ -231,55 +159,40 @@ export class ProviderClient implements ProviderImageClient {
         taken: "no references: its answer is the image itself, and nothing can be asked afterwards",
       });
     }
-    const submittedAt = new Date(parsed.submittedAt);
-    const sentAt = submittedAt.getTime();
-    const { id, operation } = parsed;
-    const tasks = parsed.tasks.map((task) => ({ ...task, sentAt }));
-    const seed = { id, operation, submittedAt, tasks };
-    return new RunningJob(seed, {
-      ...this.#jobs,
-      // References are resumed freely: only while somebody waits does a webhook have to find them.
-      awaited: (job, isAwaited) => {
-        if (!isAwaited) this.#live.delete(job);
-        else if (this.#remembers && !job.isSettled) {
-          this.#live.add(job, ...job.tasks.flatMap((task) => task.id ?? []));
-        }
-      },
-    });
-  }
-
-  get webhooks(): Webhooks {
-    const receiving = this.#receiving;
-    if (receiving !== undefined) {
-      return {
-        handle: async (request) => (await receiving).receiver.handle(request),
-        listener: (request, response) => {
-          void receiving.then(
-            ({ receiver }) => receiver.listener(request, response),
-            // So that the provider comes again.
-            () => response.writeHead(503).end(),
-          );
-        },
-      };
-    }
-    const facts = { provider: this.name, charged: "no", field: "options.webhooks" } as const;
-    if (this.#provider.adapter.webhook === undefined) {
-      throw new UnsupportedError({ ...facts, given: "a webhook", taken: "none: it posts nothing" });
-    }
-    throw new InvalidRequestError({ ...facts, given: "nothing", taken: "an object with a secret" });
+    return new ResumedJob(parsed, async () => (await this.#engine()).resume(parsed));
   }
 
   async *recover(options: RecoverOptions = {}): AsyncIterableIterator<ImageJob> {
-    const journaling = await this.#journaling;
-    if (journaling !== undefined) yield* journaling.recover(options);
+    if (this.#options.journal !== undefined) yield* (await this.#engine()).recover(options);
+  }
+
+  get webhooks(): Webhooks {
+    const { provider, webhooks } = this.#options;
+    const facts = { provider: this.name, charged: "no", field: "options.webhooks" } as const;
+    if (provider.adapter.webhook === undefined) {
+      throw new UnsupportedError({ ...facts, given: "a webhook", taken: "none: it posts nothing" });
+    }
+    if (webhooks === undefined) {
+      const taken = "an object with a secret";
+      throw new InvalidRequestError({ ...facts, given: "nothing", taken });
+    }
+    const receiver = async () => (await this.#engine()).receiver;
+    return {
+      handle: async (request) =>
+        (await receiver())?.handle(request) ?? new Response(null, { status: 204 }),
+      listener: (request, response) => {
+        receiver().then(
+          (each) => each?.listener(request, response),
+          // So that the provider comes again.
+          () => response.writeHead(503).end(),
+        );
+      },
+    };
   }
 
   async close(): Promise<void> {
     this.#closing.abort(new Error("the client was closed"));
-    const { clock, attemptTimeoutMs } = this.#jobs;
-    const deadlineAt = clock.now() + attemptTimeoutMs;
-    // A function of the caller's that never ends must not hold it for ever.
-    await within(clock, Promise.allSettled(this.#creating), { deadlineAt }).catch(() => {});
+    await (await this.#loading)?.drain();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -295,179 +208,6 @@ export class ProviderClient implements ProviderImageClient {
     if ("problems" in planned) throw firstOf(planned.problems);
     return planned.plan;
   }
-
-  #run(operation: Operation, request: unknown, options: unknown): Promise<ImageResult> {
-    return this.#start(operation, request, options, async (call) => {
-      const outcomes = await Promise.all(
-        call.job.tasks.map((task) =>
-          this.#sendTask(call, task, (limits) => call.job.outcome(task, limits, call.saveTo)),
-        ),
-      );
-      return call.job.assemble(outcomes);
-    });
-  }
-
-  /** Everything before the first create, and the end of a call however it ends. */
-  async #start<Value>(
-    operation: Operation,
-    request: unknown,
-    options: unknown = {},
-    work: (call: RunningCall) => Promise<Value>,
-  ): Promise<Value> {
-    const call = parseCallOptions(options);
-    const plan = this.#planOrThrow(operation, request);
-    const { clock, timeoutMs } = this.#jobs;
-    const { idempotencyKey } = call;
-    const { idempotent } = this.#provider.adapter;
-    const warnings = [...plan.warnings];
-    if (idempotencyKey !== undefined && !idempotent && this.#options.journal === undefined) {
-      warnings.push(`idempotencyKey was not sent: ${this.name} honours none`);
-    }
-    warnings.push(...strayOptions(plan.request.providerOptions, this.#provider));
-    const naming = this.#name(plan, idempotencyKey);
-    const { id, keys, ledgerFor } = await within(clock, naming, { signal: call.signal });
-    const { fields } = plan.request;
-    const hook = this.#hookFor(plan);
-    const job = new RunningJob(
-      {
-        ...{ id, operation, submittedAt: new Date(clock.now()), warnings },
-        quality: typeof fields.quality === "string" ? fields.quality : undefined,
-        sizeClass: sizeClassOf({ size: fields.size, resolution: fields.resolution }),
-        tasks: plan.split.map((n, index) => ({
-          ...{ index, n, state: "waiting" as const, ledger: ledgerFor?.(index) },
-          ...(idempotent && { key: keys[index] ?? "" }),
-        })),
-        ...call,
-      },
-      {
-        ...this.#jobs,
-        backstopMs: hook?.isOurs ? this.#options.webhooks?.backstopMs : this.#jobs.backstopMs,
-      },
-    );
-    if (this.#remembers) this.#live.add(job);
-    const scope = job.scope(call.signal);
-    // Ends the creates still waiting when the whole call ends, as when `onSubmitted` throws.
-    const running = sharedController();
-    const end = () => running.abort(scope.signal.reason);
-    scope.signal.addEventListener("abort", end, { once: true });
-    try {
-      scope.signal.throwIfAborted();
-      const { signal } = running;
-      const inputs = await within(clock, this.#inputs(plan, signal), { signal });
-      return await work({
-        ...{ plan, job, inputs, keys, signal, hook, saveTo: call.saveTo },
-        timeoutMs: call.timeoutMs ?? timeoutMs,
-      });
-    } catch (error) {
-      running.abort(error);
-      for (const task of job.tasks) task.abandon();
-      throw error;
-    } finally {
-      scope.end();
-    }
-  }
-
-  /** What the job and its tasks are called, and its pages in the journal where there is one. */
-  async #name(plan: Plan, idempotencyKey: string | undefined) {
-    const [journaling] = await Promise.all([this.#journaling, this.#receiving]);
-    const names =
-      idempotencyKey === undefined
-        ? undefined
-        : (await import("./identity")).namesUnder(idempotencyKey, this.#provider);
-    // With a journal the caller's key names the job, so that the same call finds it again.
-    const id = (journaling && names?.jobId) ?? crypto.randomUUID();
-    const keys = plan.split.map((_, index) => names?.taskKey(index) ?? crypto.randomUUID());
-    return { id, keys, ledgerFor: await journaling?.ledgersFor(id, plan) };
-  }
-
-  /** Where the outcome is to be posted, at a provider that takes the address with the request. */
-  #hookFor({ request, description }: Plan): Hook | undefined {
-    if (!description.fields.includes("webhookUrl")) return undefined;
-    const { webhookUrl } = request.fields;
-    const given = typeof webhookUrl === "string" ? webhookUrl : undefined;
-    if (this.#hints !== undefined) return this.#hints.hookFor(given);
-    return given === undefined ? undefined : { isOurs: false, addressFor: () => given };
-  }
-
-  async #inputs({ request, description }: Plan, signal: AbortSignal): Promise<ResolvedInputs> {
-    const { inputs: rule } = description;
-    if (rule === undefined) return { imageUrls: [], imageFiles: [] };
-    const { transport } = this.#jobs;
-    const { resolveInputs } = await import("./read-inputs");
-    return resolveInputs(request.images, request.mask, {
-      ...{ provider: this.name, rule, upload: this.#options.upload },
-      trustedHostname: new URL(this.#provider.baseURL).hostname,
-      signal,
-      fetchBytes: (url) => transport.download(url, bytesOf, { signal }),
-    });
-  }
-
-  /**
-   * One task: waits for a slot, creates, tells the caller, and goes on with `then` inside the slot.
-   * A create that outlives its caller keeps its slot until it has been answered.
-   */
-  async #sendTask<Value>(
-    { plan, job, inputs, keys, signal, hook, timeoutMs }: RunningCall,
-    task: JobTask,
-    then: (limits: {
-      signal: AbortSignal;
-      deadlineAt: number;
-      timeoutMs: number;
-    }) => Promise<Value>,
-  ): Promise<Value> {
-    const { clock } = this.#jobs;
-    const sending = { operation: plan.request.operation, n: task.n, ...inputs };
-    const webhookUrl = hook?.addressFor(job.id, task.index);
-    const call = plan.task.create({
-      ...{ ...sending, key: keys[task.index] ?? "" },
-      ...(webhookUrl !== undefined && { webhookUrl }),
-    });
-    const release = await this.#slots.acquire(signal);
-    const deadlineAt = clock.now() + timeoutMs;
-    const creating = task.create(call, signal, deadlineAt).then(() => job.announce(task));
-    const settledCreating = creating.catch(() => {
-      // Whoever still waits gets it below; whoever has left heard of it as an event.
-    });
-    this.#creating.add(settledCreating);
-    settledCreating.finally(() => this.#creating.delete(settledCreating));
-    try {
-      const onDeadline = () => task.timeoutError(timeoutMs);
-      await within(clock, creating, { signal, deadlineAt, onDeadline });
-    } catch (error) {
-      // The slot is held while the create is, though no longer than its call could have been.
-      void within(clock, settledCreating, { deadlineAt })
-        .catch(() => {})
-        .finally(release);
-      // A time-out is this task's own; anything else ends the call.
-      if (signal.aborted || !isImageError(error) || error instanceof CallbackError) throw error;
-      return then({ signal, deadlineAt, timeoutMs });
-    }
-    try {
-      return await then({ signal, deadlineAt, timeoutMs });
-    } finally {
-      release();
-    }
-  }
-}
-
-interface RunningCall {
-  readonly plan: Plan;
-  readonly job: RunningJob;
-  readonly inputs: ResolvedInputs;
-  readonly keys: readonly string[];
-  readonly hook: Hook | undefined;
-  readonly signal: AbortSignal;
-  readonly saveTo: string | undefined;
-  readonly timeoutMs: number;
-}
-
-const knownOptions = ["shortapi", "aigptimage", "trinetra", "openai"];
-
-/** Entries of providerOptions that are nobody's we know: misspelt, or another custom provider's. */
-function strayOptions(given: object, { name, adapter }: Provider): string[] {
-  const known = [...knownOptions, adapter.optionsName ?? name];
-  const stray = Object.keys(given).filter((each) => !known.includes(each));
-  return stray.map((each) => `providerOptions.${each} was not used: it is not ${name}'s`);
 }
 
 function operationOf(request: unknown): Operation {
