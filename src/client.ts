@@ -192,7 +192,9 @@ export class ProviderClient implements ProviderImageClient {
 
   async close(): Promise<void> {
     this.#closing.abort(new Error("the client was closed"));
-    await (await this.#loading)?.drain();
+    // What could not be loaded has sent nothing.
+    const engine = await this.#loading?.catch(() => undefined);
+    await engine?.drain();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
