@@ -1,35 +1,16 @@
-import { resolve } from "node:path";
 import { type Capabilities, capabilitiesOf } from "./capabilities";
 import { type ClientOptions, type ImageClientOptions, parseClientOptions } from "./client-options";
-import { type Clock, Ending, type EndSignal, inTurn, systemClock, within } from "./clock";
+import { type Clock, Ending, systemClock } from "./clock";
 import type { Cost } from "./cost";
-import type { ImageSink } from "./decoded-image";
-import {
-  CallbackError,
-  type ImageError,
-  InvalidRequestError,
-  isImageError,
-  UnsupportedError,
-} from "./errors";
-import { FileSink } from "./file-sink";
-import { Gateway } from "./gateway";
-import type { ResolvedInputs } from "./inputs";
+import type { Engine } from "./engine";
+import { type ImageError, InvalidRequestError, UnsupportedError } from "./errors";
 import { type CallOptions, type ImageJob, parseReference } from "./job";
-import type { Journaling, RecoverOptions } from "./journaling";
-import { learnedSchedule, sizeClassOf } from "./learned-schedule";
-import { LiveJobs } from "./live-jobs";
+import type { RecoverOptions } from "./journaling";
 import { firstOf, parseCallOptions } from "./options";
-import { Pace } from "./pace";
 import { type Plan, planRequest, priceOf } from "./plan";
-import type { Provider, WebhookDescription } from "./provider";
 import type { EditRequest, GenerateRequest, ImageRequest, Operation } from "./request";
 import type { ImageResult } from "./result";
-import { type JobContext, RunningJob, type TaskWait } from "./running-job";
-import { fixedSchedule } from "./schedule";
-import { Slots } from "./slots";
-import type { JobTask } from "./task";
-import { bytesOf, Transport } from "./transport";
-import type { Hook, WebhookHints } from "./webhook-hints";
+import { ResumedJob } from "./resumed-job";
 import type { Webhooks } from "./webhooks";
 
 /**
@@ -120,77 +101,25 @@ export function createImageClient(options: ImageClientOptions): ProviderImageCli
 export class ProviderClient implements ProviderImageClient {
   readonly name: string;
   readonly capabilities: Capabilities;
-  readonly #provider: Provider;
   readonly #options: ClientOptions;
-  readonly #jobs: JobContext;
-  readonly #slots: Slots;
+  readonly #clock: Clock;
   readonly #closing = new Ending();
-  /** Jobs that this client works on, by id: `recover` leaves them alone. */
-  readonly #live = new LiveJobs();
-  /** What only some clients need is loaded with the client: once it has paid, nothing may be missing. */
-  readonly #journaling: Promise<Journaling> | undefined;
-  readonly #receiving: Promise<WebhookHints> | undefined;
-  /** There before anything is sent. */
-  #hints: WebhookHints | undefined;
-  /** Creates that go on though their callers were released: `close` waits for their answers. */
-  readonly #creating = new Set<Promise<void>>();
+  #loading: Promise<Engine> | undefined;
 
   constructor(given: ImageClientOptions, clock: Clock) {
-    const options = parseClientOptions(given);
-    const { provider, timeoutMs, attemptTimeoutMs, onEvent, poll = learnedSchedule() } = options;
-    const trustedHostname = new URL(provider.baseURL).hostname;
-    const transport = new Transport({ ...options, clock, trustedHostname });
-    // Every call listens for the end of its client: a hundred calls are no leak.
+    this.#options = parseClientOptions(given);
+    this.#clock = clock;
+    const { provider } = this.#options;
     this.name = provider.name;
     this.capabilities = capabilitiesOf(provider);
-    this.#provider = provider;
-    this.#options = options;
-    this.#slots = new Slots(options.concurrency);
-    const { webhook } = provider.adapter;
-    this.#jobs = {
-      ...{ provider, transport, clock, timeoutMs, attemptTimeoutMs, onEvent },
-      gateway: new Gateway(provider, transport),
-      schedule: typeof poll === "number" ? fixedSchedule(poll) : poll,
-      pace: new Pace(clock),
-      closing: this.#closing,
-      backstopMs: webhook?.address === "account" ? options.webhooks?.backstopMs : undefined,
-      accepted: (job, taskId) => {
-        if (this.#remembers) this.#live.add(job, taskId);
-        this.#hints?.accepted(taskId);
-      },
-      settled: (job) => this.#live.delete(job),
-    };
-    const { journal, webhooks } = options;
-    if (journal !== undefined) {
-      this.#journaling = import("./journaling").then(
-        ({ Journaling }) => new Journaling(journal, this.#jobs, this.#live),
-      );
-    }
-    if (webhook !== undefined && webhooks !== undefined) {
-      this.#receiving = this.#receive(webhook, webhooks);
-    }
-    // Whoever needs them hears of it.
-    this.#journaling?.catch(() => {});
-    this.#receiving?.catch(() => {});
   }
 
-  async #receive(
-    webhook: WebhookDescription,
-    options: NonNullable<ClientOptions["webhooks"]>,
-  ): Promise<WebhookHints> {
-    const { WebhookHints } = await import("./webhook-hints");
-    this.#hints = new WebhookHints(webhook, options, {
-      live: this.#live,
-      closing: this.#closing,
-      isCreating: () => this.#creating.size > 0,
-      find: async (target) => (await this.#journaling)?.find(target) ?? [],
-    });
-    return this.#hints;
-  }
-
-  /** A job is remembered only where something may ask for it by name. */
-  get #remembers(): boolean {
-    return this.#journaling !== undefined || this.#receiving !== undefined;
+  /** What sends is not there before it is needed: an app that imports this package starts sooner. */
+  #engine(): Promise<Engine> {
+    this.#loading ??= import("./engine").then(({ Engine }) =>
+      Engine.load(this.#options, this.#clock, this.#closing),
+    );
+    return this.#loading;
   }
 
   check(request: ImageRequest): readonly ImageError[] {
@@ -202,31 +131,26 @@ export class ProviderClient implements ProviderImageClient {
     return priceOf(this.#planOrThrow(operationOf(request), request));
   }
 
-  generate(request: GenerateRequest, options?: CallOptions): Promise<ImageResult> {
-    return this.#run("generate", request, options);
+  async generate(request: GenerateRequest, options?: CallOptions): Promise<ImageResult> {
+    const call = parseCallOptions(options);
+    const plan = this.#planOrThrow("generate", request);
+    return (await this.#engine()).run(plan, call);
   }
 
-  edit(request: EditRequest, options?: CallOptions): Promise<ImageResult> {
-    return this.#run("edit", request, options);
+  async edit(request: EditRequest, options?: CallOptions): Promise<ImageResult> {
+    const call = parseCallOptions(options);
+    const plan = this.#planOrThrow("edit", request);
+    return (await this.#engine()).run(plan, call);
   }
 
   async submit(request: ImageRequest, options?: CallOptions): Promise<ImageJob> {
-    const call = await this.#open(operationOf(request), request, options);
-    const { job } = call;
-    const refusalOf = (task: JobTask) =>
-      this.#sendTask(call, task, async (limits) => {
-        if (task.accepted) return [];
-        const settled = await job.outcome(task, limits, undefined);
-        return "error" in settled ? [settled.error] : [];
-      });
-    return this.#end(call, job.tasks.map(refusalOf), (refusals) => {
-      if (job.tasks.some((task) => task.accepted)) return job;
-      throw firstOf(refusals.flat());
-    });
+    const call = parseCallOptions(options);
+    const plan = this.#planOrThrow(operationOf(request), request);
+    return (await this.#engine()).submit(plan, call);
   }
 
   resume(reference: unknown): ImageJob {
-    const { name, baseURL, adapter } = this.#provider;
+    const { name, baseURL, adapter } = this.#options.provider;
     const parsed = parseReference(reference, { provider: name, baseURL });
     if (!this.capabilities.resumable || adapter.query === undefined) {
       throw new UnsupportedError({
@@ -234,54 +158,42 @@ export class ProviderClient implements ProviderImageClient {
         taken: "no references: its answer is the image itself, and nothing can be asked afterwards",
       });
     }
-    const submittedAt = Date.parse(parsed.submittedAt);
-    const { id, operation } = parsed;
-    const tasks = parsed.tasks.map((task) => ({ ...task, sentAt: submittedAt }));
-    const seed = { id, operation, submittedAt, tasks };
-    return new RunningJob(seed, {
-      ...this.#jobs,
-      // References are resumed freely: only while somebody waits does a webhook have to find them.
-      awaited: (job, isAwaited) => {
-        if (!isAwaited) this.#live.delete(job);
-        else if (this.#remembers && !job.isSettled) {
-          this.#live.add(job, ...job.tasks.flatMap((task) => task.id ?? []));
-        }
-      },
-    });
-  }
-
-  get webhooks(): Webhooks {
-    const receiving = this.#receiving;
-    if (receiving !== undefined) {
-      return {
-        handle: async (request) => (await receiving).receiver.handle(request),
-        listener: (request, response) => {
-          void receiving.then(
-            ({ receiver }) => receiver.listener(request, response),
-            // So that the provider comes again.
-            () => response.writeHead(503).end(),
-          );
-        },
-      };
-    }
-    const facts = { provider: this.name, charged: "no", field: "options.webhooks" } as const;
-    if (this.#provider.adapter.webhook === undefined) {
-      throw new UnsupportedError({ ...facts, given: "a webhook", taken: "none: it posts nothing" });
-    }
-    throw new InvalidRequestError({ ...facts, given: "nothing", taken: "an object with a secret" });
+    return new ResumedJob(parsed, async () => (await this.#engine()).resume(parsed));
   }
 
   async *recover(options: RecoverOptions = {}): AsyncIterableIterator<ImageJob> {
-    const journaling = await this.#journaling;
-    if (journaling !== undefined) yield* journaling.recover(options);
+    if (this.#options.journal !== undefined) yield* (await this.#engine()).recover(options);
+  }
+
+  get webhooks(): Webhooks {
+    const { provider, webhooks } = this.#options;
+    const facts = { provider: this.name, charged: "no", field: "options.webhooks" } as const;
+    if (provider.adapter.webhook === undefined) {
+      throw new UnsupportedError({ ...facts, given: "a webhook", taken: "none: it posts nothing" });
+    }
+    if (webhooks === undefined) {
+      const taken = "an object with a secret";
+      throw new InvalidRequestError({ ...facts, given: "nothing", taken });
+    }
+    const receiver = async () => (await this.#engine()).receiver;
+    return {
+      handle: async (request) =>
+        (await receiver())?.handle(request) ?? new Response(null, { status: 204 }),
+      listener: (request, response) => {
+        receiver().then(
+          (each) => each?.listener(request, response),
+          // So that the provider comes again.
+          () => response.writeHead(503).end(),
+        );
+      },
+    };
   }
 
   async close(): Promise<void> {
     this.#closing.abort(new Error("the client was closed"));
-    const { clock, attemptTimeoutMs } = this.#jobs;
-    const deadlineAt = clock.now() + attemptTimeoutMs;
-    // A function of the caller's that never ends must not hold it for ever.
-    await within(clock, Promise.allSettled(this.#creating), { deadlineAt }).catch(() => {});
+    // What could not be loaded has sent nothing.
+    const engine = await this.#loading?.catch(() => undefined);
+    await engine?.drain();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -297,217 +209,6 @@ export class ProviderClient implements ProviderImageClient {
     if ("problems" in planned) throw firstOf(planned.problems);
     return planned.plan;
   }
-
-  async #run(operation: Operation, request: unknown, options: unknown): Promise<ImageResult> {
-    const call = await this.#open(operation, request, options);
-    const { job, saveTo } = call;
-    const createSink = this.#sinkFor(saveTo);
-    const outcomeOf = (task: JobTask) =>
-      this.#sendTask(call, task, (limits) => job.outcome(task, limits, saveTo), createSink);
-    return this.#end(call, job.tasks.map(outcomeOf), (outcomes) => job.assemble(outcomes));
-  }
-
-  /**
-   * Everything before the first create. What it needs ends with it, as does all that each create
-   * needs once that was answered: thousands of calls may wait for minutes.
-   */
-  async #open(operation: Operation, request: unknown, options: unknown = {}): Promise<RunningCall> {
-    const call = parseCallOptions(options);
-    const plan = this.#planOrThrow(operation, request);
-    const { clock } = this.#jobs;
-    const { idempotencyKey, saveTo, timeoutMs = this.#jobs.timeoutMs } = call;
-    const { idempotent } = this.#provider.adapter;
-    const warnings = [...plan.warnings];
-    if (idempotencyKey !== undefined && !idempotent && this.#options.journal === undefined) {
-      warnings.push(`idempotencyKey was not sent: ${this.name} honours none`);
-    }
-    warnings.push(...strayOptions(plan.request.providerOptions, this.#provider));
-    const naming = this.#name(plan, idempotencyKey);
-    const { id, keys, ledgerFor } = await within(clock, naming, { signal: call.signal });
-    const { fields } = plan.request;
-    const hook = this.#hookFor(plan);
-    const job = new RunningJob(
-      {
-        id,
-        operation,
-        submittedAt: clock.now(),
-        warnings,
-        quality: typeof fields.quality === "string" ? fields.quality : undefined,
-        sizeClass: sizeClassOf({ size: fields.size, resolution: fields.resolution }),
-        tasks: plan.split.map((n, index) => ({
-          index,
-          n,
-          state: "waiting" as const,
-          ledger: ledgerFor?.(index),
-          ...(idempotent && { key: keys[index] ?? "" }),
-        })),
-        ...(hook?.isOurs && { backstopMs: this.#options.webhooks?.backstopMs }),
-        ...call,
-      },
-      this.#jobs,
-    );
-    if (this.#remembers) this.#live.add(job);
-    const scope = job.scope(call.signal);
-    const { signal } = scope;
-    const opened = { job, scope, saveTo, timeoutMs };
-    try {
-      signal.throwIfAborted();
-      await within(clock, inTurn(), { signal });
-      const inputs = await within(clock, this.#inputs(plan, signal), { signal });
-      for (const task of job.tasks) {
-        const { index, n } = task;
-        const webhookUrl = hook?.addressFor(job.id, index);
-        const sending = { operation, n, key: keys[index] ?? "", ...inputs };
-        task.prepare(
-          plan.task.create(webhookUrl === undefined ? sending : { webhookUrl, ...sending }),
-        );
-      }
-    } catch (error) {
-      this.#abandon(opened, error);
-      throw error;
-    }
-    return opened;
-  }
-
-  /** What the work on all tasks of a call comes to, and the end of the call, however it ends. */
-  async #end<Value, Result>(
-    call: RunningCall,
-    works: readonly Promise<Value>[],
-    sumOf: (values: readonly Value[]) => Result,
-  ): Promise<Result> {
-    try {
-      const result = sumOf(await Promise.all(works));
-      call.scope.end();
-      return result;
-    } catch (error) {
-      this.#abandon(call, error);
-      throw error;
-    }
-  }
-
-  /** Ends the creates still waiting when the whole call ends, as when `onSubmitted` throws. */
-  #abandon({ job, scope }: RunningCall, reason: unknown): void {
-    scope.signal.abort(reason);
-    for (const task of job.tasks) task.abandon();
-    scope.end();
-  }
-
-  /** Where the images of an answer go while it comes; a journal takes them from memory. */
-  #sinkFor(saveTo: string | undefined): (() => ImageSink) | undefined {
-    if (saveTo === undefined || this.#options.journal !== undefined) return undefined;
-    return () => new FileSink(resolve(saveTo));
-  }
-
-  /** What the job and its tasks are called, and its pages in the journal where there is one. */
-  async #name(plan: Plan, idempotencyKey: string | undefined) {
-    const [journaling] = await Promise.all([this.#journaling, this.#receiving]);
-    const names =
-      idempotencyKey === undefined
-        ? undefined
-        : (await import("./identity")).namesUnder(idempotencyKey, this.#provider);
-    // With a journal the caller's key names the job, so that the same call finds it again.
-    const id = (journaling && names?.jobId) ?? newId();
-    const keys = plan.split.map((_, index) => names?.taskKey(index) ?? newId());
-    return { id, keys, ledgerFor: await journaling?.ledgersFor(id, plan) };
-  }
-
-  /** Where the outcome is to be posted, at a provider that takes the address with the request. */
-  #hookFor({ request, description }: Plan): Hook | undefined {
-    if (!description.fields.includes("webhookUrl")) return undefined;
-    const { webhookUrl } = request.fields;
-    const given = typeof webhookUrl === "string" ? webhookUrl : undefined;
-    if (this.#hints !== undefined) return this.#hints.hookFor(given);
-    return given === undefined ? undefined : { isOurs: false, addressFor: () => given };
-  }
-
-  async #inputs({ request, description }: Plan, signal: EndSignal): Promise<ResolvedInputs> {
-    const { inputs: rule } = description;
-    if (rule === undefined) return { imageUrls: [], imageFiles: [] };
-    const { transport } = this.#jobs;
-    const { resolveInputs } = await import("./read-inputs");
-    return resolveInputs(request.images, request.mask, {
-      ...{ provider: this.name, rule, upload: this.#options.upload },
-      trustedHostname: new URL(this.#provider.baseURL).hostname,
-      signal,
-      fetchBytes: (url) => transport.download(url, bytesOf, { signal }),
-    });
-  }
-
-  /** One task: waits for a slot, creates, tells the caller, and goes on with `then` inside the slot. */
-  async #sendTask<Value>(
-    call: RunningCall,
-    task: JobTask,
-    then: (limits: TaskWait) => Promise<Value>,
-    createSink?: () => ImageSink,
-  ): Promise<Value> {
-    const { timeoutMs } = call;
-    const { signal } = call.scope;
-    const release = await this.#slots.acquire(signal);
-    const limits = { signal, deadlineAt: this.#jobs.clock.now() + timeoutMs, timeoutMs };
-    const isAnswered = await this.#create(call.job, task, limits, release, createSink);
-    try {
-      return await then(limits);
-    } finally {
-      if (isAnswered) release();
-    }
-  }
-
-  /**
-   * Creates, and tells the caller. A create that outlives its caller keeps its slot until it has been
-   * answered, whether this throws or gives false.
-   */
-  async #create(
-    job: RunningJob,
-    task: JobTask,
-    { signal, deadlineAt, timeoutMs }: TaskWait & { deadlineAt: number; signal: EndSignal },
-    release: () => void,
-    createSink: (() => ImageSink) | undefined,
-  ): Promise<boolean> {
-    const { clock } = this.#jobs;
-    const creating = task.create(signal, deadlineAt, createSink).then(() => job.announce(task));
-    const settledCreating = creating.catch(() => {
-      // Whoever still waits gets it below; whoever has left heard of it as an event.
-    });
-    this.#creating.add(settledCreating);
-    settledCreating.finally(() => this.#creating.delete(settledCreating));
-    try {
-      const onDeadline = () => task.timeoutError(timeoutMs);
-      // A create that answers with the images ends by itself, and knows which of them have come.
-      const graceMs = this.capabilities.resumable ? 0 : 1_000;
-      await within(clock, creating, { signal, deadlineAt: deadlineAt + graceMs, onDeadline });
-      return true;
-    } catch (error) {
-      // The slot is held while the create is, though no longer than its call could have been.
-      void within(clock, settledCreating, { deadlineAt })
-        .catch(() => {})
-        .finally(release);
-      // A time-out is this task's own; anything else ends the call.
-      if (signal.aborted || !isImageError(error) || error instanceof CallbackError) throw error;
-      return false;
-    }
-  }
-}
-
-/** In one piece: Node joins a UUID of twenty strings, and would keep them all. */
-function newId(): string {
-  return Buffer.from(crypto.randomUUID()).toString();
-}
-
-/** What a call holds until it ends. */
-interface RunningCall {
-  readonly job: RunningJob;
-  readonly scope: ReturnType<RunningJob["scope"]>;
-  readonly saveTo: string | undefined;
-  readonly timeoutMs: number;
-}
-
-const knownOptions = ["shortapi", "aigptimage", "trinetra", "openai"];
-
-/** Entries of providerOptions that are nobody's we know: misspelt, or another custom provider's. */
-function strayOptions(given: object, { name, adapter }: Provider): string[] {
-  const known = [...knownOptions, adapter.optionsName ?? name];
-  const stray = Object.keys(given).filter((each) => !known.includes(each));
-  return stray.map((each) => `providerOptions.${each} was not used: it is not ${name}'s`);
 }
 
 function operationOf(request: unknown): Operation {

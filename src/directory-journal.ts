@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import * as fs from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import type { Journal } from "./journal";
@@ -69,7 +68,7 @@ export function directoryJournal(path: string, fileSystem: JournalFileSystem = f
     publish: (temporary: string) => Promise<void>,
   ): Promise<void> {
     await prepare();
-    const temporary = place(`${temporaryMark}${randomUUID()}`);
+    const temporary = place(`${temporaryMark}${crypto.randomUUID()}`);
     try {
       const handle = await fileSystem.open(temporary, "wx");
       try {

@@ -191,11 +191,14 @@ const referenceSchema = z.object({
     .check(z.minLength(1, "at least one task")),
 });
 
+/** A reference that has been checked. */
+export type ParsedReference = z.output<typeof referenceSchema>;
+
 /** Reads a reference that may come from anywhere: an object, a job, or its JSON as a string. */
 export function parseReference(
   value: unknown,
   expected: { provider: string; baseURL: string },
-): z.output<typeof referenceSchema> {
+): ParsedReference {
   const given = typeof value === "string" ? jsonOf(value) : value;
   const plain = isJob(given) ? given.reference : given;
   const parsed = referenceSchema.safeParse(plain);

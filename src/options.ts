@@ -31,8 +31,11 @@ const callSchema = z.strictObject(
   "an object of options",
 );
 
+/** The second argument of `generate`, `edit` and `submit`, checked. */
+export type ParsedCallOptions = z.output<typeof callSchema>;
+
 /** Checks the second argument of `generate`, `edit` and `submit`. */
-export function parseCallOptions(value: unknown) {
+export function parseCallOptions(value: unknown = {}): ParsedCallOptions {
   return parseOptions(callSchema, value, "options");
 }
 

@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { existsSync, readdirSync, statSync } from "node:fs";
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -231,6 +231,53 @@ describe("installed into an empty project", () => {
     60_000,
   );
 });
+
+const hosts: Readonly<Record<string, string>> = {
+  shortapi: "https://api.shortapi.ai",
+  aigptimage: "https://aigptimage.com",
+  trinetra: "https://brahmand-api.bulletshorts.co",
+  openai: "https://api.openai.com",
+};
+
+test.each(Object.keys(hosts))(
+  "a bundle of an app that uses %s alone does not carry the other providers",
+  async (name) => {
+    const entry = await write(`${name}.mjs`, `export { ${name} } from "gpt-image-client";`);
+    const esbuild = createRequire(require.resolve("tsup"))("esbuild");
+    const { outputFiles } = await esbuild.build({
+      ...{ entryPoints: [entry], bundle: true, write: false, format: "esm", platform: "node" },
+    });
+    const [{ text }] = outputFiles;
+    const carried = Object.keys(hosts).filter((each) => text.includes(hosts[each]));
+    expect(carried).toEqual([name]);
+  },
+);
+
+test("where a part of the package cannot be loaded, nothing is sent and nothing paid", async () => {
+  await using sandbox = await startSandbox({ jobDurationMs: 20, plainImages: true });
+  const dist = join(project, "node_modules/gpt-image-client/dist");
+  const edit = async () => {
+    const text = `import { createImageClient, memoryJournal, shortapi } from "gpt-image-client";
+      const webhooks = { secret: "a secret of some length", url: "http://127.0.0.1:9/", backstopMs: 20 };
+      const provider = shortapi(JSON.parse(process.env.SANDBOX));
+      const client = createImageClient({ provider, poll: 20, journal: memoryJournal(), webhooks });
+      const request = { prompt: "test picture", images: ["https://example.com/a.png"] };
+      const call = client.edit(request, { idempotencyKey: "order 7" });
+      console.log(await call.then(() => "made", (error) => error.code));`;
+    return node("parts.mjs", text, { SANDBOX: JSON.stringify(sandbox.shortapi) });
+  };
+  for (const part of ["engine", "journaling", "webhook-hints", "identity", "read-inputs"]) {
+    const [file = ""] = readdirSync(dist).filter((each) =>
+      new RegExp(`^${part}-.*\\.js$`).test(each),
+    );
+    await rename(join(dist, file), join(dist, `away-${file}`));
+    expect([part, await edit()]).toEqual([part, "ERR_MODULE_NOT_FOUND"]);
+    await rename(join(dist, `away-${file}`), join(dist, file));
+  }
+  expect(sandbox.requests).toEqual([]);
+  expect(await edit()).toBe("made");
+  expect(sandbox.charges).toHaveLength(1);
+}, 60_000);
 
 describe("importing", () => {
   test.each(Object.keys(entries))("%s opens nothing: the process ends by itself", async (name) => {

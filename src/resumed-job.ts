@@ -1,0 +1,69 @@
+import type {
+  ImageEvent,
+  ImageJob,
+  JobReference,
+  JobStatus,
+  ParsedReference,
+  WaitCallOptions,
+} from "./job";
+import type { ImageResult } from "./result";
+
+/** The job of a reference: what goes on with it is made when it is first asked something. */
+export class ResumedJob implements ImageJob {
+  readonly id: string;
+  readonly provider: string;
+  readonly #reference: ParsedReference;
+  readonly #resume: () => Promise<ImageJob>;
+  #resuming: Promise<ImageJob> | undefined;
+  #job: ImageJob | undefined;
+
+  constructor(reference: ParsedReference, resume: () => Promise<ImageJob>) {
+    this.id = reference.id;
+    this.provider = reference.provider;
+    this.#reference = reference;
+    this.#resume = resume;
+  }
+
+  #resumed(): Promise<ImageJob> {
+    this.#resuming ??= this.#resume().then((job) => {
+      this.#job = job;
+      return job;
+    });
+    return this.#resuming;
+  }
+
+  get reference(): JobReference {
+    if (this.#job !== undefined) return this.#job.reference;
+    const { submittedAt, tasks } = this.#reference;
+    return {
+      ...this.#reference,
+      submittedAt: new Date(submittedAt).toISOString(),
+      tasks: tasks.map(({ id, key, cost, ...task }) => ({
+        ...task,
+        ...(id !== undefined && { id }),
+        ...(key !== undefined && { key }),
+        ...(cost !== undefined && { cost: { ...cost } }),
+      })),
+    };
+  }
+
+  toJSON(): JobReference {
+    return this.reference;
+  }
+
+  async status(options?: Pick<WaitCallOptions, "signal">): Promise<JobStatus> {
+    return (await this.#resumed()).status(options);
+  }
+
+  async result(options?: WaitCallOptions): Promise<ImageResult> {
+    return (await this.#resumed()).result(options);
+  }
+
+  async release(): Promise<void> {
+    return (await this.#resumed()).release();
+  }
+
+  async *events(options?: Pick<WaitCallOptions, "signal">): AsyncIterableIterator<ImageEvent> {
+    yield* (await this.#resumed()).events(options);
+  }
+}
