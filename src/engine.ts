@@ -247,7 +247,9 @@ export class Engine {
         : (await import("./identity")).namesUnder(idempotencyKey, this.#jobs.provider);
     // With a journal the caller's key names the job, so that the same call finds it again.
     const id = (this.#journaling && names?.jobId) ?? newId();
-    const keys = plan.split.map((_, index) => names?.taskKey(index) ?? newId());
+    const { idempotent } = this.#jobs.provider.adapter;
+    const mint = idempotent ? newId : () => "";
+    const keys = plan.split.map((_, index) => names?.taskKey(index) ?? mint());
     return { id, keys, ledgerFor: await this.#journaling?.ledgersFor(id, plan) };
   }
 

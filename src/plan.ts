@@ -64,16 +64,19 @@ export function planRequest(
   const fatal = [...bound.invalid, ...inputIssues.filter((problem) => !isMask(problem))];
   const problems = omits ? fatal : [...unserved, ...fatal];
   if (problems.length > 0 || bound.task === undefined) return { problems };
-  const { mask, ...withoutMask } = request;
   return {
     plan: {
-      request: unserved.some(isMask) ? withoutMask : request,
+      request: unserved.some(isMask) ? withoutMask(request) : request,
       description,
       task: bound.task,
       split: splitCount(request.n, description.maxImagesPerTask),
       warnings: [...found.warnings, ...unserved.map(leftOut)],
     },
   };
+}
+
+function withoutMask({ mask, ...request }: ParsedRequest): ParsedRequest {
+  return request;
 }
 
 /** A request without the fields at fault; `undefined` where nothing would be left to look at. */

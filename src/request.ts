@@ -214,13 +214,18 @@ export function parseRequest(
   }
   const problems = relations(parsed.data);
   if (problems.length > 0) return { problems };
-  const { n, providerOptions, ...rest } = parsed.data;
-  const { images = [], mask, ...fields }: typeof rest & Partial<Inputs> = rest;
-  const inputs = { images, ...(mask !== undefined && { mask }) };
-  return { request: { operation, n, fields, providerOptions, ...inputs } };
+  const data: typeof parsed.data & Partial<Pick<ParsedRequest, "images" | "mask">> = parsed.data;
+  const { n, providerOptions, images = [], mask, prompt } = data;
+  const fields: Record<string, unknown> & { prompt: string } = { prompt };
+  for (const [name, field] of Object.entries(data)) {
+    if (!notFields.has(name)) fields[name] = field;
+  }
+  const request = { operation, n, fields, providerOptions, images };
+  return { request: mask === undefined ? request : { mask, ...request } };
 }
 
-type Inputs = Pick<ParsedRequest, "images" | "mask">;
+/** What a request has beside its fields. */
+const notFields = new Set(["n", "providerOptions", "images", "mask"]);
 
 /** An object without the fields that are `undefined`; anything else as it is. */
 export function withoutUndefined(value: unknown): unknown {

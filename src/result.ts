@@ -23,7 +23,6 @@ type Receive<Value> = (body: AsyncIterable<Uint8Array>) => Promise<Value>;
 
 /** What an image needs of its client. */
 export interface ImageSource {
-  readonly output: Output;
   readonly facts: ErrorFacts;
   /** The file's name in a `saveTo` directory, without its extension. */
   readonly name: string;
@@ -57,14 +56,13 @@ export class GeneratedImage {
   declare readonly revisedPrompt?: string;
   /** Where it was saved, once it was. */
   declare readonly file?: string;
-  readonly #source: Omit<ImageSource, "output">;
+  readonly #source: ImageSource;
   #base64: string | DecodedImage | undefined;
   #bytes: Promise<Uint8Array> | undefined;
   /** Settles, always well, when a download that goes straight to the disk has ended. */
   #streaming: Promise<unknown> | undefined;
 
-  constructor({ output, ...source }: ImageSource) {
-    const { url, base64, revisedPrompt } = output;
+  constructor({ url, base64, revisedPrompt }: Output, source: ImageSource) {
     this.#source = source;
     this.#base64 = base64;
     if (url !== undefined) this.url = url;

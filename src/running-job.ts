@@ -400,8 +400,7 @@ export class RunningJob implements TaskJob {
     const facts: ErrorFacts = { provider, charged: "yes", job: this, cost: task.cost };
     return outputs.map((output, position) => {
       const name = `${id}-${task.index}-${position}`;
-      return new GeneratedImage({
-        output,
+      return new GeneratedImage(output, {
         facts,
         name,
         clean: (error) => gateway.safe(error),

@@ -28,8 +28,7 @@ function imageOf(
   more: Partial<ImageSource> = {},
 ) {
   const downloads: string[] = [];
-  const image = new GeneratedImage({
-    output,
+  const image = new GeneratedImage(output, {
     facts: { provider: "trinetra", charged: "yes" },
     name: "job-0-0",
     clean: (cause) => cause,

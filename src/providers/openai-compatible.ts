@@ -211,13 +211,15 @@ const usage = z.pipe(
     total_tokens: count,
     input_tokens_details: lenient(z.looseObject({ text_tokens: count, image_tokens: count })),
   }),
-  z.transform(({ input_tokens, output_tokens, total_tokens, input_tokens_details: details }) => ({
-    ...(input_tokens !== undefined && { inputTokens: input_tokens }),
-    ...(output_tokens !== undefined && { outputTokens: output_tokens }),
-    ...(total_tokens !== undefined && { totalTokens: total_tokens }),
-    ...(details?.text_tokens !== undefined && { inputTextTokens: details.text_tokens }),
-    ...(details?.image_tokens !== undefined && { inputImageTokens: details.image_tokens }),
-  })),
+  z.transform(({ input_tokens, output_tokens, total_tokens, input_tokens_details: details }) => {
+    const found: { -readonly [Name in keyof Usage]: Usage[Name] } = {};
+    if (input_tokens !== undefined) found.inputTokens = input_tokens;
+    if (output_tokens !== undefined) found.outputTokens = output_tokens;
+    if (total_tokens !== undefined) found.totalTokens = total_tokens;
+    if (details?.text_tokens !== undefined) found.inputTextTokens = details.text_tokens;
+    if (details?.image_tokens !== undefined) found.inputImageTokens = details.image_tokens;
+    return found;
+  }),
 );
 
 const images = z.looseObject({

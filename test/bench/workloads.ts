@@ -37,11 +37,11 @@ const poolConnections = 256;
 const cpu: Column = { key: "cpuMs", label: "CPU", unit: "ms" };
 const peak: Column = { key: "peakAboveIdleBytes", label: "peak above idle", unit: "MB" };
 
-const small = { work: "bytes", picture: "small", atOnce: 16, count: 800, warmUp: 400 } as const;
+const small = { work: "bytes", picture: "small", atOnce: 16, count: 6_000, warmUp: 2_000 } as const;
 const large = { picture: "large", atOnce: 8, warmUp: 16 } as const;
 const saving = { ...large, count: 32 } as const;
 const holding = { ...large, work: "bytes", count: 8 } as const;
-const polling = { work: "poll", pollMs: 50, atOnce: 64, count: 128, warmUp: 64 } as const;
+const polling = { work: "poll", pollMs: 50, atOnce: 64, count: 256, warmUp: 256 } as const;
 const waiting = { jobs: 10_000, pollMs: 10_000, observedMs: 10_000, aborted: 50, burst: 1_000 };
 
 const creates = ({ count, warmUp }: { count: number; warmUp: number }) => count + warmUp;
@@ -51,7 +51,7 @@ export const workloads: readonly Workload[] = [
     name: "small-sync",
     title: "One small synchronous generation, 16 at once",
     method:
-      "800 images of 4 kB as base64, after 400 that warm the process up. fal's direct call and Replicate's blocking one give a data URL.",
+      "6,000 images of 4 kB as base64, after 2,000 that warm the process up. fal's direct call and Replicate's blocking one give a data URL.",
     contenders: ["ours", "undici", "openai", "ai", "fal", "replicate"],
     columns: [cpu, peak],
     targets: [
@@ -123,7 +123,7 @@ export const workloads: readonly Workload[] = [
     name: "polling",
     title: "Create, 20 polls, result; 64 jobs at once",
     method:
-      "128 jobs polled every 50 ms, after 64 that warm the process up; CPU is a job's. fal asks for the result in a request of its own, as its protocol has it; nobody downloads the picture.",
+      "256 jobs polled every 50 ms, after as many that warm the process up; CPU is a job's. fal asks for the result in a request of its own, as its protocol has it; nobody downloads the picture.",
     contenders: ["ours", "undici", "fal", "replicate"],
     columns: [cpu, peak],
     targets: [{ key: "cpuMs", by: "fal", limit: 0.6 }],
