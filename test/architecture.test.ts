@@ -108,6 +108,7 @@ test("the floor knows nothing above it", () => {
   expect(targets("dimensions")).toEqual([]);
   expect(targets("clock")).toEqual([]);
   expect(targets("slots")).toEqual([]);
+  expect(targets("once")).toEqual([]);
 });
 
 test("an error knows money, and of the job its type alone", () => {
@@ -116,7 +117,7 @@ test("an error knows money, and of the job its type alone", () => {
 });
 
 test("the request knows zod and errors", () => {
-  expect(targets("request")).toEqual(["errors", "zod/mini"]);
+  expect(targets("request")).toEqual(["errors", "once", "zod/mini"]);
 });
 
 test("the contract of a provider stands on cost, dimensions, errors and request", () => {
