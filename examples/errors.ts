@@ -45,11 +45,12 @@ function whatToDo(error: AnyImageError): string {
   }
 }
 
-// Always the sandbox: a real service cannot be told to fail.
+// Always the sandbox: a real service cannot be told to fail. It is quick, and polled often.
 await using sandbox = await startSandbox();
-const atShortapi = createImageClient({ provider: shortapi(sandbox.shortapi) });
-const atAigptimage = createImageClient({ provider: aigptimage(sandbox.aigptimage) });
-const atTrinetra = createImageClient({ provider: trinetra(sandbox.trinetra) });
+const poll = 500;
+const atShortapi = createImageClient({ provider: shortapi(sandbox.shortapi), poll });
+const atAigptimage = createImageClient({ provider: aigptimage(sandbox.aigptimage), poll });
+const atTrinetra = createImageClient({ provider: trinetra(sandbox.trinetra), poll });
 const atOpenai = createImageClient({ provider: openai(sandbox.openaiCompatible) });
 
 const prompt = "A castle made of glass";

@@ -23,7 +23,10 @@ export interface ImageClientOptions {
   readonly attemptTimeoutMs?: number;
   /** How many tasks of this client are at the provider at once; the rest wait in order. Default: no limit. */
   readonly concurrency?: number;
-  /** Milliseconds between polls, or a schedule. Default: a tenth of the job's age, from 1 s to 5 s. */
+  /**
+   * Milliseconds between polls, or a schedule. Default: a `learnedSchedule()` of the client's own,
+   * which polls a first job after some seconds and the next ones when they are likely to end.
+   */
   readonly poll?: number | PollSchedule;
   /** What to do with a field that the provider cannot serve. Default `"error"`; `"omit"` leaves it out and warns. */
   readonly onUnsupported?: "error" | "omit";

@@ -1,6 +1,6 @@
 import { type Capabilities, capabilitiesOf } from "./capabilities";
 import { type ClientOptions, type ImageClientOptions, parseClientOptions } from "./client-options";
-import { type Clock, sharedController, systemClock } from "./clock";
+import { type Clock, Ending, systemClock } from "./clock";
 import type { Cost } from "./cost";
 import type { Engine } from "./engine";
 import { type ImageError, InvalidRequestError, UnsupportedError } from "./errors";
@@ -103,8 +103,7 @@ export class ProviderClient implements ProviderImageClient {
   readonly capabilities: Capabilities;
   readonly #options: ClientOptions;
   readonly #clock: Clock;
-  // Every call listens for the end of its client: a hundred calls are no leak.
-  readonly #closing = sharedController();
+  readonly #closing = new Ending();
   #loading: Promise<Engine> | undefined;
 
   constructor(given: ImageClientOptions, clock: Clock) {
@@ -118,7 +117,7 @@ export class ProviderClient implements ProviderImageClient {
   /** What sends is not there before it is needed: an app that imports this package starts sooner. */
   #engine(): Promise<Engine> {
     this.#loading ??= import("./engine").then(({ Engine }) =>
-      Engine.load(this.#options, this.#clock, this.#closing.signal),
+      Engine.load(this.#options, this.#clock, this.#closing),
     );
     return this.#loading;
   }

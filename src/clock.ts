@@ -1,4 +1,4 @@
-import { setMaxListeners } from "node:events";
+import { setImmediate } from "node:timers";
 
 /** Time, so that tests can hold it in their hands. */
 export interface Clock {
@@ -20,8 +20,79 @@ export const systemClock: Clock = {
   },
 };
 
+/** The part of an `AbortSignal` that is listened to here. */
+export interface EndSignal {
+  readonly aborted: boolean;
+  readonly reason: unknown;
+  throwIfAborted(): void;
+  addEventListener(type: "abort", listener: () => void, options?: { once: true }): void;
+  removeEventListener(type: "abort", listener: () => void): void;
+}
+
+/**
+ * A signal, and what gives it, in one. An `AbortController` would do, save that it weighs a kilobyte,
+ * of which each of thousands that wait would have several, and that it warns of a leak where
+ * thousands listen.
+ */
+export class Ending implements EndSignal {
+  #aborted = false;
+  #reason: unknown;
+  /** Mostly one listens: a set is made for the second. */
+  #listeners: (() => void) | Set<() => void> | undefined;
+
+  get aborted(): boolean {
+    return this.#aborted;
+  }
+
+  get reason(): unknown {
+    return this.#reason;
+  }
+
+  throwIfAborted(): void {
+    if (this.#aborted) throw this.#reason;
+  }
+
+  addEventListener(_: "abort", listener: () => void): void {
+    if (this.#aborted) return;
+    if (this.#listeners === undefined) this.#listeners = listener;
+    else this.#all().add(listener);
+  }
+
+  removeEventListener(_: "abort", listener: () => void): void {
+    if (this.#listeners === listener) this.#listeners = undefined;
+    else if (this.#listeners !== undefined) this.#all().delete(listener);
+  }
+
+  /** The first reason counts. */
+  abort(reason: unknown): void {
+    if (this.#aborted) return;
+    this.#aborted = true;
+    this.#reason = reason;
+    // One who is let go of by another who heard it first does not hear it.
+    for (const listener of this.#all()) listener();
+    this.#listeners = undefined;
+  }
+
+  #all(): Set<() => void> {
+    const known = this.#listeners;
+    const all = known instanceof Set ? known : new Set(known === undefined ? [] : [known]);
+    this.#listeners = all;
+    return all;
+  }
+}
+
+/** The same end as an `AbortSignal`, for functions that take no other. */
+export function abortSignalOf(signal: EndSignal): AbortSignal {
+  if (signal instanceof AbortSignal) return signal;
+  const controller = new AbortController();
+  const end = () => controller.abort(signal.reason);
+  if (signal.aborted) end();
+  else signal.addEventListener("abort", end, { once: true });
+  return controller.signal;
+}
+
 /** Resolves after `delayMs`, or rejects with the signal's reason the moment it aborts. */
-export function sleep(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
+export function sleep(clock: Clock, delayMs: number, signal: EndSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) {
       reject(signal.reason);
@@ -41,7 +112,7 @@ export function sleep(clock: Clock, delayMs: number, signal: AbortSignal): Promi
 
 /** Who may end a wait, and when. */
 export interface WaitLimits {
-  readonly signal?: AbortSignal | undefined;
+  readonly signal?: EndSignal | undefined;
   /** Milliseconds since 1970. Default: never. */
   readonly deadlineAt?: number | undefined;
   /** What to reject with at the deadline. */
@@ -81,13 +152,29 @@ export function within<Value>(
   });
 }
 
-/** A controller whose signal any number may listen to: from the eleventh on Node warns of a leak. */
-export function sharedController(): AbortController {
-  const controller = new AbortController();
-  try {
-    setMaxListeners(0, controller.signal);
-  } catch {
-    // Not Node's own signal, as under jsdom: then there is no warning to avert either.
-  }
-  return controller;
+/** As many begin in one turn of the event loop: what each begins takes about a tenth of a millisecond. */
+const mostInTurn = 32;
+
+let begunInTurn = 0;
+const nextTurns: (() => void)[] = [];
+
+function beginTurn(): void {
+  begunInTurn = 0;
+  for (const begin of nextTurns.splice(0, mostInTurn)) begin();
+}
+
+/**
+ * Waits for a place in this turn of the event loop or in one of the next, in the order in which they
+ * came: thousands that begin something at once would hold it up for seconds.
+ */
+export function inTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    const begin = () => {
+      begunInTurn += 1;
+      if (begunInTurn === 1) setImmediate(beginTurn);
+      resolve();
+    };
+    if (begunInTurn < mostInTurn && nextTurns.length === 0) begin();
+    else nextTurns.push(begin);
+  });
 }

@@ -1,20 +1,24 @@
+import { resolve } from "node:path";
 import type { ClientOptions } from "./client-options";
-import { type Clock, sharedController, within } from "./clock";
+import { type Clock, type EndSignal, inTurn, within } from "./clock";
+import type { ImageSink } from "./decoded-image";
 import { CallbackError, isImageError } from "./errors";
+import { FileSink } from "./file-sink";
 import { Gateway } from "./gateway";
 import { namesUnder } from "./identity";
 import type { ResolvedInputs } from "./inputs";
 import type { ImageJob, ParsedReference } from "./job";
 import type { Journaling, RecoverOptions } from "./journaling";
-import { sizeClassOf } from "./learned-schedule";
+import { learnedSchedule, sizeClassOf } from "./learned-schedule";
 import { LiveJobs } from "./live-jobs";
 import { firstOf, type ParsedCallOptions } from "./options";
+import { Pace } from "./pace";
 import type { Plan } from "./plan";
 import type { Provider } from "./provider";
 import { resolveInputs } from "./read-inputs";
 import type { ImageResult } from "./result";
-import { type JobContext, RunningJob } from "./running-job";
-import { defaultSchedule, fixedSchedule } from "./schedule";
+import { type JobContext, RunningJob, type TaskWait } from "./running-job";
+import { fixedSchedule } from "./schedule";
 import { Slots } from "./slots";
 import type { JobTask } from "./task";
 import { bytesOf, Transport } from "./transport";
@@ -36,14 +40,14 @@ export class Engine {
   /** Creates that go on though their callers were released: `close` waits for their answers. */
   readonly #creating = new Set<Promise<void>>();
 
-  static async load(options: ClientOptions, clock: Clock, closing: AbortSignal): Promise<Engine> {
+  static async load(options: ClientOptions, clock: Clock, closing: EndSignal): Promise<Engine> {
     const engine = new Engine(options, clock, closing);
     await engine.#load();
     return engine;
   }
 
-  private constructor(options: ClientOptions, clock: Clock, closing: AbortSignal) {
-    const { provider, timeoutMs, attemptTimeoutMs, onEvent, poll = defaultSchedule } = options;
+  private constructor(options: ClientOptions, clock: Clock, closing: EndSignal) {
+    const { provider, timeoutMs, attemptTimeoutMs, onEvent, poll = learnedSchedule() } = options;
     const trustedHostname = new URL(provider.baseURL).hostname;
     const transport = new Transport({ ...options, clock, trustedHostname });
     this.#options = options;
@@ -52,6 +56,7 @@ export class Engine {
     this.#jobs = {
       ...{ provider, transport, clock, timeoutMs, attemptTimeoutMs, onEvent, closing },
       gateway: new Gateway(provider, transport),
+      pace: new Pace(clock),
       schedule: typeof poll === "number" ? fixedSchedule(poll) : poll,
       backstopMs: sharesAddress ? options.webhooks?.backstopMs : undefined,
       accepted: (job, taskId) => {
@@ -96,30 +101,26 @@ export class Engine {
   }
 
   /** Sends, and waits for the pictures. */
-  run(plan: Plan, options: ParsedCallOptions): Promise<ImageResult> {
-    return this.#start(plan, options, async (call) => {
-      const outcomes = await Promise.all(
-        call.job.tasks.map((task) =>
-          this.#sendTask(call, task, (limits) => call.job.outcome(task, limits, call.saveTo)),
-        ),
-      );
-      return call.job.assemble(outcomes);
-    });
+  async run(plan: Plan, options: ParsedCallOptions): Promise<ImageResult> {
+    const call = await this.#open(plan, options);
+    const { job, saveTo } = call;
+    const createSink = this.#sinkFor(saveTo);
+    const outcomeOf = (task: JobTask) =>
+      this.#sendTask(call, task, (limits) => job.outcome(task, limits, saveTo), createSink);
+    return this.#end(call, job.tasks.map(outcomeOf), (outcomes) => job.assemble(outcomes));
   }
 
   /** Sends, and waits until every task is accepted, refused or of unknown fate. */
-  submit(plan: Plan, options: ParsedCallOptions): Promise<ImageJob> {
-    return this.#start(plan, options, async (call) => {
-      const { job } = call;
-      const refusals = await Promise.all(
-        job.tasks.map((task) =>
-          this.#sendTask(call, task, async (limits) => {
-            if (task.accepted) return [];
-            const settled = await job.outcome(task, limits, undefined);
-            return "error" in settled ? [settled.error] : [];
-          }),
-        ),
-      );
+  async submit(plan: Plan, options: ParsedCallOptions): Promise<ImageJob> {
+    const call = await this.#open(plan, options);
+    const { job } = call;
+    const refusalOf = (task: JobTask) =>
+      this.#sendTask(call, task, async (limits) => {
+        if (task.accepted) return [];
+        const settled = await job.outcome(task, limits, undefined);
+        return "error" in settled ? [settled.error] : [];
+      });
+    return this.#end(call, job.tasks.map(refusalOf), (refusals) => {
       if (job.tasks.some((task) => task.accepted)) return job;
       throw firstOf(refusals.flat());
     });
@@ -129,7 +130,7 @@ export class Engine {
   resume({ id, operation, submittedAt, tasks }: ParsedReference): RunningJob {
     const sentAt = Date.parse(submittedAt);
     const seed = {
-      ...{ id, operation, submittedAt: new Date(sentAt) },
+      ...{ id, operation, submittedAt: sentAt },
       tasks: tasks.map((task) => ({ ...task, sentAt })),
     };
     return new RunningJob(seed, {
@@ -152,14 +153,13 @@ export class Engine {
     await within(clock, Promise.allSettled(this.#creating), { deadlineAt }).catch(() => {});
   }
 
-  /** Everything before the first create, and the end of a call however it ends. */
-  async #start<Value>(
-    plan: Plan,
-    call: ParsedCallOptions,
-    work: (call: RunningCall) => Promise<Value>,
-  ): Promise<Value> {
-    const { clock, timeoutMs, provider } = this.#jobs;
-    const { idempotencyKey } = call;
+  /**
+   * Everything before the first create. What it needs ends with it, as does all that each create
+   * needs once that was answered: thousands of calls may wait for minutes.
+   */
+  async #open(plan: Plan, call: ParsedCallOptions): Promise<RunningCall> {
+    const { clock, provider } = this.#jobs;
+    const { idempotencyKey, saveTo, timeoutMs = this.#jobs.timeoutMs } = call;
     const { idempotent } = provider.adapter;
     const warnings = [...plan.warnings, ...strayOptions(plan.request.providerOptions, provider)];
     if (idempotencyKey !== undefined && !idempotent && this.#journaling === undefined) {
@@ -171,41 +171,74 @@ export class Engine {
     const hook = this.#hookFor(plan);
     const job = new RunningJob(
       {
-        ...{ id, operation, submittedAt: new Date(clock.now()), warnings },
+        id,
+        operation,
+        submittedAt: clock.now(),
+        warnings,
         quality: typeof fields.quality === "string" ? fields.quality : undefined,
         sizeClass: sizeClassOf({ size: fields.size, resolution: fields.resolution }),
         tasks: plan.split.map((n, index) => ({
-          ...{ index, n, state: "waiting" as const, ledger: ledgerFor?.(index) },
+          index,
+          n,
+          state: "waiting" as const,
+          ledger: ledgerFor?.(index),
           ...(idempotent && { key: keys[index] ?? "" }),
         })),
+        ...(hook?.isOurs && { backstopMs: this.#options.webhooks?.backstopMs }),
         ...call,
       },
-      {
-        ...this.#jobs,
-        backstopMs: hook?.isOurs ? this.#options.webhooks?.backstopMs : this.#jobs.backstopMs,
-      },
+      this.#jobs,
     );
     if (this.#remembers) this.#live.add(job);
     const scope = job.scope(call.signal);
-    // Ends the creates still waiting when the whole call ends, as when `onSubmitted` throws.
-    const running = sharedController();
-    const end = () => running.abort(scope.signal.reason);
-    scope.signal.addEventListener("abort", end, { once: true });
+    const { signal } = scope;
+    const opened = { job, scope, saveTo, timeoutMs };
     try {
-      scope.signal.throwIfAborted();
-      const { signal } = running;
+      signal.throwIfAborted();
+      await within(clock, inTurn(), { signal });
       const inputs = await within(clock, this.#inputs(plan, signal), { signal });
-      return await work({
-        ...{ plan, job, inputs, keys, signal, hook, saveTo: call.saveTo },
-        timeoutMs: call.timeoutMs ?? timeoutMs,
-      });
+      for (const task of job.tasks) {
+        const { index, n } = task;
+        const webhookUrl = hook?.addressFor(job.id, index);
+        const sending = { operation, n, key: keys[index] ?? "", ...inputs };
+        task.prepare(
+          plan.task.create(webhookUrl === undefined ? sending : { webhookUrl, ...sending }),
+        );
+      }
     } catch (error) {
-      running.abort(error);
-      for (const task of job.tasks) task.abandon();
+      this.#abandon(opened, error);
       throw error;
-    } finally {
-      scope.end();
     }
+    return opened;
+  }
+
+  /** What the work on all tasks of a call comes to, and the end of the call, however it ends. */
+  async #end<Value, Result>(
+    call: RunningCall,
+    works: readonly Promise<Value>[],
+    sumOf: (values: readonly Value[]) => Result,
+  ): Promise<Result> {
+    try {
+      const result = sumOf(await Promise.all(works));
+      call.scope.end();
+      return result;
+    } catch (error) {
+      this.#abandon(call, error);
+      throw error;
+    }
+  }
+
+  /** Ends the creates still waiting when the whole call ends, as when `onSubmitted` throws. */
+  #abandon({ job, scope }: RunningCall, reason: unknown): void {
+    scope.signal.abort(reason);
+    for (const task of job.tasks) task.abandon();
+    scope.end();
+  }
+
+  /** Where the images of an answer go while it comes; a journal takes them from memory. */
+  #sinkFor(saveTo: string | undefined): (() => ImageSink) | undefined {
+    if (saveTo === undefined || this.#journaling !== undefined) return undefined;
+    return () => new FileSink(resolve(saveTo));
   }
 
   /** What the job and its tasks are called, and its pages in the journal where there is one. */
@@ -213,8 +246,8 @@ export class Engine {
     const names =
       idempotencyKey === undefined ? undefined : namesUnder(idempotencyKey, this.#jobs.provider);
     // With a journal the caller's key names the job, so that the same call finds it again.
-    const id = (this.#journaling && names?.jobId) ?? crypto.randomUUID();
-    const keys = plan.split.map((_, index) => names?.taskKey(index) ?? crypto.randomUUID());
+    const id = (this.#journaling && names?.jobId) ?? newId();
+    const keys = plan.split.map((_, index) => names?.taskKey(index) ?? newId());
     return { id, keys, ledgerFor: await this.#journaling?.ledgersFor(id, plan) };
   }
 
@@ -227,7 +260,7 @@ export class Engine {
     return given === undefined ? undefined : { isOurs: false, addressFor: () => given };
   }
 
-  async #inputs({ request, description }: Plan, signal: AbortSignal): Promise<ResolvedInputs> {
+  async #inputs({ request, description }: Plan, signal: EndSignal): Promise<ResolvedInputs> {
     const { inputs: rule } = description;
     if (rule === undefined) return { imageUrls: [], imageFiles: [] };
     const { provider, transport } = this.#jobs;
@@ -239,29 +272,38 @@ export class Engine {
     });
   }
 
-  /**
-   * One task: waits for a slot, creates, tells the caller, and goes on with `then` inside the slot.
-   * A create that outlives its caller keeps its slot until it has been answered.
-   */
+  /** One task: waits for a slot, creates, tells the caller, and goes on with `then` inside the slot. */
   async #sendTask<Value>(
-    { plan, job, inputs, keys, signal, hook, timeoutMs }: RunningCall,
+    call: RunningCall,
     task: JobTask,
-    then: (limits: {
-      signal: AbortSignal;
-      deadlineAt: number;
-      timeoutMs: number;
-    }) => Promise<Value>,
+    then: (limits: TaskWait) => Promise<Value>,
+    createSink?: () => ImageSink,
   ): Promise<Value> {
-    const { clock } = this.#jobs;
-    const sending = { operation: plan.request.operation, n: task.n, ...inputs };
-    const webhookUrl = hook?.addressFor(job.id, task.index);
-    const call = plan.task.create({
-      ...{ ...sending, key: keys[task.index] ?? "" },
-      ...(webhookUrl !== undefined && { webhookUrl }),
-    });
+    const { timeoutMs } = call;
+    const { signal } = call.scope;
     const release = await this.#slots.acquire(signal);
-    const deadlineAt = clock.now() + timeoutMs;
-    const creating = task.create(call, signal, deadlineAt).then(() => job.announce(task));
+    const limits = { signal, deadlineAt: this.#jobs.clock.now() + timeoutMs, timeoutMs };
+    const isAnswered = await this.#create(call.job, task, limits, release, createSink);
+    try {
+      return await then(limits);
+    } finally {
+      if (isAnswered) release();
+    }
+  }
+
+  /**
+   * Creates, and tells the caller. A create that outlives its caller keeps its slot until it has been
+   * answered, whether this throws or gives false.
+   */
+  async #create(
+    job: RunningJob,
+    task: JobTask,
+    { signal, deadlineAt, timeoutMs }: TaskWait & { deadlineAt: number; signal: EndSignal },
+    release: () => void,
+    createSink: (() => ImageSink) | undefined,
+  ): Promise<boolean> {
+    const { clock, provider } = this.#jobs;
+    const creating = task.create(signal, deadlineAt, createSink).then(() => job.announce(task));
     const settledCreating = creating.catch(() => {
       // Whoever still waits gets it below; whoever has left heard of it as an event.
     });
@@ -269,7 +311,10 @@ export class Engine {
     settledCreating.finally(() => this.#creating.delete(settledCreating));
     try {
       const onDeadline = () => task.timeoutError(timeoutMs);
-      await within(clock, creating, { signal, deadlineAt, onDeadline });
+      // A create that answers with the images ends by itself, and knows which of them have come.
+      const graceMs = provider.adapter.answersWith === "images" ? 1_000 : 0;
+      await within(clock, creating, { signal, deadlineAt: deadlineAt + graceMs, onDeadline });
+      return true;
     } catch (error) {
       // The slot is held while the create is, though no longer than its call could have been.
       void within(clock, settledCreating, { deadlineAt })
@@ -277,23 +322,20 @@ export class Engine {
         .finally(release);
       // A time-out is this task's own; anything else ends the call.
       if (signal.aborted || !isImageError(error) || error instanceof CallbackError) throw error;
-      return then({ signal, deadlineAt, timeoutMs });
-    }
-    try {
-      return await then({ signal, deadlineAt, timeoutMs });
-    } finally {
-      release();
+      return false;
     }
   }
 }
 
+/** In one piece: Node joins a UUID of twenty strings, and would keep them all. */
+function newId(): string {
+  return Buffer.from(crypto.randomUUID()).toString();
+}
+
+/** What a call holds until it ends. */
 interface RunningCall {
-  readonly plan: Plan;
   readonly job: RunningJob;
-  readonly inputs: ResolvedInputs;
-  readonly keys: readonly string[];
-  readonly hook: Hook | undefined;
-  readonly signal: AbortSignal;
+  readonly scope: ReturnType<RunningJob["scope"]>;
   readonly saveTo: string | undefined;
   readonly timeoutMs: number;
 }

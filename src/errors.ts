@@ -1,6 +1,7 @@
 import type { Charged, Cost } from "./cost";
-// The one import that points up, and a type alone: an error carries its job.
+// The imports that point up, types alone: an error carries its job, and what came of it.
 import type { ImageJob } from "./job";
+import type { GeneratedImage } from "./result";
 
 const brand = Symbol.for("gpt-image-client.error");
 
@@ -21,6 +22,7 @@ export interface ErrorFacts {
   readonly raw?: unknown;
   readonly cause?: unknown;
   readonly failures?: readonly ImageError[] | undefined;
+  readonly images?: readonly GeneratedImage[] | undefined;
 }
 
 const chargeSentence: Record<Charged, string> = {
@@ -66,6 +68,8 @@ export abstract class ImageError extends Error {
   declare readonly retryAfterMs?: number;
   /** The provider's answer, without image bytes and without the key. */
   declare readonly raw?: unknown;
+  /** Images that came whole before their answer broke off: they were paid for. Absent without any. */
+  declare readonly images?: readonly GeneratedImage[];
   /** The errors of the other tasks of a split request, or the other problems of a bad one. */
   readonly failures: readonly ImageError[];
 
@@ -88,6 +92,7 @@ export abstract class ImageError extends Error {
     if (facts.requestId !== undefined) this.requestId = facts.requestId;
     if (facts.retryAfterMs !== undefined) this.retryAfterMs = facts.retryAfterMs;
     if (facts.raw !== undefined) this.raw = facts.raw;
+    if (facts.images !== undefined && facts.images.length > 0) this.images = facts.images;
   }
 
   /** Short and safe to log: no image bytes, no prompt, no key, no raw answer. */

@@ -1,4 +1,5 @@
 import { inspect } from "node:util";
+import { DecodedImage } from "./decoded-image";
 import {
   AuthenticationError,
   type ErrorFacts,
@@ -12,6 +13,7 @@ import {
   RateLimitError,
   SubmissionUnknownError,
 } from "./errors";
+import type { Reading } from "./gateway";
 import type { RefusalKind, Refused } from "./provider";
 
 const classes: Readonly<
@@ -44,26 +46,37 @@ export function errorOf(refused: Refused, context: Omit<ErrorFacts, "charged">):
   return new classes[kind](facts);
 }
 
+/** What an answer adds to an error. */
+export function contextOf(reading: Reading): Omit<ErrorFacts, "charged"> {
+  const { status, requestId } = reading;
+  return { status, requestId, raw: reading.raw() };
+}
+
+/** Something that was thrown, in words. */
+export function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 const longestText = 1_000;
 const deepest = 12;
 
 /** An answer as it may be kept and shown: without long strings (images), without the secrets. */
 export function elided(value: unknown, secrets: readonly string[], depth = 0): unknown {
   if (typeof value === "string") {
-    return value.length > longestText
-      ? `<${value.length.toLocaleString("en")} characters>`
-      : redacted(value, secrets);
+    return value.length > longestText ? `<${value.length} characters>` : redacted(value, secrets);
   }
   if (typeof value !== "object" || value === null) return value;
+  if (value instanceof DecodedImage) return value.toJSON();
   if (depth >= deepest) return "<…>";
   if (Array.isArray(value)) {
     return value.slice(0, 100).map((each) => elided(each, secrets, depth + 1));
   }
-  return Object.fromEntries(
-    Object.entries(value)
-      .slice(0, 100)
-      .map(([key, each]) => [redacted(key, secrets), elided(each, secrets, depth + 1)]),
-  );
+  const shown = Object.entries(value).slice(0, 100);
+  for (const entry of shown) {
+    entry[0] = redacted(entry[0], secrets);
+    entry[1] = elided(entry[1], secrets, depth + 1);
+  }
+  return Object.fromEntries(shown);
 }
 
 /** A text without the secrets in it. Keys of a few letters stand in any text, and are no secrets. */

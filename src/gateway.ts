@@ -1,5 +1,7 @@
+import type { DecodedImage } from "./decoded-image";
 import { AuthenticationError, CallbackError } from "./errors";
 import { elided, redacted, safeCause } from "./failure";
+import { isHeader } from "./header";
 import { encodeMultipart } from "./multipart";
 import { type Call, type Outcome, type Phase, type Provider, unreadable } from "./provider";
 import type { ExchangeLimits, HttpRequest, Transport } from "./transport";
@@ -10,11 +12,13 @@ export interface Reading {
   readonly status: number;
   readonly requestId: string | undefined;
   /** The answer without image bytes and without the key. */
-  readonly raw: unknown;
+  raw(): unknown;
+  /** Images that came whole in an answer to a create that is no success otherwise. */
+  readonly images: readonly DecodedImage[];
 }
 
 /** A call on its way, with nothing left that could go wrong before it is sent. */
-export type Prepared = Omit<HttpRequest, "headers"> & { readonly headers: Headers };
+export type Prepared = HttpRequest;
 
 const longestMessage = 500;
 
@@ -43,17 +47,23 @@ export class Gateway {
   async prepare(call: Call): Promise<Prepared> {
     const { baseURL } = this.#provider;
     const query = call.query === undefined ? "" : `?${new URLSearchParams(call.query)}`;
-    const headers = new Headers(this.#provider.headers());
-    headers.set("accept", "application/json");
-    for (const [name, value] of Object.entries(call.headers ?? {})) headers.set(name, value);
+    const headers: Record<string, string> = {
+      ...inLowerCase(this.#provider.headers()),
+      accept: "application/json",
+      ...inLowerCase(call.headers ?? {}),
+    };
+    for (const [name, value] of Object.entries(call.headers ?? {})) {
+      // What an adapter makes of a caller's key: nothing has been sent yet.
+      if (!isHeader(name, value)) throw new TypeError(`HTTP cannot hold the header ${name}`);
+    }
     const request = { method: call.method, url: `${baseURL}${call.path}${query}`, headers };
     if (call.body === undefined) return request;
     if ("json" in call.body) {
-      headers.set("content-type", "application/json");
+      headers["content-type"] = "application/json";
       return { ...request, body: JSON.stringify(call.body.json) };
     }
     const { contentType, bytes } = await encodeMultipart(call.body.parts);
-    headers.set("content-type", contentType);
+    headers["content-type"] = contentType;
     return { ...request, body: bytes };
   }
 
@@ -66,19 +76,16 @@ export class Gateway {
   async exchange(phase: Phase, request: Prepared, limits: ExchangeLimits): Promise<Reading> {
     const apiKey = await this.#apiKey();
     const { adapter } = this.#provider;
-    const headers = new Headers(request.headers);
-    for (const [name, value] of Object.entries(adapter.authorize(apiKey))) {
-      headers.set(name, value);
-    }
-    const answer = await this.#transport.exchange(
-      { ...request, headers: Object.fromEntries(headers) },
-      limits,
-    );
+    const headers = { ...request.headers, ...inLowerCase(adapter.authorize(apiKey)) };
+    const answer = await this.#transport.exchange({ ...request, headers }, limits);
+    const outcome = this.#clean(this.#read(phase, answer));
+    const images = await salvaged(phase, outcome, answer.images);
     return {
-      outcome: this.#clean(this.#read(phase, answer)),
+      outcome,
+      images,
       status: answer.status,
       requestId: this.#redacted(answer.headers["x-request-id"] ?? answer.headers["request-id"]),
-      raw:
+      raw: () =>
         answer.body === undefined && answer.text !== undefined
           ? this.#start(answer.text)
           : elided(answer.body, [...this.#secrets]),
@@ -171,4 +178,26 @@ export class Gateway {
     this.#secrets.add(apiKey).add(encodeURIComponent(apiKey));
     return apiKey;
   }
+}
+
+function inLowerCase(headers: Readonly<Record<string, string>>): Record<string, string> {
+  const lower: Record<string, string> = {};
+  for (const [name, value] of Object.entries(headers)) lower[name.toLowerCase()] = value;
+  return lower;
+}
+
+/** The images that no output of a success is: what was paid for is kept, and the rest let go. */
+async function salvaged(
+  phase: Phase,
+  outcome: Outcome,
+  images: readonly DecodedImage[],
+): Promise<readonly DecodedImage[]> {
+  if (images.length === 0) return images;
+  const isLost = phase === "create" && outcome.state !== "succeeded";
+  if (isLost) return images;
+  const used = new Set(
+    outcome.state === "succeeded" ? outcome.outputs.map((each) => each.base64) : [],
+  );
+  for (const image of images) if (!used.has(image)) await image.sink.discard();
+  return [];
 }

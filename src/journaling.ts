@@ -148,8 +148,8 @@ export class Journaling {
     if (first === undefined) return undefined;
     const { jobId, split, operation, provider, baseURL, requestDigest } = first;
     const facts = { jobId, split, operation, provider, baseURL, requestDigest };
-    const submittedAt = new Date(first.submittedAt);
-    const sentAt = submittedAt.getTime();
+    const submittedAt = Date.parse(first.submittedAt);
+    const sentAt = submittedAt;
     const ledgers = records.map(
       (record) => new TaskLedger(this.#journal, this.#jobs.clock, facts, record.index, record),
     );

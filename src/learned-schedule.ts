@@ -1,4 +1,7 @@
+import * as z from "zod/mini";
 import { parseSize } from "./dimensions";
+import { once } from "./once";
+import { parseOptions, positive } from "./options";
 import type { PollMoment, PollSchedule, SizeClass } from "./schedule";
 
 /**
@@ -10,20 +13,21 @@ import type { PollMoment, PollSchedule, SizeClass } from "./schedule";
  * 2. A job that ends inside an interval waits half of it on average: D = ½ ∫ f·h of mean delay.
  * 3. With a poll worth w of delay, D + w·P is least where ½·f = w·S/h² at every age.
  * 4. Hence h = √(2w·S/f) = √(2w / hazard): poll often where jobs end, hardly where none does.
- * 5. Put back, D·P = ½ (∫ √(f·S))², the least there is (Cauchy and Schwarz); a fixed interval has
- *    E[T]/2, which is 2.7 times that at a lognormal with σ 0.2, and no more at an exponential.
+ * 5. Put back, D·P = ½ (∫ √(f·S))², the least there is (Cauchy and Schwarz). A fixed interval has
+ *    E[T]/2: 2.7 times as much at a lognormal with σ 0.2, and the same at an exponential.
  *
  * That is the limit of many polls. With few, the exact optimum is V(t) = S(t)·w + min over u ≥ t +
  * floor of ∫ₜᵘ (u − x)·f(x) dx + V(u), solved backwards once after jobs have settled, on a grid a
  * quarter as wide as h. Polling costs go with the root of the density, so that an estimate which is
  * wrong by half costs a few per cent. What does cost is density where no job ever ends, since the
- * root makes much of little: hence priors that fade, and kernels that are narrow where jobs are many.
+ * root makes much of little: hence a prior that fades, and an estimate that starts as sharply as jobs
+ * do.
  *
- * f is a mixture of estimates (two kernel widths and a lognormal, each from all remembered jobs and
- * from the recent ones), weighted by how well each foretold the jobs that came after. When the
- * recent ones come to foretell clearly better than all, the provider has changed, and what was
- * before is forgotten. A job is known to have ended between two polls: it counts wherever in that
- * interval the density so far says that it may have.
+ * f is a mixture of estimates (two kernel widths, a lognormal and a sudden start, each from all
+ * remembered jobs and from the recent ones), weighted by how well each foretold the jobs that came
+ * after. When the recent ones come to foretell clearly better than all, the provider has changed,
+ * and what was before is forgotten. A job is known to have ended between two polls: it counts
+ * wherever in that interval the density so far says that it may have.
  */
 
 /** How {@link learnedSchedule} weighs promptness against polls. */
@@ -38,10 +42,22 @@ export interface LearnedScheduleOptions {
   readonly floorMs?: number;
 }
 
+const optionsSchema = once(() =>
+  z.strictObject(
+    {
+      secondsPerPoll: z._default(positive("seconds, more than 0"), 0.1),
+      floorMs: z._default(positive("milliseconds, more than 0"), 1_000),
+    },
+    "an object of options",
+  ),
+);
+
 /**
  * A schedule that learns how long jobs take, by provider, operation, quality and size class, and
  * polls when they are likely to end. It keeps the last hundred durations of each kind, and nothing
- * of the jobs that wait.
+ * of the jobs that wait. Every client has one of its own unless it is given another schedule.
+ *
+ * @throws {@link InvalidRequestError} naming the option that is wrong.
  *
  * @example
  * ```ts
@@ -49,11 +65,8 @@ export interface LearnedScheduleOptions {
  * ```
  */
 export function learnedSchedule(options: LearnedScheduleOptions = {}): PollSchedule {
-  const { secondsPerPoll = 0.1, floorMs = 1_000 } = options;
-  const weighing = {
-    worthMs: positive("secondsPerPoll", secondsPerPoll) * 1_000,
-    floorMs: positive("floorMs", floorMs),
-  };
+  const { secondsPerPoll, floorMs } = parseOptions(optionsSchema(), options, "options");
+  const weighing = { worthMs: secondsPerPoll * 1_000, floorMs };
   const untaught = new Map<number, Durations>();
   const taught = new Map<string, Durations>();
   const stagger = staggering();
@@ -108,11 +121,6 @@ const mostKinds = 64;
 /** How many settled jobs of a kind are remembered; one that is this much older counts half as much. */
 const mostRemembered = 100;
 
-function positive(name: string, value: number): number {
-  if (value > 0 && Number.isFinite(value)) return value;
-  throw new RangeError(`\`${name}\` must be a positive number, and is ${value}`);
-}
-
 function kindOf({ provider, operation, quality, sizeClass }: PollMoment): string {
   return JSON.stringify([provider, operation, quality, sizeClass]);
 }
@@ -124,6 +132,13 @@ function typicalDurationMs({ quality, sizeClass }: PollMoment): number {
   if (quality === "high") return large ? 235_000 : 150_000;
   return large ? 100_000 : 60_000;
 }
+
+/**
+ * The longest first wait while nothing is known: 5 s, unless a poll is worth more or less than by
+ * default. A prior may be far off, as for a job that is refused soon: then this is the interval for
+ * jobs of two minutes, and no later wait is longer than the job is old, beside it.
+ */
+const blindMs = ({ worthMs }: Weighing): number => Math.sqrt(2 * worthMs * 125_000);
 
 /**
  * Factors from 0.95 to 1.05 along the golden ratio, so that jobs created in one moment are spread
@@ -143,9 +158,8 @@ interface Interval {
   readonly toMs: number;
 }
 
-function intervalOf({ attempt, ageMs, previousAgeMs }: PollMoment): Interval | undefined {
-  // Without the age at the poll before, the last tenth is what a careful schedule would have waited.
-  const fromMs = Math.max(0, previousAgeMs ?? (attempt > 1 ? ageMs * 0.9 : 0));
+function intervalOf({ ageMs, previousAgeMs = 0 }: PollMoment): Interval | undefined {
+  const fromMs = Math.max(0, previousAgeMs);
   return ageMs > fromMs && Number.isFinite(ageMs) ? { fromMs, toMs: ageMs } : undefined;
 }
 
@@ -213,7 +227,7 @@ interface Sample {
 /** How much the prior counts beside the jobs: a tenth of one. */
 const priorWeight = 0.1;
 const kernelWidths = [0.05, 0.15] as const;
-const estimateCount = kernelWidths.length + 1;
+const estimateCount = kernelWidths.length + 2;
 
 /** Where in its interval a job ended, by the density so far, and by one part in twenty anywhere. */
 function sampleOf(intervals: readonly Interval[], density: Float64Array): Sample {
@@ -238,41 +252,14 @@ function sampleOf(intervals: readonly Interval[], density: Float64Array): Sample
 }
 
 function estimatesOf(sample: Sample, prior: Float64Array): Float64Array[] {
-  const parts = byDensity(sample);
-  const kernels = kernelWidths.map((width) => {
-    const cells = cellArray();
-    parts.forEach((part, level) => {
-      const smoothed = smooth(part, width * 2 ** (level - 1));
-      for (let cell = 0; cell < cellCount; cell += 1) {
-        cells[cell] = at(cells, cell) + at(smoothed, cell);
-      }
-    });
-    return cells;
-  });
-  return [...kernels, lognormal(sample)].map((cells) => withPrior(cells, prior));
+  const kernels = kernelWidths.map((width) => smooth(sample.cells, width));
+  return [...kernels, lognormal(sample), onset(sample)].map((cells) => withPrior(cells, prior));
 }
 
 function withPrior(cells: Float64Array, prior: Float64Array): Float64Array {
   const blended = cells.map((mass, cell) => mass + priorWeight * at(prior, cell));
   const sum = total(blended);
   return blended.map((mass) => mass / sum);
-}
-
-/**
- * The sample in four parts, to be smoothed by half, one, two and four kernel widths: a width goes
- * with the inverse root of the density (Abramson), which keeps edges sharp and tails smooth.
- */
-function byDensity({ cells, weight }: Sample): Float64Array[] {
-  const pilot = smooth(cells, 0.24).map((mass) => Math.log2(mass + 1e-9));
-  const middle = pilot.reduce((sum, log, cell) => sum + log * at(cells, cell), 0) / weight;
-  const parts = [cellArray(), cellArray(), cellArray(), cellArray()];
-  cells.forEach((mass, cell) => {
-    const level = Math.min(3, Math.max(0, 1 - (at(pilot, cell) - middle) / 2));
-    parts.forEach((part, index) => {
-      part[cell] = mass * Math.max(0, 1 - Math.abs(level - index));
-    });
-  });
-  return parts;
 }
 
 /** Two passes of a two-sided exponential, together of this standard deviation in log-duration. */
@@ -300,13 +287,42 @@ function smoothOnce(cells: Float64Array, decay: number): Float64Array {
 }
 
 /** The lognormal of the sample's mean and variance, a little wider, as few jobs can only be. */
-function lognormal({ cells, weight }: Sample): Float64Array {
-  const mean = cells.reduce((sum, mass, cell) => sum + mass * cell, 0) / weight;
+function lognormal(sample: Sample): Float64Array {
+  const mean = meanCellOf(sample);
+  const { cells, weight } = sample;
   const squares = cells.reduce((sum, mass, cell) => sum + mass * (cell - mean) ** 2, 0);
-  // Half a job of deviation 0.4 is put in beside them: one job alone has no variance.
-  const added = 0.5 * (0.4 / cellWidth) ** 2;
-  const variance = ((squares + added) / (Math.max(0, weight - 1) + 0.5)) * (1 + 1 / weight);
-  const curve = cells.map((_, cell) => Math.exp(-((cell - mean) ** 2) / (2 * variance)));
+  const added = doubt * typicalSpread ** 2;
+  const variance = ((squares + added) / (Math.max(0, weight - 1) + doubt)) * (1 + 1 / weight);
+  return curveOf(sample, (cell) => -((cell - mean) ** 2) / (2 * variance));
+}
+
+/**
+ * A sudden start and a long tail: work that nothing shortens, and a queue before it. From the least
+ * duration on it falls as an exponential of the log-duration. Of n jobs the first came later than
+ * the true start, by an nth of the mean excess: so steeply does it rise before.
+ */
+function onset(sample: Sample): Float64Array {
+  const { cells, weight } = sample;
+  let before = 0;
+  const least = cells.findIndex((mass) => {
+    before += mass;
+    return before >= 0.5;
+  });
+  const beyond = (meanCellOf(sample) - least) * weight + doubt * typicalSpread;
+  const excess = Math.max(1, beyond / (weight + doubt));
+  return curveOf(sample, (cell) => ((cell - least) * (cell < least ? weight : -1)) / excess);
+}
+
+/** How many jobs of a typical spread (0.4 in log-duration) are put in: one job alone has none. */
+const doubt = 0.5;
+const typicalSpread = 0.4 / cellWidth;
+
+const meanCellOf = ({ cells, weight }: Sample): number =>
+  cells.reduce((sum, mass, cell) => sum + mass * cell, 0) / weight;
+
+/** A density by its logarithm, with the weight of the sample. */
+function curveOf({ weight }: Sample, logarithm: (cell: number) => number): Float64Array {
+  const curve = cellArray().map((_, cell) => Math.exp(logarithm(cell)));
   const scale = weight / total(curve);
   return curve.map((height) => height * scale);
 }
@@ -379,6 +395,7 @@ class Durations {
     // Of a hundred jobs one more changes little: planning is left until a few have settled.
     if (this.#unplanned > 0 && this.#unplanned >= this.#jobs.length / 32) this.#replan();
     const delayMs = delayAt(this.#plan, ageMs);
+    if (this.#jobs.length === 0) return Math.min(delayMs, ageMs + blindMs(this.#weighing));
     return ageMs > this.#longestMs ? Math.min(delayMs, ageMs / 10) : delayMs;
   }
 
@@ -542,23 +559,9 @@ function planOf(density: Float64Array, weighing: Weighing): Plan {
       }
     }
     costs[from] = cost + worthMs * (1 - at(ended, from));
-    const between = chosen > earliest && chosen < last;
-    const bestMs = between ? vertexMs(agesMs, chosen, costOf) : at(agesMs, chosen);
-    nextAgesMs[from] = Math.max(ageMs + floorMs, bestMs);
+    nextAgesMs[from] = Math.max(ageMs + floorMs, at(agesMs, chosen));
   }
   return { agesMs, nextAgesMs, lastDelayMs };
-}
-
-/** The least point of the parabola through three neighbours, of which the middle one is lowest. */
-function vertexMs(agesMs: readonly number[], middle: number, costOf: (to: number) => number) {
-  const point = (index: number) => ({ ageMs: at(agesMs, index), cost: costOf(index) });
-  const [left, centre, right] = [point(middle - 1), point(middle), point(middle + 1)] as const;
-  const falling = (centre.cost - left.cost) / (centre.ageMs - left.ageMs);
-  const rising = (right.cost - centre.cost) / (right.ageMs - centre.ageMs);
-  if (!(rising > falling)) return centre.ageMs;
-  const curvature = (rising - falling) / (right.ageMs - left.ageMs);
-  const vertex = (left.ageMs + centre.ageMs) / 2 - falling / (2 * curvature);
-  return Math.min(right.ageMs, Math.max(left.ageMs, vertex));
 }
 
 function delayAt({ agesMs, nextAgesMs, lastDelayMs }: Plan, ageMs: number): number {

@@ -47,16 +47,14 @@ export function planRequest(
   }
   const found = translate(request, description, provider);
   const omits = options.onUnsupported === "omit";
-  const context = {
-    provider: provider.name,
-    trustedHostname: new URL(provider.baseURL).hostname,
-    upload: options.upload,
-  };
-  const { inputs } = description;
+  const { inputs: rule } = description;
   const inputIssues =
-    inputs === undefined
+    rule === undefined
       ? []
-      : inputProblems(request.images, request.mask, { ...context, rule: inputs });
+      : inputProblems(request.images, request.mask, {
+          ...{ provider: provider.name, rule, upload: options.upload },
+          trustedHostname: new URL(provider.baseURL).hostname,
+        });
   const isMask = (problem: ImageError) =>
     problem instanceof UnsupportedError && problem.field === "mask";
   const bound = bind(request.providerOptions, found.parameters, description, provider, omits);

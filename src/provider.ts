@@ -1,10 +1,13 @@
 import * as z from "zod/mini";
 import type { Charged, Cost } from "./cost";
+import { DecodedImage } from "./decoded-image";
 import type { DimensionRule } from "./dimensions";
 import { InvalidRequestError } from "./errors";
+import { isHeader } from "./header";
 import { type Operation, shown } from "./request";
 
 export type { Charged, Cost } from "./cost";
+export type { DecodedImage } from "./decoded-image";
 export { type DimensionRule, type PixelSize, sizeProblem } from "./dimensions";
 export type { Operation } from "./request";
 
@@ -100,7 +103,8 @@ export interface Succeeded {
 /** One picture, as a URL or as base64; both where the provider gives both. */
 export interface Output {
   readonly url?: string | undefined;
-  readonly base64?: string | undefined;
+  /** As {@link imageText} reads it. */
+  readonly base64?: string | DecodedImage | undefined;
   readonly revisedPrompt?: string | undefined;
 }
 
@@ -262,6 +266,8 @@ export interface Adapter {
   readonly idempotent: boolean;
   /** For how long after the create `absent` means "not yet". Default 15,000. */
   readonly absentGraceMs?: number;
+  /** The least wait between two polls of a job that it asks for, in milliseconds, where it does. */
+  readonly pollFloorMs?: number;
   /** What it posts when a job has ended, where it does. */
   readonly webhook?: WebhookDescription;
   readonly operations: { readonly generate: BoundOperation; readonly edit?: BoundOperation };
@@ -334,10 +340,9 @@ export function createProvider(
     });
   }
   const { apiKey } = settings;
-  const headers: Readonly<Record<string, string>> =
-    settings.headers instanceof Headers
-      ? Object.fromEntries(settings.headers)
-      : (settings.headers ?? {});
+  const given = settings.headers ?? {};
+  // Who has a `Headers` may well give it.
+  const headers = Symbol.iterator in given ? Object.fromEntries(new Headers(given)) : given;
   checkHeaders(adapter.name, headers);
   return {
     name: adapter.name,
@@ -354,15 +359,11 @@ export function createProvider(
 
 function checkHeaders(provider: string, headers: Readonly<Record<string, string>>): void {
   for (const [name, value] of Object.entries(headers)) {
-    try {
-      new Headers([[name, value]]);
-      if (typeof value !== "string") throw new TypeError("not a string");
-    } catch {
-      // Its own message would show the value, which may be a secret.
-      const field = `headers[${JSON.stringify(name)}]`;
-      const taken = "a name and a value that HTTP can hold";
-      throw new InvalidRequestError({ provider, charged: "no", field, given: "another", taken });
-    }
+    if (isHeader(name, value)) continue;
+    // The value may be a secret.
+    const field = `headers[${JSON.stringify(name)}]`;
+    const taken = "a name and a value that HTTP can hold";
+    throw new InvalidRequestError({ provider, charged: "no", field, given: "another", taken });
   }
 }
 
@@ -532,8 +533,23 @@ export function promptUpTo(limit: number) {
   );
 }
 
-/** A picture from a URL; a data URL is the picture itself. */
-export function outputFromUrl(url: string): Output {
+/**
+ * Reads a field that holds an image as base64 or as a URL: a large image is decoded while its answer
+ * comes in, and what stands there then is the image.
+ */
+export const imageText = z.custom<string | DecodedImage>(
+  (value) => (typeof value === "string" && value !== "") || value instanceof DecodedImage,
+  "a string",
+);
+
+/** A picture from what {@link imageText} read: a URL, or a data URL, which is the picture itself. */
+export function outputFromUrl(url: string | DecodedImage): Output {
+  if (url instanceof DecodedImage) return { base64: url };
   const data = /^data:[^,]*;base64,/i.exec(url);
   return data === null ? { url } : { base64: url.slice(data[0].length) };
+}
+
+/** A picture from what {@link imageText} read: base64, which some send as a data URL. */
+export function outputFromBase64(text: string | DecodedImage): Output {
+  return { base64: typeof text === "string" ? text.replace(/^data:[^,]{0,100},/, "") : text };
 }

@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
+import type { EndSignal } from "./clock";
 import { CallbackError, InvalidRequestError } from "./errors";
 import { type InputContext, type Named, named, type ResolvedInputs, webUrl } from "./inputs";
 import { sniff } from "./media";
@@ -16,7 +17,7 @@ export async function resolveInputs(
   images: readonly ImageInput[],
   mask: ImageInput | undefined,
   context: InputContext & {
-    readonly signal?: AbortSignal;
+    readonly signal?: EndSignal;
     fetchBytes(url: string): Promise<Uint8Array>;
   },
 ): Promise<ResolvedInputs> {

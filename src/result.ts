@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { mkdir, open, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import type { Cost } from "./cost";
+import { DecodedImage } from "./decoded-image";
 import { DownloadError, type ErrorFacts, type ImageError, MalformedResponseError } from "./errors";
 import type { ImageJob } from "./job";
 import { mediaInfo, sniff } from "./media";
@@ -57,7 +58,7 @@ export class GeneratedImage {
   /** Where it was saved, once it was. */
   declare readonly file?: string;
   readonly #source: Omit<ImageSource, "output">;
-  #base64: string | undefined;
+  #base64: string | DecodedImage | undefined;
   #bytes: Promise<Uint8Array> | undefined;
   /** Settles, always well, when a download that goes straight to the disk has ended. */
   #streaming: Promise<unknown> | undefined;
@@ -199,6 +200,8 @@ export class GeneratedImage {
     const temporary = join(directory, `.${randomUUID()}.part`);
     const inMemory = this.#isAtHand();
     try {
+      const moved = await this.#moveInto(directory, pathFor);
+      if (moved !== undefined) return moved;
       await mkdir(directory, { recursive: true });
       const head = await (inMemory
         ? this.#writeTo(temporary, signal)
@@ -214,6 +217,20 @@ export class GeneratedImage {
         ? error
         : this.#error(undefined, error);
     }
+  }
+
+  /** An image that went to that directory as it came needs a name, and no more. */
+  async #moveInto(
+    directory: string,
+    pathFor: (extension: string) => string,
+  ): Promise<string | undefined> {
+    if (!(this.#base64 instanceof DecodedImage)) return undefined;
+    const { sink, head } = this.#base64;
+    if (sink.directory !== directory) return undefined;
+    const path = pathFor(sniff(head)?.extension ?? "bin");
+    if (!(await sink.moveTo?.(path))) return undefined;
+    Object.assign(this, { file: path });
+    return path;
   }
 
   /** Writes the image and gives its first bytes. */
@@ -262,6 +279,11 @@ export class GeneratedImage {
         // Moved away since: the URL may still serve.
         if (this.url === undefined) throw this.#error(undefined, error);
       }
+    }
+    if (this.#base64 instanceof DecodedImage) {
+      return this.#base64.sink.read().catch((error: unknown) => {
+        throw this.#error(undefined, error);
+      });
     }
     if (this.#base64 !== undefined) {
       const bytes = Buffer.from(this.#base64, "base64");

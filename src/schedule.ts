@@ -10,8 +10,8 @@ export interface PollMoment {
   /** How long ago the create was sent, in milliseconds. */
   readonly ageMs: number;
   /**
-   * How old the job was at the poll before that one, which still found it running. Once a job has
-   * settled, this says how far back it may have ended.
+   * How old the job was when it was last known to be running. Once a job has settled, this says how
+   * far back it may have ended.
    */
   readonly previousAgeMs?: number | undefined;
   readonly provider: string;
@@ -30,14 +30,6 @@ export interface PollSchedule {
   /** Told once a job has settled, so that a schedule can learn. */
   settled?(moment: PollMoment): void;
 }
-
-/**
- * A tenth of the job's age, at least 1 s and at most 5 s: a quick job is seen within a second of its
- * end, and a slow one costs few polls.
- */
-export const defaultSchedule: PollSchedule = {
-  next: ({ ageMs }) => Math.min(5_000, Math.max(1_000, ageMs / 10)),
-};
 
 /** The same wait before every poll. */
 export function fixedSchedule(delayMs: number): PollSchedule {

@@ -1,3 +1,5 @@
+import type { EndSignal } from "./clock";
+
 /** So many at once; the rest wait in the order in which they came. */
 export class Slots {
   #free: number;
@@ -8,7 +10,7 @@ export class Slots {
   }
 
   /** Resolves with the function that gives the slot back; rejects with the signal's reason. */
-  acquire(signal: AbortSignal): Promise<() => void> {
+  acquire(signal: EndSignal): Promise<() => void> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) {
         reject(signal.reason);

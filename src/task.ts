@@ -1,5 +1,7 @@
-import { type Clock, sleep, type WaitLimits, within } from "./clock";
+import { type Clock, Ending, type EndSignal, sleep, type WaitLimits, within } from "./clock";
 import type { Charged, Cost } from "./cost";
+import { type Acceptance, Create } from "./create";
+import type { ImageSink } from "./decoded-image";
 import {
   CallbackError,
   type ErrorFacts,
@@ -7,12 +9,13 @@ import {
   type ImageError,
   isImageError,
   ProviderUnavailableError,
+  RateLimitError,
   SubmissionUnknownError,
   TimeoutError,
   withJob,
 } from "./errors";
-import { errorOf } from "./failure";
-import type { Gateway, Prepared, Reading } from "./gateway";
+import { contextOf, errorOf, reasonOf } from "./failure";
+import type { Gateway, Reading } from "./gateway";
 import {
   type ImageEvent,
   type ImageJob,
@@ -22,18 +25,21 @@ import {
 } from "./job";
 import type { JournalRecord } from "./journal-record";
 import type { TaskLedger } from "./ledger";
-import { Poller, type PollStep } from "./poller";
+import type { Pace } from "./pace";
+import { Poller, type PollLoop, type PollStep } from "./poller";
 import {
-  type Adapter,
   type Call,
+  type DecodedImage,
+  type Provider,
   type RefusalKind,
   type Refused,
   refusalKinds,
   type Succeeded,
 } from "./provider";
 import type { Operation } from "./request";
-import { defaultSchedule, type PollMoment, type PollSchedule, type SizeClass } from "./schedule";
-import { backoffMs, repeat, TransportFault, waitMs } from "./transport";
+import type { GeneratedImage } from "./result";
+import type { PollMoment, PollSchedule, SizeClass } from "./schedule";
+import { TransportFault } from "./transport";
 
 /** How a task ended. */
 export type Settled =
@@ -47,25 +53,31 @@ type Distribute<Event> = Event extends ImageEvent
 /** An event, before the job has said whose it is. */
 export type TaskEvent = Distribute<ImageEvent>;
 
-/** What a task shares with the other tasks of its client and its job. */
+/** What all tasks of a client share. */
 export interface TaskContext {
-  readonly clock: Clock;
+  readonly provider: Provider;
   readonly gateway: Gateway;
-  readonly adapter: Adapter;
+  readonly clock: Clock;
   readonly schedule: PollSchedule;
+  readonly timeoutMs: number;
+  readonly pace: Pace;
   readonly attemptTimeoutMs: number;
-  readonly job: ImageJob;
+  /** Aborts when the client is closed. */
+  readonly closing: EndSignal;
+}
+
+/** What a task needs of its job. */
+export interface TaskJob extends ImageJob {
   readonly operation: Operation;
   readonly quality: string | undefined;
   readonly sizeClass: SizeClass | undefined;
-  readonly timeoutMs: number;
-  /** Aborts when the client is closed. */
-  readonly closing: AbortSignal;
   /** Milliseconds between polls while a webhook is expected. */
   readonly backstopMs: number | undefined;
   emit(task: number, event: TaskEvent): void;
   /** Puts the pictures where they outlive the process, before anybody hears of them. */
   keep(task: JobTask, outcome: Succeeded): Promise<void>;
+  /** Images that came whole in an answer that is no success otherwise. */
+  salvage(task: JobTask, images: readonly DecodedImage[]): readonly GeneratedImage[];
   warn(warning: string): void;
 }
 
@@ -84,7 +96,7 @@ export interface TaskSeed {
 }
 
 /** One native request, from its create to its end: the only place that sends either. */
-export class JobTask {
+export class JobTask implements PollLoop<Settled> {
   readonly index: number;
   readonly n: number;
   readonly key: string | undefined;
@@ -95,31 +107,28 @@ export class JobTask {
   #settledAt: number | undefined;
   #settled: Settled | undefined;
   #lastFailure: unknown;
-  /** How long the create may take in all. */
-  #limitMs = 0;
-  /** An attempt is on its way: nobody knows yet what becomes of it. */
-  #isOnItsWay = false;
-  /** How old it was when a poll last found it running. */
+  /** How old it was when it was last running, by a poll or as far as a webhook's call tells. */
   #runningAgeMs: number | undefined;
   /** An attempt has left, here or in another process. */
   #hasLeft: boolean;
-  /** A webhook has called since the last query that was made for one. */
-  #hinted = false;
-  #followingHints: Promise<void> | undefined;
-  #hintGapMs = firstHintGapMs;
-  /** Ends the wait for the next hint. */
-  #stopFollowing: () => void = () => {};
+  /** Made for those who ask for it alone. */
+  #end: Ending | undefined;
   /** The provider's answer with the pictures, until they are in the journal. */
   #unkept: { readonly outcome: Succeeded; readonly raw: unknown } | undefined;
   /** A create of unknown fate that another process began, and that this one may finish. */
   #unfinished: Call | undefined;
+  #call: Call | undefined;
   readonly ledger: TaskLedger | undefined;
+  readonly #job: TaskJob;
   readonly #context: TaskContext;
   readonly #poller: Poller<Settled>;
-  #created: Promise<void>;
-  #markCreated: () => void = () => {};
+  /** Whether this process made it: what another one has sent may be done by now. */
+  readonly #isNew: boolean;
+  /** Resolves once its create has ended; absent where none is awaited. */
+  #created: Promise<void> | undefined;
+  #markCreated: (() => void) | undefined;
 
-  constructor(seed: TaskSeed, context: TaskContext) {
+  constructor(seed: TaskSeed, job: TaskJob, context: TaskContext) {
     this.index = seed.index;
     this.n = seed.n;
     this.key = seed.key;
@@ -128,32 +137,28 @@ export class JobTask {
     this.#cost = seed.cost;
     this.#sentAt = seed.sentAt;
     this.#hasLeft = seed.sentAt !== undefined;
+    this.#job = job;
     this.#context = context;
     this.ledger = seed.ledger;
-    const isNew = seed.sentAt === undefined;
-    this.#created = isNew
-      ? new Promise((resolve) => {
-          this.#markCreated = resolve;
-        })
-      : Promise.resolve();
-    this.#poller = new Poller({
-      clock: context.clock,
-      query: async (signal) => {
-        const step = await this.#query(signal);
-        // It ends the waiting, though not the job: whoever listens hears why.
-        if ("stopped" in step && isImageError(step.stopped)) {
-          this.#emit({ type: "failed", error: step.stopped });
-        }
-        return step;
-      },
-      // A job that another process has sent may be done by now: it is asked after at once.
-      delayMs: (polls) => (polls === 0 && !isNew ? 0 : this.#delayMs(polls)),
-    });
-    const record = isNew ? undefined : seed.ledger?.record;
-    if (record !== undefined) {
-      this.#unfinished = seed.ledger?.repeatable;
-      this.#adopt(record);
+    this.#isNew = seed.sentAt === undefined;
+    if (this.#isNew) {
+      this.#created = new Promise((resolve) => {
+        this.#markCreated = resolve;
+      });
     }
+    this.#poller = new Poller(this);
+  }
+
+  /** Takes over what the journal knows of a job that another process has sent. */
+  adoptRecord(): void {
+    const record = this.#isNew ? undefined : this.ledger?.record;
+    if (record === undefined) return;
+    this.#unfinished = this.ledger?.repeatable;
+    this.#adopt(record);
+  }
+
+  get clock(): Clock {
+    return this.#context.clock;
   }
 
   get state(): TaskState {
@@ -220,9 +225,15 @@ export class JobTask {
     };
   }
 
+  /** Gives it what `create` sends; held until then, and no longer. */
+  prepare(call: Call): void {
+    this.#call = call;
+  }
+
   /** It will never be sent: the call ended first. */
   abandon(): void {
     if (this.#sentAt !== undefined || this.#settled !== undefined) return;
+    this.#call = undefined;
     const facts = this.#facts({
       charged: "no",
       detail: "It was never sent: the call ended before",
@@ -237,49 +248,98 @@ export class JobTask {
    * @param stop ends the repetitions. A create in flight to a provider that answers with a job is
    * not torn: the job may exist, and its id is in the answer.
    */
-  async create(call: Call, stop: AbortSignal, deadlineAt: number): Promise<void> {
+  async create(stop: EndSignal, deadlineAt: number, createSink?: () => ImageSink): Promise<void> {
     const { clock, gateway } = this.#context;
+    const call = this.#call;
+    if (call === undefined) return;
+    this.#call = undefined;
     this.#sentAt = clock.now();
-    this.#limitMs = deadlineAt - this.#sentAt;
-    // Once an attempt may have been accepted, no later refusal can say that nothing was charged.
-    let perhapsAccepted = this.ledger?.record !== undefined;
+    const { ledger } = this;
+    const create = this.#newCreate(stop, deadlineAt, createSink);
+    create.perhapsAccepted = ledger?.record !== undefined;
     try {
       const prepared = await gateway.prepare(call);
       if (!(await this.#mayBegin(call, stop, deadlineAt))) return;
-      perhapsAccepted = this.ledger !== undefined && !this.ledger.begun;
-      await repeat({
-        attempt: async () => {
-          stop.throwIfAborted();
-          this.#state = "submitting";
-          this.#emit({ type: "submitting" });
-          await this.#createOnce(prepared, stop, deadlineAt);
-        },
-        again: (error, attempt) => {
-          if (!(error instanceof CreateFailure) || stop.aborted) return undefined;
-          perhapsAccepted ||= error.refused.charged === "unknown";
-          const delayMs = this.#createAgainMs(error, attempt);
-          const fits = delayMs !== undefined && clock.now() + delayMs < deadlineAt;
-          return fits ? delayMs : undefined;
-        },
-        wait: (delayMs, error) => {
-          this.#emit({ type: "retry", phase: "create", reason: reasonOf(error), delayMs });
-          return sleep(clock, delayMs, stop);
-        },
-      });
+      create.perhapsAccepted = ledger !== undefined && !ledger.begun;
+      await this.#accept(await create.send(prepared));
     } catch (error) {
-      perhapsAccepted ||= error instanceof CreateFailure && error.refused.charged === "unknown";
-      await this.#createFailed(error, perhapsAccepted, stop);
+      const { state, refused, ...settled } = create.endBy(error);
+      this.#settle(state, settled);
+      await this.#writeFailure(reasonOf(error), refused);
     } finally {
-      this.ledger?.sent();
-      this.#markCreated();
+      ledger?.sent();
+      this.#endCreate();
     }
+  }
+
+  #newCreate(
+    stop: EndSignal,
+    deadlineAt: number,
+    createSink: (() => ImageSink) | undefined,
+  ): Create {
+    const { clock } = this.#context;
+    return new Create(this.#context, {
+      job: this.#job,
+      stop,
+      deadlineAt,
+      limitMs: deadlineAt - (this.#sentAt ?? clock.now()),
+      createSink,
+      facts: (facts) => this.#facts(facts),
+      salvage: (images) => this.#job.salvage(this, images),
+      leaving: () => {
+        this.#state = "submitting";
+        this.#emit({ type: "submitting" });
+        this.#hasLeft = true;
+      },
+      emit: (event) => this.#emit(event),
+    });
+  }
+
+  async #accept(accepted: Acceptance): Promise<void> {
+    if ("succeeded" in accepted) {
+      await this.#succeed(accepted.succeeded, accepted.raw).catch((error: unknown) => {
+        // The pictures are in memory, and whoever waits tries once more to keep them.
+        this.#lastFailure = error;
+      });
+      return;
+    }
+    const { id, outcome } = accepted;
+    this.#id = id;
+    this.#state = outcome.state;
+    this.#cost = outcome.cost ?? this.#cost;
+    await this.ledger?.accepted(id, this.#cost).catch((error: unknown) => {
+      // It is paid for, and this process knows the id: the job goes on, and the result says so.
+      this.#job.warn(`The journal does not know that it was accepted: ${reasonOf(error)}`);
+    });
+    this.#emit({ type: "submitted", id });
+  }
+
+  /** Tells the journal how a create ended that is no job. */
+  async #writeFailure(reason: string, refused: Refused | undefined): Promise<void> {
+    const { ledger } = this;
+    // A marker of somebody else's is left as it stands, unless the create was sent again under its key.
+    if (ledger === undefined || (!ledger.begun && ledger.repeatable === undefined)) return;
+    try {
+      if (this.#state === "refused") await ledger.refused();
+      else if (this.#state === "unknown") await ledger.unknown(reason);
+      else if (refused !== undefined) await ledger.failed(refused);
+    } catch (failure) {
+      // The marker stands as it was, and says "unknown": no more than what is true.
+      this.#job.warn(reasonOf(failure));
+    }
+  }
+
+  #endCreate(): void {
+    this.#markCreated?.();
+    this.#markCreated = undefined;
+    this.#created = undefined;
   }
 
   /**
    * Writes the marker that must be there before anything is sent. Where one stands already, the
    * create was somebody's: what came of it is taken over, and it is sent again under its key alone.
    */
-  async #mayBegin(call: Call, stop: AbortSignal, deadlineAt: number): Promise<boolean> {
+  async #mayBegin(call: Call, stop: EndSignal, deadlineAt: number): Promise<boolean> {
     const { ledger } = this;
     if (ledger === undefined) return true;
     if (ledger.record !== undefined) return true;
@@ -336,149 +396,22 @@ export class JobTask {
     }
   }
 
-  async #createOnce(prepared: Prepared, stop: AbortSignal, deadlineAt: number): Promise<void> {
-    const { clock, gateway, adapter, attemptTimeoutMs } = this.#context;
-    const remainingMs = deadlineAt - clock.now();
-    const limits =
-      adapter.answersWith === "job"
-        ? { timeoutMs: attemptTimeoutMs }
-        : { timeoutMs: remainingMs, signal: stop };
-    let reading: Reading;
-    try {
-      this.#isOnItsWay = true;
-      this.#hasLeft = true;
-      reading = await gateway.exchange("create", prepared, limits);
-      this.#isOnItsWay = false;
-    } catch (error) {
-      // A key that is missing, or a function that threw, is known before anything leaves.
-      const isEnd = stop.aborted && error === stop.reason;
-      if (isImageError(error) && !isEnd) this.#isOnItsWay = false;
-      if (!(error instanceof TransportFault)) throw error;
-      this.#isOnItsWay = false;
-      throw new CreateFailure(this.#faultOf(error), {
-        cause: gateway.safe(error.cause ?? error),
-        ...(adapter.answersWith === "images" && error.timeoutMs !== undefined && { late: true }),
-      });
-    }
-    const { outcome } = reading;
-    switch (outcome.state) {
-      case "succeeded":
-        await this.#succeed(outcome, reading.raw).catch((error: unknown) => {
-          // The pictures are in memory, and whoever waits tries once more to keep them.
-          this.#lastFailure = error;
-        });
-        return;
-      case "queued":
-      case "running": {
-        if (outcome.id === undefined) break;
-        this.#id = outcome.id;
-        this.#state = outcome.state;
-        this.#cost = outcome.cost ?? this.#cost;
-        await this.ledger?.accepted(outcome.id, this.#cost).catch((error: unknown) => {
-          // It is paid for, and this process knows the id: the job goes on, and the result says so.
-          this.#context.warn(`The journal does not know that it was accepted: ${reasonOf(error)}`);
-        });
-        this.#emit({ type: "submitted", id: outcome.id });
-        return;
-      }
-      case "absent":
-        break;
-      case "refused":
-      case "failed":
-        throw new CreateFailure(outcome, contextOf(reading));
-    }
-    // Only an adapter that breaks the contract comes here: accepted perhaps, and no id to ask by.
-    const nameless = { state: "refused", kind: "malformed_response", charged: "unknown" } as const;
-    const message = "The answer to the create names no job";
-    throw new CreateFailure({ ...nameless, resend: "never", message }, contextOf(reading));
-  }
-
-  #faultOf(fault: TransportFault): Refused {
-    const message = this.#context.gateway.clean(fault.message);
-    return fault.sent
-      ? {
-          state: "refused",
-          kind: "submission_unknown",
-          charged: "unknown",
-          resend: "keyed",
-          message,
-        }
-      : { state: "refused", kind: "provider_unavailable", charged: "no", resend: "wait", message };
-  }
-
-  /** The rules of what a create may be sent again for; everything else ends it. */
-  #createAgainMs(failure: CreateFailure, attempt: number): number | undefined {
-    const { resend, retryAfterMs } = failure.refused;
-    const neverConnected = failure.neverConnected;
-    if (resend === "wait") {
-      // Nothing was accepted. A host that cannot be reached is likely a wrong one: three attempts.
-      if (neverConnected && attempt >= 3) return undefined;
-      return waitMs(retryAfterMs, backoffMs(attempt, 30_000));
-    }
-    if (resend === "keyed" && this.#context.adapter.idempotent && attempt < 5) {
-      return waitMs(retryAfterMs, backoffMs(attempt, 10_000));
-    }
-    return undefined;
-  }
-
-  async #createFailed(error: unknown, perhapsAccepted: boolean, stop: AbortSignal): Promise<void> {
-    this.#settleCreateError(error, perhapsAccepted, stop);
-    const { ledger } = this;
-    // A marker of somebody else's is left as it stands, unless the create was sent again under its key.
-    if (ledger === undefined || (!ledger.begun && ledger.repeatable === undefined)) return;
-    try {
-      if (this.#state === "refused") await ledger.refused();
-      else if (this.#state === "unknown") await ledger.unknown(reasonOf(error));
-      else if (error instanceof CreateFailure) await ledger.failed(error.refused);
-    } catch (failure) {
-      // The marker stands as it was, and says "unknown": no more than what is true.
-      this.#context.warn(reasonOf(failure));
-    }
-  }
-
-  #settleCreateError(error: unknown, perhapsAccepted: boolean, stop: AbortSignal): void {
-    if (error instanceof CreateFailure) {
-      const { refused, context } = error;
-      const charged = perhapsAccepted && refused.charged === "no" ? "unknown" : refused.charged;
-      const facts = this.#facts({ ...context, charged });
-      const settled = error.late
-        ? new TimeoutError({ ...facts, timeoutMs: this.#limitMs })
-        : errorOf({ ...refused, charged }, facts);
-      const sureState = refused.state === "failed" ? "failed" : "refused";
-      this.#settle(charged === "unknown" ? "unknown" : sureState, { error: settled });
-      return;
-    }
-    // A reason to stop may be an error of this package too, and says nothing of this create.
-    const isEnd = stop.aborted && error === stop.reason;
-    if (isImageError(error) && !isEnd) {
-      // No key, or a function of the caller's that threw: nothing was sent by this attempt.
-      const charged = perhapsAccepted ? "unknown" : error.charged;
-      const told = withJob(error, charged, this.#context.job);
-      this.#settle(perhapsAccepted ? "unknown" : "refused", { error: told });
-      return;
-    }
-    const perhapsSent = this.#isOnItsWay || perhapsAccepted;
-    const when = perhapsSent ? "while it was being sent" : "before it was sent";
-    const detail = stop.aborted ? `The call ended ${when}` : String(error);
-    const facts = this.#facts({
-      charged: perhapsSent ? "unknown" : "no",
-      detail: this.#context.gateway.clean(detail),
-      cause: this.#context.gateway.safe(error),
-    });
-    const Failure = perhapsSent ? SubmissionUnknownError : GenerationFailedError;
-    this.#settle(perhapsSent ? "unknown" : "refused", { error: new Failure(facts) });
-  }
-
   /**
    * Waits for the end of the task, sharing one polling loop with all others who do.
    *
    * @throws the signal's reason; what `onDeadline` gives; an ImageError that ends the waiting though
    * not the job.
    */
-  async wait(limits: WaitLimits): Promise<Settled> {
+  wait(limits: WaitLimits): Promise<Settled> {
     this.#finishCreate();
+    const isRunning = this.#created === undefined && this.#unkept === undefined;
+    const isPolled = isRunning && this.#settled === undefined && this.#id !== undefined;
+    return isPolled ? this.#poller.wait(limits) : this.#waitForCreate(limits);
+  }
+
+  async #waitForCreate(limits: WaitLimits): Promise<Settled> {
     const { clock } = this.#context;
-    await within(clock, this.#created, limits);
+    await this.created(limits);
     if (this.#settled !== undefined) return this.#settled;
     if (this.#unkept !== undefined) {
       const { outcome, raw } = this.#unkept;
@@ -512,11 +445,12 @@ export class JobTask {
     const call = this.ledger?.repeatable;
     if (call === undefined) return;
     const { clock, closing, timeoutMs } = this.#context;
-    this.#created = this.create(call, closing, clock.now() + timeoutMs);
+    this.#call = call;
+    this.#created = this.create(closing, clock.now() + timeoutMs);
   }
 
   /** One poll now. */
-  async poll(signal: AbortSignal): Promise<void> {
+  async poll(signal: EndSignal): Promise<void> {
     if (this.#settled !== undefined || this.#id === undefined) return;
     const step = await this.#poller.once(signal);
     signal.throwIfAborted();
@@ -529,55 +463,33 @@ export class JobTask {
     return this.#id;
   }
 
-  /**
-   * A webhook says that there is news. What comes of a call is at most one poll. Calls that follow
-   * too soon share the next one, and each that told nothing doubles the time before it: anybody can
-   * call a webhook, and a true call may come after false ones.
-   */
-  notice(signal: AbortSignal): Promise<void> {
-    this.#hinted = true;
-    this.#followingHints ??= this.#followHints(signal).finally(() => {
-      this.#followingHints = undefined;
-    });
-    return this.#followingHints;
+  /** Waits until it is known what came of its create. */
+  async created(limits: WaitLimits): Promise<void> {
+    if (this.#created !== undefined) await within(this.clock, this.#created, limits);
   }
 
-  async #followHints(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#context;
-    // A quick job may call before the answer to its create is here.
-    await within(clock, this.#created, { signal });
-    while (this.#hinted && this.#settled === undefined && !signal.aborted) {
-      this.#hinted = false;
-      if (this.isWatched) this.#poller.nudge();
-      // If it fails, the polling, `recover` or the next call comes by later.
-      else await this.poll(signal).catch(() => {});
-      if (this.#settled !== undefined) return;
-      const gapMs = this.#hintGapMs;
-      this.#hintGapMs = Math.min(2 * gapMs, longestHintGapMs);
-      await this.#pause(gapMs, signal);
-    }
+  /** A webhook tells of its end: a schedule that learns is not told of the whole wait before it. */
+  tellEnd(): void {
+    this.#runningAgeMs = Math.max(this.#runningAgeMs ?? 0, this.#ageMs() - webhookLatencyMs);
   }
 
-  /** Waits, until the task settles at the latest. */
-  async #pause(delayMs: number, signal: AbortSignal): Promise<void> {
-    const ended = new AbortController();
-    const end = () => ended.abort();
-    this.#stopFollowing = end;
-    signal.addEventListener("abort", end, { once: true });
-    if (signal.aborted) end();
-    // It rejects where it ends early, which is no fault.
-    await sleep(this.#context.clock, delayMs, ended.signal).catch(() => {});
-    signal.removeEventListener("abort", end);
+  /** Aborts when the task settles. */
+  get end(): EndSignal {
+    this.#end ??= new Ending();
+    if (this.#settled !== undefined) this.#end.abort("it has settled");
+    return this.#end;
   }
 
-  /** Whether anybody waits for it. */
-  get isWatched(): boolean {
+  /** There may be news: whoever waits has the next poll now. False where nobody waits. */
+  nudge(): boolean {
+    if (this.#poller.isWatched) this.#poller.nudge();
     return this.#poller.isWatched;
   }
 
   /** Asks the provider for its pictures once more, whose URLs may be fresh ones. */
-  async freshOutputs(signal: AbortSignal | undefined): Promise<Succeeded["outputs"] | undefined> {
-    const { gateway, adapter, attemptTimeoutMs } = this.#context;
+  async freshOutputs(signal: EndSignal | undefined): Promise<Succeeded["outputs"] | undefined> {
+    const { gateway, provider, attemptTimeoutMs } = this.#context;
+    const { adapter } = provider;
     if (this.#id === undefined || adapter.query === undefined) return undefined;
     const request = await gateway.prepare(adapter.query(this.#id));
     const limits = { timeoutMs: attemptTimeoutMs, signal };
@@ -591,10 +503,27 @@ export class JobTask {
     return new TimeoutError({ ...this.#facts({ charged: this.charged, cause }), timeoutMs });
   }
 
-  async #query(signal: AbortSignal): Promise<PollStep<Settled>> {
-    const { gateway, adapter, attemptTimeoutMs } = this.#context;
+  /** Waits until the polls of other jobs that are before it have left. */
+  turn(signal: EndSignal): Promise<void> | undefined {
+    return this.#context.pace.turn(signal, this.#lastFailure instanceof RateLimitError);
+  }
+
+  /** Asks once, for the poller. */
+  async query(signal: EndSignal): Promise<PollStep<Settled>> {
+    const step = await this.#query(signal);
+    // It ends the waiting, though not the job: whoever listens hears why.
+    if ("stopped" in step && isImageError(step.stopped)) {
+      this.#emit({ type: "failed", error: step.stopped });
+    }
+    return step;
+  }
+
+  async #query(signal: EndSignal): Promise<PollStep<Settled>> {
+    const { clock, gateway, pace, provider, attemptTimeoutMs } = this.#context;
+    const { adapter } = provider;
     const id = this.#id;
     if (id === undefined || adapter.query === undefined) return { stopped: this.#unknownError() };
+    const askedAt = clock.now();
     const askedAtMs = this.#ageMs();
     let reading: Reading;
     try {
@@ -608,6 +537,9 @@ export class JobTask {
       const cause = gateway.safe(error.cause ?? error);
       return this.#again(new ProviderUnavailableError(this.#facts({ ...facts, cause })));
     }
+    const { outcome } = reading;
+    const isTooOften = outcome.state === "refused" && outcome.kind === "rate_limited";
+    pace.answered(askedAt, isTooOften ? (outcome.retryAfterMs ?? 0) : undefined);
     return this.#stepOf(reading, askedAtMs);
   }
 
@@ -621,25 +553,26 @@ export class JobTask {
         this.#cost = outcome.cost ?? this.#cost;
         this.#lastFailure = undefined;
         this.#runningAgeMs = askedAtMs;
-        this.#emit({
-          ...{ type: "status", state, word, known },
-          ...(progress !== undefined && { progress }),
-        });
+        this.#emit(
+          progress === undefined
+            ? { type: "status", state, word, known }
+            : { type: "status", state, word, known, progress },
+        );
         return {};
       }
       case "succeeded":
         try {
-          return { settled: await this.#succeed(outcome, reading.raw) };
+          return { settled: await this.#succeed(outcome, reading.raw()) };
         } catch (error) {
           return { stopped: error };
         }
       case "absent": {
         const facts = this.#facts({
-          ...{ charged: "unknown", status: reading.status, raw: reading.raw },
+          ...{ charged: "unknown", status: reading.status, raw: reading.raw() },
           detail: `It does not know the job: ${outcome.message}`,
         });
         const error = new GenerationFailedError(facts);
-        const graceMs = this.#context.adapter.absentGraceMs ?? 15_000;
+        const graceMs = this.#context.provider.adapter.absentGraceMs ?? 15_000;
         return this.#ageMs() < graceMs ? this.#again(error) : { stopped: error };
       }
       case "refused": {
@@ -655,7 +588,7 @@ export class JobTask {
         try {
           await this.ledger?.failed(outcome);
         } catch (error) {
-          this.#context.warn(reasonOf(error));
+          this.#job.warn(reasonOf(error));
         }
         return { settled: this.#settle("failed", { error: errorOf(outcome, facts) }) };
       }
@@ -665,14 +598,14 @@ export class JobTask {
   /** A poll that told nothing is one more wait. */
   #again(failure: ImageError, retryAfterMs?: number): PollStep<Settled> {
     this.#lastFailure = failure;
-    const delayMs = Math.max(retryAfterMs ?? 0, this.#delayMs(this.polls));
+    const delayMs = Math.max(retryAfterMs ?? 0, this.#scheduledMs(this.polls));
     this.#emit({ type: "retry", phase: "poll", reason: failure.message, delayMs });
     return { failure, retryAfterMs };
   }
 
   /** Something ended the polling that says nothing about the job: a missing key, a function that threw. */
   #stoppedBy(error: unknown): unknown {
-    if (isImageError(error)) return withJob(error, "unknown", this.#context.job);
+    if (isImageError(error)) return withJob(error, "unknown", this.#job);
     const facts = {
       charged: "unknown",
       detail: this.#context.gateway.clean(String(error)),
@@ -688,10 +621,10 @@ export class JobTask {
     this.#unkept = { outcome, raw };
     this.#cost = outcome.cost ?? this.#cost;
     try {
-      await this.#context.keep(this, outcome);
+      await this.#job.keep(this, outcome);
     } catch (error) {
       // Whoever hears of it goes on with the job, once there is room.
-      throw isImageError(error) ? Object.assign(error, { job: this.#context.job }) : error;
+      throw isImageError(error) ? Object.assign(error, { job: this.#job }) : error;
     }
     this.#unkept = undefined;
     return this.#settleSucceeded(outcome, raw);
@@ -720,8 +653,8 @@ export class JobTask {
         ? { type: "failed", error: settled.error }
         : { type: "succeeded", images: settled.succeeded.outputs.length, ...cost },
     );
-    this.#markCreated();
-    this.#stopFollowing();
+    this.#endCreate();
+    this.#end?.abort("it has settled");
     return settled;
   }
 
@@ -738,11 +671,15 @@ export class JobTask {
   }
 
   #facts(facts: ErrorFacts): ErrorFacts {
-    const { adapter, job } = this.#context;
-    return { provider: adapter.name, job, cost: this.#cost, ...facts };
+    return { provider: this.#job.provider, job: this.#job, cost: this.#cost, ...facts };
   }
 
-  #delayMs(polls: number): number {
+  /** The wait before a poll, for the poller. */
+  delayMs(polls: number): number {
+    return polls === 0 && !this.#isNew ? 0 : this.#scheduledMs(polls);
+  }
+
+  #scheduledMs(polls: number): number {
     const { schedule } = this.#context;
     const moment = this.#moment(polls);
     let delayMs: unknown;
@@ -754,17 +691,17 @@ export class JobTask {
     }
     // A timer of anything else fires at once, and would poll without end.
     const isDelay = typeof delayMs === "number" && !Number.isNaN(delayMs);
-    const sane = isDelay ? Math.max(0, Number(delayMs)) : defaultSchedule.next(moment);
+    const sane = isDelay ? Math.max(0, Number(delayMs)) : unsaidDelayMs;
     // A webhook may never come: polling slows down, and never stops.
-    return Math.max(sane, this.#context.backstopMs ?? 0);
+    return Math.max(sane, this.#job.backstopMs ?? 0);
   }
 
   #moment(attempt: number): PollMoment {
-    const { adapter, operation } = this.#context;
-    const { quality, sizeClass } = this.#context;
+    const { provider, operation, quality, sizeClass } = this.#job;
     const previousAgeMs = this.#runningAgeMs;
     const ageMs = this.#ageMs();
-    const asked = { provider: adapter.name, operation, quality, sizeClass };
+    const { pollFloorMs: floorMs } = this.#context.provider.adapter;
+    const asked = { provider, operation, quality, sizeClass, floorMs };
     return { attempt, ageMs, previousAgeMs, ...asked };
   }
 
@@ -773,13 +710,15 @@ export class JobTask {
   }
 
   #emit(event: TaskEvent): void {
-    this.#context.emit(this.index, event);
+    this.#job.emit(this.index, event);
   }
 }
 
-/** How long after a query that a webhook brought about there is none for the next, at first. */
-const firstHintGapMs = 1_000;
-const longestHintGapMs = 30_000;
+/** A provider posts its webhook within this time of the end. */
+const webhookLatencyMs = 1_000;
+
+/** The wait before a poll where the caller's schedule gives none. */
+const unsaidDelayMs = 5_000;
 
 /** How often a task looks whether another process has written what it waits for. */
 const followMs = 250;
@@ -791,32 +730,4 @@ const unsaidFailure: NonNullable<JournalRecord["failure"]> = {
 /** A kind from a record, which a later version may have written. */
 function kindOf(kind: string): RefusalKind {
   return refusalKinds.find((each) => each === kind) ?? "generation_failed";
-}
-
-/** An attempt at a create that did not end in a job. */
-class CreateFailure extends Error {
-  readonly refused: Refused;
-  readonly context: Omit<ErrorFacts, "charged">;
-  /** The answer with the images did not come in time. */
-  readonly late: boolean;
-
-  constructor(refused: Refused, context: Omit<ErrorFacts, "charged"> & { late?: boolean }) {
-    super(refused.message);
-    const { late = false, ...rest } = context;
-    this.refused = refused;
-    this.context = rest;
-    this.late = late;
-  }
-
-  get neverConnected(): boolean {
-    return this.context.status === undefined;
-  }
-}
-
-function contextOf({ status, requestId, raw }: Reading): Omit<ErrorFacts, "charged"> {
-  return { status, requestId, raw };
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

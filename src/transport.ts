@@ -1,17 +1,11 @@
 import type { LookupFunction } from "node:net";
 import { pipeline, Readable, type Transform } from "node:stream";
-import { promisify } from "node:util";
-import {
-  brotliDecompress,
-  createBrotliDecompress,
-  createGunzip,
-  createInflate,
-  gunzip,
-  inflate,
-} from "node:zlib";
+import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
 import pRetry from "p-retry";
 import type { Dispatcher } from "undici";
-import { type Clock, sleep, within } from "./clock";
+import { abortSignalOf, type Clock, Ending, type EndSignal, sleep, within } from "./clock";
+import { type DecodedImage, type ImageSink, MemorySink } from "./decoded-image";
+import { readJson } from "./json-body";
 import {
   assertPublicHost,
   BlockedAddressError,
@@ -31,12 +25,15 @@ export interface HttpRequest {
 /** How long an exchange may take, and who may end it. */
 export interface ExchangeLimits {
   readonly timeoutMs: number;
-  readonly signal?: AbortSignal | undefined;
+  readonly signal?: EndSignal | undefined;
+  /** Where the images in a large answer go; into memory where this is left out. */
+  readonly createSink?: (() => ImageSink) | undefined;
 }
 
-/** An answer, with the start of a body that is not JSON. */
+/** An answer, with the start of a body that is not JSON, and the images that came in one. */
 export interface HttpAnswer extends Answer {
   readonly text?: string;
+  readonly images: readonly DecodedImage[];
 }
 
 /** The exchange gave no answer. */
@@ -46,10 +43,21 @@ export class TransportFault extends Error {
   readonly sent: boolean;
   /** The time that ran out, if that is what happened. */
   declare readonly timeoutMs?: number;
+  /** Those that came whole before the answer broke off. */
+  readonly images: readonly DecodedImage[];
 
-  constructor(message: string, facts: { sent: boolean; timeoutMs?: number; cause?: unknown }) {
+  constructor(
+    message: string,
+    facts: {
+      sent: boolean;
+      timeoutMs?: number;
+      cause?: unknown;
+      images?: readonly DecodedImage[];
+    },
+  ) {
     super(message, { cause: facts.cause });
     this.sent = facts.sent;
+    this.images = facts.images ?? [];
     if (facts.timeoutMs !== undefined) this.timeoutMs = facts.timeoutMs;
   }
 }
@@ -105,7 +113,7 @@ interface OpenAnswer {
 
 /** Who may end a download, and who hears of its repetitions. */
 export interface DownloadOptions {
-  readonly signal?: AbortSignal | undefined;
+  readonly signal?: EndSignal | undefined;
   readonly onRetry?: ((delayMs: number, error: unknown) => void) | undefined;
 }
 
@@ -128,27 +136,34 @@ export class Transport {
     const { clock, maxAnswerBytes } = this.#options;
     const timer = new Timer(clock, limits.timeoutMs, limits.signal);
     let head: Pick<OpenAnswer, "status" | "headers"> | undefined;
+    const images: DecodedImage[] = [];
     const read = async (): Promise<HttpAnswer> => {
-      const { body, status, headers } = await this.#send(request, "provider", timer.signal);
+      const answer = await this.#send(request, "provider", timer);
+      const { status, headers } = answer;
       head = { status, headers };
-      const bytes = await collect(body, maxAnswerBytes);
-      const text = await decoded(bytes, headers["content-encoding"], maxAnswerBytes);
-      return { ...head, ...parsed(text), receivedAt: clock.now() };
+      const document = await readJson(unpacked(answer), {
+        maxBytes: maxAnswerBytes,
+        createSink: limits.createSink ?? (() => new MemorySink(base64Bytes(headers))),
+        images,
+      });
+      return { ...head, ...document, images, receivedAt: clock.now() };
     };
     try {
       // A fetch or dispatcher of the caller's may be deaf to the signal: nobody waits for it.
-      return await within(clock, read(), { signal: timer.signal });
+      return await within(clock, read(), { signal: timer });
     } catch (error) {
       limits.signal?.throwIfAborted();
       // The status alone says no; that its explanation broke off changes nothing.
       if (head !== undefined && head.status >= 400) {
-        return { ...head, body: undefined, receivedAt: clock.now() };
+        return { ...head, body: undefined, images, receivedAt: clock.now() };
       }
       if (timer.expired) {
         const { timeoutMs } = limits;
-        throw new TransportFault(`No answer within ${timeoutMs} ms`, { sent: true, timeoutMs });
+        const facts = { sent: true, timeoutMs, images };
+        throw new TransportFault(`No answer within ${timeoutMs} ms`, facts);
       }
-      throw new TransportFault(messageOf(error), { sent: !neverConnected(error), cause: error });
+      const facts = { sent: !neverConnected(error), cause: error, images };
+      throw new TransportFault(messageOf(error), facts);
     } finally {
       timer.stop();
     }
@@ -176,7 +191,7 @@ export class Transport {
       },
       wait: (delayMs, error) => {
         onRetry?.(delayMs, error);
-        return sleep(clock, delayMs, signal ?? new AbortController().signal);
+        return sleep(clock, delayMs, signal ?? new Ending());
       },
     });
   }
@@ -184,7 +199,7 @@ export class Transport {
   async #downloadOnce<Value>(
     url: string,
     receive: (body: AsyncIterable<Uint8Array>) => Promise<Value>,
-    signal: AbortSignal | undefined,
+    signal: EndSignal | undefined,
   ): Promise<Value> {
     const timer = new Timer(this.#options.clock, this.#options.attemptTimeoutMs, signal);
     const read = async () => receive(this.#guardedBody(await this.#follow(url, timer), timer));
@@ -194,10 +209,10 @@ export class Transport {
       const onDeadline = () =>
         new DownloadFault(`It did not end within ${timeoutMs} ms`, { transient: false });
       const deadlineAt = clock.now() + timeoutMs;
-      return await within(clock, read(), { signal: timer.signal, deadlineAt, onDeadline });
+      return await within(clock, read(), { signal: timer, deadlineAt, onDeadline });
     } catch (error) {
       // A body that was not read to its end would keep its connection.
-      timer.abort();
+      timer.abort(new Error("It is not read any further"));
       signal?.throwIfAborted();
       if (error instanceof DownloadFault) throw error;
       if (error instanceof BlockedAddressError || !isNetworkFault(error, timer)) {
@@ -217,7 +232,7 @@ export class Transport {
     for (let hops = 0; hops <= 5; hops += 1) {
       const route = await this.#routeTo(url);
       const request = { method: "GET", url, headers: { accept: "image/*, */*;q=0.1" } } as const;
-      const answer = await this.#send(request, route, timer.signal);
+      const answer = await this.#send(request, route, timer);
       timer.restart();
       const { status, headers } = answer;
       const location = status >= 300 && status < 400 ? headers.location : undefined;
@@ -277,10 +292,13 @@ export class Transport {
     }
   }
 
-  async #send(request: HttpRequest, route: Route, signal: AbortSignal): Promise<OpenAnswer> {
+  async #send(request: HttpRequest, route: Route, end: EndSignal): Promise<OpenAnswer> {
     const { fetch, dispatcher } = this.#options;
-    if (fetch !== undefined) return sendWithFetch(fetch, request, signal);
-    return sendWithDispatcher(dispatcher ?? (await pool(route)), request, signal);
+    if (fetch !== undefined) return sendWithFetch(fetch, request, abortSignalOf(end));
+    if (dispatcher !== undefined)
+      return sendWithDispatcher(dispatcher, request, abortSignalOf(end));
+    // undici listens to whatever has an `addEventListener`, and asks for no more.
+    return sendWithDispatcher(await pool(route), request, end as AbortSignal);
   }
 }
 
@@ -310,11 +328,11 @@ async function sendWithDispatcher(
     // An image takes minutes: our own timers decide, not undici's 300 s.
     ...{ headersTimeout: 0, bodyTimeout: 0 },
   });
-  const flat = Object.entries(answer.headers).map(([name, value]) => [
-    name.toLowerCase(),
-    Array.isArray(value) ? value.join(", ") : (value ?? ""),
-  ]);
-  return { status: answer.statusCode, headers: Object.fromEntries(flat), body: answer.body };
+  const flat: Record<string, string> = {};
+  for (const [name, value] of Object.entries(answer.headers)) {
+    flat[name.toLowerCase()] = Array.isArray(value) ? value.join(", ") : (value ?? "");
+  }
+  return { status: answer.statusCode, headers: flat, body: answer.body };
 }
 
 async function* empty(): AsyncIterable<Uint8Array> {}
@@ -334,11 +352,16 @@ function pool(route: Route): Promise<Dispatcher> {
   return made;
 }
 
+/** To one origin. Whatever is more waits for its turn, as ten thousand jobs do that poll. */
+const mostConnections = 256;
+
 async function createPool(lookup: LookupFunction | undefined): Promise<Dispatcher> {
   const { Agent, buildConnector, EnvHttpProxyAgent } = await import("undici");
-  if (hasProxy()) return new EnvHttpProxyAgent();
+  const connections = mostConnections;
+  if (hasProxy()) return new EnvHttpProxyAgent({ connections });
   const connector = buildConnector(lookup === undefined ? {} : { lookup });
   return new Agent({
+    connections,
     connect(options, callback) {
       connector(options, (...[error, socket]: Parameters<typeof callback>) => {
         if (error === null) callback(null, socket);
@@ -425,23 +448,15 @@ async function collect(body: AsyncIterable<Uint8Array>, limit: number): Promise<
   return Buffer.concat(chunks, length);
 }
 
-/** An answer may be compressed though we did not ask for it. */
-async function decoded(
-  bytes: Buffer,
-  encoding: string | undefined,
-  limit: number,
-): Promise<Buffer> {
-  const decode = encoding === undefined ? undefined : decoders[encoding.trim().toLowerCase()];
-  return decode === undefined ? bytes : decode(bytes, { maxOutputLength: limit });
+/** How many bytes of images fit into an answer of that length. */
+function base64Bytes(headers: Readonly<Record<string, string>>): number {
+  const length = Number(headers["content-length"]);
+  const isKnown = length > 0 && headers["content-encoding"] === undefined;
+  return isKnown ? Math.min(Math.ceil(length / 4) * 3, mostExpected) : 0;
 }
 
-const decoders: Readonly<
-  Record<string, (bytes: Buffer, options: { maxOutputLength: number }) => Promise<Buffer>>
-> = {
-  gzip: promisify(gunzip),
-  deflate: promisify(inflate),
-  br: promisify(brotliDecompress),
-};
+/** No answer is taken at its word for more: it may never come. */
+const mostExpected = 48 * 1024 * 1024;
 
 /** A body as it was before a server packed it, though nobody asked it to. */
 function unpacked({ body, headers }: OpenAnswer): AsyncIterable<Uint8Array> {
@@ -455,16 +470,6 @@ const unpackers: Readonly<Record<string, () => Transform>> = {
   deflate: createInflate,
   br: createBrotliDecompress,
 };
-
-function parsed(bytes: Buffer): { body: unknown; text?: string } {
-  const text = bytes.toString("utf8");
-  try {
-    return { body: JSON.parse(text) };
-  } catch {
-    // What a body that is not JSON means is for the adapter to say.
-    return { body: undefined, text: text.slice(0, 5_000) };
-  }
-}
 
 /** Reads the rest of a small body so that its connection can serve again; a large or slow one is left. */
 async function discard(body: AsyncIterable<Uint8Array>, clock: Clock): Promise<void> {
@@ -483,41 +488,32 @@ function waitOf(header: string | undefined, now: number): number | undefined {
   return Number.isNaN(waitMs) ? undefined : Math.max(0, waitMs);
 }
 
-/** A time-out that can be pushed on, tied to a caller's signal. */
-class Timer {
+/** A time-out that can be pushed on, and a caller's signal, in one. */
+class Timer extends Ending {
   readonly #clock: Clock;
   readonly #timeoutMs: number;
-  readonly #controller = new AbortController();
-  readonly #outer: AbortSignal | undefined;
+  readonly #outer: EndSignal | undefined;
   #cancel: () => void = () => {};
   expired = false;
 
-  constructor(clock: Clock, timeoutMs: number, outer: AbortSignal | undefined) {
+  constructor(clock: Clock, timeoutMs: number, outer: EndSignal | undefined) {
+    super();
     this.#clock = clock;
     this.#timeoutMs = timeoutMs;
     this.#outer = outer;
-    if (outer?.aborted) this.#controller.abort(outer.reason);
+    if (outer?.aborted) this.abort(outer.reason);
     else outer?.addEventListener("abort", this.#onAbort, { once: true });
     this.restart();
   }
 
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  readonly #onAbort = () => this.#controller.abort(this.#outer?.reason);
+  readonly #onAbort = () => this.abort(this.#outer?.reason);
 
   restart(): void {
     this.#cancel();
     this.#cancel = this.#clock.after(this.#timeoutMs, () => {
       this.expired = true;
-      this.#controller.abort();
+      this.abort(new Error("The time is up"));
     });
-  }
-
-  /** Ends whatever hangs on the signal. */
-  abort(): void {
-    this.#controller.abort();
   }
 
   stop(): void {
@@ -536,31 +532,41 @@ export interface Repetition<Value> {
   wait(delayMs: number, error: unknown, attempt: number): Promise<void>;
 }
 
-/** p-retry, with the decision and the clock in our hands: nothing is repeated that `again` does not name. */
-export function repeat<Value>({ attempt, again, wait }: Repetition<Value>): Promise<Value> {
-  return pRetry(
-    async (number) => {
-      try {
-        return await attempt(number);
-      } catch (error) {
-        // p-retry takes TypeErrors for bugs and rethrows them before anyone is asked.
-        throw new Attempt(error);
-      }
-    },
-    {
-      retries: Number.POSITIVE_INFINITY,
-      minTimeout: 0,
-      async shouldRetry({ error, attemptNumber }) {
-        const reason = error instanceof Attempt ? error.reason : error;
-        const delayMs = again(reason, attemptNumber);
-        if (delayMs === undefined) return false;
-        await wait(delayMs, reason, attemptNumber);
-        return true;
+/**
+ * p-retry, with the decision and the clock in our hands: nothing is repeated that `again` does not
+ * name. It is called in after the first attempt has failed, as few do.
+ */
+export async function repeat<Value>({ attempt, again, wait }: Repetition<Value>): Promise<Value> {
+  const goesOn = async (reason: unknown, number: number) => {
+    const delayMs = again(reason, number);
+    if (delayMs !== undefined) await wait(delayMs, reason, number);
+    return delayMs !== undefined;
+  };
+  try {
+    return await attempt(1);
+  } catch (error) {
+    if (!(await goesOn(error, 1))) throw error;
+  }
+  try {
+    return await pRetry(
+      async (number) => {
+        try {
+          return await attempt(number + 1);
+        } catch (error) {
+          // p-retry takes TypeErrors for bugs and rethrows them before anyone is asked.
+          throw new Attempt(error);
+        }
       },
-    },
-  ).catch((error: unknown) => {
+      {
+        retries: Number.POSITIVE_INFINITY,
+        minTimeout: 0,
+        shouldRetry: ({ error, attemptNumber }) =>
+          goesOn(error instanceof Attempt ? error.reason : error, attemptNumber + 1),
+      },
+    );
+  } catch (error) {
     throw error instanceof Attempt ? error.reason : error;
-  });
+  }
 }
 
 class Attempt extends Error {

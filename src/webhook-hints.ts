@@ -1,4 +1,6 @@
 import type { ClientOptions } from "./client-options";
+import type { EndSignal } from "./clock";
+import { hint } from "./hints";
 import type { ImageJob } from "./job";
 import type { LiveJobs } from "./live-jobs";
 import type { WebhookDescription } from "./provider";
@@ -17,7 +19,7 @@ type HintOptions = NonNullable<ClientOptions["webhooks"]>;
 export interface HintContext {
   readonly live: LiveJobs;
   /** Aborts when the client is closed. */
-  readonly closing: AbortSignal;
+  readonly closing: EndSignal;
   /** Whether creates are on their way. */
   isCreating(): boolean;
   /** The jobs in the journal that a call is about. */
@@ -82,7 +84,7 @@ export class WebhookHints {
         "taskId" in target ? task.id === target.taskId : task.index === target.index,
       ),
     );
-    await Promise.allSettled(concerned.map((task) => task.notice(this.#context.closing)));
+    await Promise.allSettled(concerned.map((task) => hint(task, this.#context.closing)));
     const settled = jobs.filter((job) => job.isSettled && !this.#told.has(job));
     for (const job of settled) this.#told.add(job);
     const [job] = settled;

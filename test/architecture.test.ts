@@ -107,12 +107,14 @@ test("the floor knows nothing above it", () => {
   expect(targets("cost")).toEqual([]);
   expect(targets("dimensions")).toEqual([]);
   expect(targets("clock")).toEqual([]);
-  expect(targets("slots")).toEqual([]);
   expect(targets("once")).toEqual([]);
+  // The type of a signal alone.
+  expect(targets("slots")).toEqual(["clock"]);
+  expect(from("slots").every(({ typeOnly }) => typeOnly)).toBe(true);
 });
 
-test("an error knows money, and of the job its type alone", () => {
-  expect(targets("errors")).toEqual(["cost", "job"]);
+test("an error knows money, and of the job and its images the types alone", () => {
+  expect(targets("errors")).toEqual(["cost", "job", "result"]);
   expect(from("errors").every(({ typeOnly }) => typeOnly)).toBe(true);
 });
 
@@ -120,8 +122,16 @@ test("the request knows zod and errors", () => {
   expect(targets("request")).toEqual(["errors", "once", "zod/mini"]);
 });
 
-test("the contract of a provider stands on cost, dimensions, errors and request", () => {
-  expect(targets("provider")).toEqual(["cost", "dimensions", "errors", "request", "zod/mini"]);
+test("the contract of a provider stands on cost, decoded images, dimensions, errors, headers and request", () => {
+  expect(targets("provider")).toEqual([
+    "cost",
+    "decoded-image",
+    "dimensions",
+    "errors",
+    "header",
+    "request",
+    "zod/mini",
+  ]);
 });
 
 test.each(adapters)("%s imports zod and the contract, and nothing else", (adapter) => {

@@ -152,6 +152,16 @@ describe("what single examples show", { timeout: 60_000 }, () => {
     expect(durationMs).toBeLessThan(15_000);
   });
 
+  test.each(["resume-after-crash", "idempotent-worker"])(
+    "%s: the worker dies while the job runs, and one job is paid for",
+    async (name) => {
+      const { stdout } = await runOf(name);
+
+      expect(stdout).toMatch(/ended by SIGKILL/);
+      expect(stdout).toContain("Charges at the provider: 1");
+    },
+  );
+
   test("many-images: one of twelve fails, and the others are kept", async () => {
     const { pictures, stdout } = await runOf("many-images");
 

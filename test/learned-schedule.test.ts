@@ -1,13 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { learnedSchedule, sizeClassOf } from "../src/learned-schedule";
+import type { PollMoment, PollSchedule } from "../src/schedule";
 import {
-  defaultSchedule,
-  fixedSchedule,
-  type PollMoment,
-  type PollSchedule,
-} from "../src/schedule";
-import { entries, type Family, lognormal, seededRandom, uniform } from "./bench/polling/families";
+  entries,
+  type Family,
+  lognormal,
+  pareto,
+  seededRandom,
+  uniform,
+} from "./bench/polling/families";
 import {
   know,
   type Lesson,
@@ -92,25 +94,31 @@ test("a job that has outlived all experience waits no longer than a tenth of its
   expect(learnedSchedule().next(momentAt(7_200_000, 50))).toBeLessThanOrEqual(756_000);
 });
 
-test.each([
-  [0, 1],
-  [-1, 1],
-  [Number.NaN, 1],
-  [1, 0],
-  [1, Infinity],
-])("secondsPerPoll %s with floorMs %s is refused", (secondsPerPoll, floorMs) => {
-  expect(() => learnedSchedule({ secondsPerPoll, floorMs })).toThrow(RangeError);
+test.each<[options: object, field: string]>([
+  [{ secondsPerPoll: 0 }, "options.secondsPerPoll"],
+  [{ secondsPerPoll: -1 }, "options.secondsPerPoll"],
+  [{ secondsPerPoll: Number.NaN }, "options.secondsPerPoll"],
+  [{ floorMs: 0 }, "options.floorMs"],
+  [{ floorMs: Infinity }, "options.floorMs"],
+  [{ floor: 1_000 }, "options.floor"],
+])("%o is refused, and the field is named", (options, field) => {
+  const facts = { name: "InvalidRequestError", charged: "no", field };
+  expect(() => learnedSchedule(options)).toThrow(expect.objectContaining(facts));
 });
 
-test("a fixed schedule waits the same always", () => {
-  expect(fixedSchedule(20).next(momentAt(1e6, 3))).toBe(20);
-});
-
-test("a client's default has learned nothing from another's", () => {
-  const [one, other] = [learnedSchedule(), learnedSchedule()];
-  teach(one, lognormal(20_000, 0.2), 30, seededRandom(1));
-  expect(other.next(momentAt(0, 0))).toBe(learnedSchedule().next(momentAt(0, 0)));
-  expect(defaultSchedule.next(momentAt(0, 0))).toBeGreaterThanOrEqual(1_000);
+test("a first job waits no longer than 5 s, and later no longer than it is old beside, whatever is asked for", () => {
+  const asked = fc.record({
+    quality: fc.constantFrom(undefined, "low", "medium", "high"),
+    sizeClass: fc.constantFrom(undefined, "standard" as const, "large" as const),
+  });
+  const schedule = learnedSchedule();
+  fc.assert(
+    fc.property(asked, fc.double({ min: 0, max: 60_000, noNaN: true }), (kind, ageMs) => {
+      const delayMs = schedule.next({ ...job, ...kind, attempt: 0, ageMs });
+      // The waits are staggered by a twentieth either way.
+      expect(delayMs).toBeLessThanOrEqual(1.05 * (5_000 + ageMs));
+    }),
+  );
 });
 
 // ---- what it learns ----
@@ -182,10 +190,10 @@ test("a job found done long after its end teaches nothing", () => {
   expect(polledAt(schedule, 100_000)).toHaveLength(untaught.length);
 });
 
-test("without the age at the poll before, the last tenth is taken", () => {
+test("a job that no poll found running may have ended at any age", () => {
   const [told, untold] = [learnedSchedule(), learnedSchedule()];
-  for (let ageMs = 50_000; ageMs < 70_000; ageMs += 1_000) {
-    settle(told, ageMs * 0.9, ageMs);
+  for (let ageMs = 20_000; ageMs < 40_000; ageMs += 1_000) {
+    settle(told, 0, ageMs);
     untold.settled?.({ ...job, attempt: 5, ageMs });
   }
   expect(polledAt(untold, 90_000)).toEqual(polledAt(told, 90_000));
@@ -251,6 +259,12 @@ test.each(limited)("%s: after 30 jobs close to the exact optimum", (_, make, lim
   const family = make(scaleMs);
   // Four seeds, of whose mean the deviation is about a thirtieth.
   expect(means(roughly(family), [{ family, jobs: 30 }], 4)).toBeLessThanOrEqual(limit + 0.05);
+});
+
+test("a sudden start is found: the polls begin where jobs begin to end", () => {
+  const family = pareto(scaleMs);
+  // Kernels alone, which blur it, came to 1.21; six seeds have a deviation of a fortieth.
+  expect(means(roughly(family), [{ family, jobs: 30 }], 6)).toBeLessThanOrEqual(1.15);
 });
 
 test.each(entries.map(({ make }) => [named(make), make] as const))(

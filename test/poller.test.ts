@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import type { EndSignal } from "../src/clock";
 import { Poller, type PollStep } from "../src/poller";
 import { TestClock } from "./support/clock";
 import { reasonOf } from "./support/stage";
@@ -7,7 +8,7 @@ import { reasonOf } from "./support/stage";
 function startPoller(steps: readonly PollStep<string>[], delayMs: (polls: number) => number) {
   const clock = new TestClock({ auto: false });
   const at: number[] = [];
-  const signals: AbortSignal[] = [];
+  const signals: EndSignal[] = [];
   const poller = new Poller<string>({
     clock,
     delayMs,
@@ -77,7 +78,7 @@ test("who comes after the loop has stopped starts a new one", async () => {
 
 test("a poll on its way when the last one leaves is aborted, and what it says is not used twice", async () => {
   const clock = new TestClock({ auto: false });
-  const signals: AbortSignal[] = [];
+  const signals: EndSignal[] = [];
   let answer: (step: PollStep<string>) => void = () => {};
   const poller = new Poller<string>({
     clock,

@@ -368,8 +368,10 @@ test.each(everyProvider)(
         for (const sent of creates.slice(0, -1)) {
           expect(sent.does).toBe("answers");
           if (sent.does !== "answers") continue;
-          const { code } = JSON.parse(`[${sent.payload || "null"}]`)[0] ?? {};
-          expect([429, 503, 400, 409]).toContain(sent.status >= 300 ? sent.status : Number(code));
+          // Only a body that was read can say so with a status that says nothing.
+          const said =
+            sent.status < 300 ? (JSON.parse(`[${sent.payload || "null"}]`)[0] ?? {}) : {};
+          expect([429, 503, 400, 409]).toContain(Number(said.code ?? sent.status));
         }
       }),
       { numRuns: 100 },

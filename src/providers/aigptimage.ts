@@ -5,6 +5,7 @@ import {
   defineOperation,
   defineProvider,
   type InputRule,
+  imageText,
   jsonOrText,
   lenient,
   numberOrText,
@@ -87,10 +88,7 @@ const record = z.looseObject({
   model: lenient(z.string()),
   progress: lenient(z.pipe(numberOrText, z.number().check(z.minimum(0), z.maximum(100)))),
   resultJson: lenient(
-    z.pipe(
-      jsonOrText,
-      z.looseObject({ resultUrls: z.array(lenient(z.string().check(z.minLength(1)))) }),
-    ),
+    z.pipe(jsonOrText, z.looseObject({ resultUrls: z.array(lenient(imageText)) })),
   ),
   failCode: lenient(textOrNumber),
   failMsg: lenient(z.string()),

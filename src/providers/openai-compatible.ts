@@ -7,10 +7,12 @@ import {
   createProvider,
   defineOperation,
   type InputRule,
+  imageText,
   jsonValue,
   lenient,
   type Outcome,
   type Output,
+  outputFromBase64,
   outputFromUrl,
   type Part,
   type Phase,
@@ -196,7 +198,11 @@ function meaningOf(code: string | undefined): RefusalKind | undefined {
 const count = lenient(z.number().check(z.minimum(0)));
 const text = lenient(z.string().check(z.minLength(1)));
 
-const picture = z.looseObject({ url: text, b64_json: text, revised_prompt: text });
+const picture = z.looseObject({
+  url: lenient(imageText),
+  b64_json: lenient(imageText),
+  revised_prompt: text,
+});
 
 const usage = z.pipe(
   z.looseObject({
@@ -251,9 +257,8 @@ function read(prices: TokenPrices | undefined, phase: Phase, answer: Answer): Ou
       ? unreadable(phase, "It is not the JSON that the page describes")
       : readStatus(phase, answer, undefined);
   }
-  const nested = images.safeParse(body.data.data);
-  const direct = images.safeParse(body.data);
-  const found = nested.success ? nested.data : direct.data;
+  const isWrapped = typeof body.data.data === "object" && !Array.isArray(body.data.data);
+  const found = images.safeParse(isWrapped ? body.data.data : body.data).data;
   const outputs = found?.data.flatMap((each) => outputOf(each) ?? []) ?? [];
   const inBody = Number(body.data.code ?? 200);
   const refused = saysError(body.data.error) || body.data.success === false || inBody >= 300;
@@ -275,10 +280,9 @@ function saysError(error: z.output<typeof wrapper>["error"]): boolean {
 
 function outputOf(each: z.output<typeof picture> | undefined): Output | undefined {
   const fromUrl = each?.url === undefined ? undefined : outputFromUrl(each.url);
-  // Some write a data URL here, too.
-  const base64 = each?.b64_json?.replace(/^data:[^,]{0,100},/, "") ?? fromUrl?.base64;
-  if (base64 === undefined && fromUrl === undefined) return undefined;
-  return { url: fromUrl?.url, base64, revisedPrompt: each?.revised_prompt };
+  const fromBase64 = each?.b64_json === undefined ? fromUrl : outputFromBase64(each.b64_json);
+  if (fromBase64 === undefined) return undefined;
+  return { url: fromUrl?.url, base64: fromBase64.base64, revisedPrompt: each?.revised_prompt };
 }
 
 function readError(phase: Phase, answer: Answer, body: z.output<typeof wrapper>): Outcome {

@@ -6,6 +6,7 @@ import {
   type Cost,
   defineOperation,
   defineProvider,
+  imageText,
   lenient,
   numberOrText,
   type Outcome,
@@ -78,9 +79,7 @@ const data = z.looseObject({
   status: lenient(stateWord(states)),
   result: lenient(
     z.looseObject({
-      images: lenient(
-        z.array(lenient(z.looseObject({ url: lenient(z.string().check(z.minLength(1))) }))),
-      ),
+      images: lenient(z.array(lenient(z.looseObject({ url: lenient(imageText) })))),
     }),
   ),
   refunded: lenient(z.boolean()),

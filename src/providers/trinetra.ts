@@ -7,6 +7,7 @@ import {
   defineOperation,
   defineProvider,
   type ErrorWords,
+  imageText,
   lenient,
   type Outcome,
   outputFromUrl,
@@ -121,9 +122,7 @@ const job = z.looseObject({
   model: text,
   output: lenient(
     z.looseObject({
-      outputs: lenient(
-        z.array(lenient(z.looseObject({ url: lenient(z.string().check(z.minLength(1))) }))),
-      ),
+      outputs: lenient(z.array(lenient(z.looseObject({ url: lenient(imageText) })))),
     }),
   ),
   credits_charged: lenient(z.number().check(z.minimum(0))),

@@ -1,0 +1,234 @@
+import { type EndSignal, sleep } from "./clock";
+import type { ImageSink } from "./decoded-image";
+import {
+  type ErrorFacts,
+  GenerationFailedError,
+  type ImageError,
+  isImageError,
+  SubmissionUnknownError,
+  TimeoutError,
+  withJob,
+} from "./errors";
+import { contextOf, errorOf, reasonOf } from "./failure";
+import type { Prepared, Reading } from "./gateway";
+import type { ImageJob, TaskState } from "./job";
+import type { DecodedImage, Pending, Refused, Succeeded } from "./provider";
+import type { GeneratedImage } from "./result";
+import type { TaskContext, TaskEvent } from "./task";
+import { backoffMs, repeat, TransportFault, waitMs } from "./transport";
+
+/** What a create needs of its task. */
+export interface CreateTerms {
+  readonly job: ImageJob;
+  /**
+   * Ends the repetitions. A create in flight to a provider that answers with a job is not torn: the
+   * job may exist, and its id is in the answer.
+   */
+  readonly stop: EndSignal;
+  readonly deadlineAt: number;
+  /** How long it may take in all. */
+  readonly limitMs: number;
+  readonly createSink: (() => ImageSink) | undefined;
+  facts(facts: ErrorFacts): ErrorFacts;
+  /** Images that came whole in an answer that is no success otherwise. */
+  salvage(images: readonly DecodedImage[]): readonly GeneratedImage[];
+  /** An attempt is about to leave. */
+  leaving(): void;
+  emit(event: TaskEvent): void;
+}
+
+/** The provider has accepted: a job that has an id, or the pictures themselves. */
+export type Acceptance =
+  | { readonly id: string; readonly outcome: Pending }
+  | { readonly succeeded: Succeeded; readonly raw: unknown };
+
+/** How a create ended that nobody accepted, as far as that is known. */
+export interface CreateEnd {
+  readonly state: TaskState;
+  readonly error: ImageError;
+  /** The provider's own words, where it was the provider who said no. */
+  readonly refused?: Refused;
+}
+
+/** One create, sent again only where that cannot pay twice. */
+export class Create {
+  readonly #context: TaskContext;
+  readonly #terms: CreateTerms;
+  /** Once an attempt may have been accepted, no later refusal can say that nothing was charged. */
+  perhapsAccepted = false;
+  /** An attempt is on its way: nobody knows yet what becomes of it. */
+  #isOnItsWay = false;
+
+  constructor(context: TaskContext, terms: CreateTerms) {
+    this.#context = context;
+    this.#terms = terms;
+  }
+
+  /** @throws what {@link Create.endBy} reads. */
+  send(prepared: Prepared): Promise<Acceptance> {
+    const { clock } = this.#context;
+    const { stop, deadlineAt, leaving, emit } = this.#terms;
+    return repeat({
+      attempt: () => {
+        stop.throwIfAborted();
+        leaving();
+        return this.#sendOnce(prepared);
+      },
+      again: (error, attempt) => {
+        if (!(error instanceof CreateFailure) || stop.aborted) return undefined;
+        this.perhapsAccepted ||= error.refused.charged === "unknown";
+        const delayMs = this.#againMs(error, attempt);
+        const fits = delayMs !== undefined && clock.now() + delayMs < deadlineAt;
+        return fits ? delayMs : undefined;
+      },
+      wait: (delayMs, error) => {
+        emit({ type: "retry", phase: "create", reason: reasonOf(error), delayMs });
+        return sleep(clock, delayMs, stop);
+      },
+    });
+  }
+
+  async #sendOnce(prepared: Prepared): Promise<Acceptance> {
+    const { clock, gateway, provider, attemptTimeoutMs } = this.#context;
+    const { stop, deadlineAt, createSink, salvage } = this.#terms;
+    const { answersWith } = provider.adapter;
+    const limits =
+      answersWith === "job"
+        ? { timeoutMs: attemptTimeoutMs }
+        : { timeoutMs: deadlineAt - clock.now(), signal: stop, createSink };
+    let reading: Reading;
+    try {
+      this.#isOnItsWay = true;
+      reading = await gateway.exchange("create", prepared, limits);
+      this.#isOnItsWay = false;
+    } catch (error) {
+      // A key that is missing, or a function that threw, is known before anything leaves.
+      if (isImageError(error) && !this.#isEnd(error)) this.#isOnItsWay = false;
+      if (!(error instanceof TransportFault)) throw error;
+      this.#isOnItsWay = false;
+      throw new CreateFailure(this.#faultOf(error), {
+        cause: gateway.safe(error.cause ?? error),
+        images: salvage(error.images),
+        ...(answersWith === "images" && error.timeoutMs !== undefined && { late: true }),
+      });
+    }
+    const { outcome } = reading;
+    switch (outcome.state) {
+      case "succeeded":
+        return { succeeded: outcome, raw: reading.raw() };
+      case "queued":
+      case "running":
+        if (outcome.id === undefined) break;
+        return { id: outcome.id, outcome };
+      case "absent":
+        break;
+      case "refused":
+      case "failed":
+        throw new CreateFailure(
+          reading.images.length === 0 ? outcome : { ...outcome, ...paidInPart },
+          { ...contextOf(reading), images: salvage(reading.images) },
+        );
+    }
+    // Only an adapter that breaks the contract comes here: accepted perhaps, and no id to ask by.
+    const nameless = { state: "refused", kind: "malformed_response", charged: "unknown" } as const;
+    const message = "The answer to the create names no job";
+    throw new CreateFailure({ ...nameless, resend: "never", message }, contextOf(reading));
+  }
+
+  #faultOf(fault: TransportFault): Refused {
+    const message = this.#context.gateway.clean(fault.message);
+    if (fault.images.length > 0) return { ...paidInPart, message };
+    return fault.sent
+      ? {
+          state: "refused",
+          kind: "submission_unknown",
+          charged: "unknown",
+          resend: "keyed",
+          message,
+        }
+      : { state: "refused", kind: "provider_unavailable", charged: "no", resend: "wait", message };
+  }
+
+  /** The rules of what a create may be sent again for; everything else ends it. */
+  #againMs(failure: CreateFailure, attempt: number): number | undefined {
+    const { resend, retryAfterMs } = failure.refused;
+    const neverConnected = failure.neverConnected;
+    if (resend === "wait") {
+      // Nothing was accepted. A host that cannot be reached is likely a wrong one: three attempts.
+      if (neverConnected && attempt >= 3) return undefined;
+      return waitMs(retryAfterMs, backoffMs(attempt, 30_000));
+    }
+    if (resend === "keyed" && this.#context.provider.adapter.idempotent && attempt < 5) {
+      return waitMs(retryAfterMs, backoffMs(attempt, 10_000));
+    }
+    return undefined;
+  }
+
+  /** A reason to stop may be an error of this package too, and says nothing of this create. */
+  #isEnd(error: unknown): boolean {
+    const { stop } = this.#terms;
+    return stop.aborted && error === stop.reason;
+  }
+
+  /** What an error of `send`, or of whatever came before it, makes of the create. */
+  endBy(error: unknown): CreateEnd {
+    const { job, stop, limitMs, facts } = this.#terms;
+    if (error instanceof CreateFailure) {
+      const { refused, context } = error;
+      const isUnsure = this.perhapsAccepted || refused.charged === "unknown";
+      const charged = isUnsure && refused.charged === "no" ? "unknown" : refused.charged;
+      const told = facts({ ...context, charged });
+      const failure = error.late
+        ? new TimeoutError({ ...told, timeoutMs: limitMs })
+        : errorOf({ ...refused, charged }, told);
+      const sureState = refused.state === "failed" ? "failed" : "refused";
+      return { state: charged === "unknown" ? "unknown" : sureState, error: failure, refused };
+    }
+    if (isImageError(error) && !this.#isEnd(error)) {
+      // No key, or a function of the caller's that threw: nothing was sent by this attempt.
+      const charged = this.perhapsAccepted ? "unknown" : error.charged;
+      const told = withJob(error, charged, job);
+      return { state: this.perhapsAccepted ? "unknown" : "refused", error: told };
+    }
+    const { gateway } = this.#context;
+    const perhapsSent = this.#isOnItsWay || this.perhapsAccepted;
+    const when = perhapsSent ? "while it was being sent" : "before it was sent";
+    const detail = stop.aborted ? `The call ended ${when}` : String(error);
+    const told = facts({
+      charged: perhapsSent ? "unknown" : "no",
+      detail: gateway.clean(detail),
+      cause: gateway.safe(error),
+    });
+    return perhapsSent
+      ? { state: "unknown", error: new SubmissionUnknownError(told) }
+      : { state: "refused", error: new GenerationFailedError(told) };
+  }
+}
+
+/** An answer that is no success, with images in it. */
+const paidInPart = {
+  state: "failed",
+  kind: "malformed_response",
+  charged: "yes",
+  resend: "never",
+} as const;
+
+/** An attempt at a create that did not end in a job. */
+class CreateFailure extends Error {
+  readonly refused: Refused;
+  readonly context: Omit<ErrorFacts, "charged">;
+  /** The answer with the images did not come in time. */
+  readonly late: boolean;
+
+  constructor(refused: Refused, context: Omit<ErrorFacts, "charged"> & { late?: boolean }) {
+    super(refused.message);
+    const { late = false, ...rest } = context;
+    this.refused = refused;
+    this.context = rest;
+    this.late = late;
+  }
+
+  get neverConnected(): boolean {
+    return this.context.status === undefined;
+  }
+}

@@ -1,0 +1,88 @@
+/** Where the bytes of an image go while the rest of its document is still on the way. */
+export interface ImageSink {
+  /** Memory for the next bytes, at least `length` of them. */
+  reserve(length: number): Buffer;
+  /** Takes the first `length` bytes of what was reserved last. */
+  commit(length: number): void;
+  /** Whoever brings more waits for this first; absent where nothing has to be waited for. */
+  ready?(): Promise<void> | undefined;
+  /** Nothing follows. */
+  end?(): void;
+  /** Everything that was taken. */
+  read(): Promise<Buffer>;
+  /** Where the bytes go into a file: the directory that it is in. */
+  readonly directory?: string;
+  /** Gives that file a name. False where the bytes are not in it after all. */
+  moveTo?(path: string): Promise<boolean>;
+  /** Nobody needs what was taken. */
+  discard(): Promise<void>;
+}
+
+/** A base64 image of a JSON document, decoded on its way: stands where its string stood. */
+export class DecodedImage {
+  readonly sink: ImageSink;
+  readonly byteLength: number;
+  /** The first bytes, which say what it is. */
+  readonly head: Uint8Array;
+
+  constructor(sink: ImageSink, byteLength: number, head: Uint8Array) {
+    this.sink = sink;
+    this.byteLength = byteLength;
+    this.head = head;
+  }
+
+  toJSON(): string {
+    return `<an image of ${this.byteLength} bytes>`;
+  }
+}
+
+const blockBytes = 1024 * 1024;
+
+/** An image in memory. */
+export class MemorySink implements ImageSink {
+  readonly #blocks: Buffer[] = [];
+  #nextBytes: number;
+  #block: Buffer = Buffer.alloc(0);
+  #used = 0;
+
+  /** @param expectedBytes how many will come, where that is known: one block holds them then. */
+  constructor(expectedBytes = 0) {
+    this.#nextBytes = Math.max(expectedBytes, blockBytes);
+  }
+
+  reserve(length: number): Buffer {
+    if (this.#block.length - this.#used < length) {
+      this.#close();
+      this.#block = Buffer.allocUnsafeSlow(Math.max(this.#nextBytes, length));
+      this.#nextBytes = blockBytes;
+    }
+    return this.#block.subarray(this.#used);
+  }
+
+  commit(length: number): void {
+    this.#used += length;
+  }
+
+  #close(): void {
+    if (this.#used > 0) this.#blocks.push(this.#block.subarray(0, this.#used));
+    this.#block = Buffer.alloc(0);
+    this.#used = 0;
+  }
+
+  async read(): Promise<Buffer> {
+    this.#close();
+    const [first, second] = this.#blocks;
+    // What the first block had too much is given back, unless it is little.
+    const fits = first !== undefined && first.length >= first.buffer.byteLength * 0.9;
+    if (fits && second === undefined) return first;
+    const whole = Buffer.concat(this.#blocks);
+    this.#blocks.splice(0, Number.POSITIVE_INFINITY, whole);
+    return whole;
+  }
+
+  async discard(): Promise<void> {
+    this.#blocks.length = 0;
+    this.#block = Buffer.alloc(0);
+    this.#used = 0;
+  }
+}

@@ -1,0 +1,150 @@
+import { randomUUID } from "node:crypto";
+import { type FileHandle, mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { type ImageSink, MemorySink } from "./decoded-image";
+
+const blockBytes = 256 * 1024;
+
+/**
+ * An image on its way into a directory, under a name that nobody looks for until it is moved. If the
+ * disk fails, the image was paid for all the same: it goes on in memory.
+ */
+export class FileSink implements ImageSink {
+  readonly directory: string;
+  #path: string;
+  #file: FileHandle | undefined;
+  #block: Buffer = Buffer.alloc(0);
+  #used = 0;
+  /** Blocks on their way to the disk, and those that may be filled again. */
+  readonly #full: Buffer[] = [];
+  readonly #free: Buffer[] = [];
+  #onDisk = 0;
+  #writing: Promise<void> | undefined;
+  #isEnded = false;
+  #memory: MemorySink | undefined;
+
+  constructor(directory: string) {
+    this.directory = directory;
+    this.#path = join(directory, `.${randomUUID()}.part`);
+  }
+
+  reserve(length: number): Buffer {
+    if (this.#memory !== undefined) return this.#memory.reserve(length);
+    if (this.#block.length - this.#used < length) {
+      this.#passOn();
+      this.#block = this.#free.pop() ?? Buffer.allocUnsafeSlow(Math.max(blockBytes, length));
+    }
+    return this.#block.subarray(this.#used);
+  }
+
+  commit(length: number): void {
+    if (this.#memory === undefined) this.#used += length;
+    else this.#memory.commit(length);
+  }
+
+  ready(): Promise<void> | undefined {
+    return this.#full.length > 1 ? this.#writing : undefined;
+  }
+
+  end(): void {
+    this.#isEnded = true;
+    this.#passOn();
+    this.#start();
+  }
+
+  async read(): Promise<Buffer> {
+    await this.#ended();
+    return this.#memory === undefined ? readFile(this.#path) : this.#memory.read();
+  }
+
+  async moveTo(path: string): Promise<boolean> {
+    await this.#ended();
+    if (this.#memory !== undefined) return false;
+    await rename(this.#path, path);
+    this.#path = path;
+    return true;
+  }
+
+  async discard(): Promise<void> {
+    this.#full.length = 0;
+    this.#used = 0;
+    await this.#ended();
+    await rm(this.#path, { force: true });
+  }
+
+  async #ended(): Promise<void> {
+    this.end();
+    await this.#writing;
+  }
+
+  /** The block goes to the disk. */
+  #passOn(): void {
+    if (this.#used === 0) return;
+    this.#full.push(this.#block.subarray(0, this.#used));
+    this.#block = Buffer.alloc(0);
+    this.#used = 0;
+    this.#start();
+  }
+
+  #start(): void {
+    this.#writing ??= this.#write();
+    // Whoever reads hears of it; that nobody does must not end the process.
+    this.#writing.catch(() => {});
+  }
+
+  async #write(): Promise<void> {
+    try {
+      for (let [next] = this.#full; next !== undefined; [next] = this.#full) {
+        this.#file ??= await this.#open();
+        // At its place: one that was written in part is written again.
+        await writeAt(this.#file, next, this.#onDisk);
+        this.#onDisk += next.length;
+        this.#full.shift();
+        this.#free.push(Buffer.from(next.buffer));
+      }
+      if (this.#isEnded) await this.#close();
+    } catch {
+      await this.#goOnInMemory();
+    }
+    this.#writing = undefined;
+  }
+
+  async #close(): Promise<void> {
+    const file = this.#file;
+    this.#file = undefined;
+    await file?.close();
+  }
+
+  async #open(): Promise<FileHandle> {
+    await mkdir(this.directory, { recursive: true });
+    return open(this.#path, "wx+");
+  }
+
+  /** Saving it says later what is wrong with the disk. */
+  async #goOnInMemory(): Promise<void> {
+    const memory = new MemorySink();
+    const written = this.#onDisk === 0 ? Buffer.alloc(0) : await readFile(this.#path);
+    for (const bytes of [
+      written.subarray(0, this.#onDisk),
+      ...this.#full.splice(0),
+      this.#block.subarray(0, this.#used),
+    ]) {
+      bytes.copy(memory.reserve(bytes.length));
+      memory.commit(bytes.length);
+    }
+    this.#memory = memory;
+    this.#block = Buffer.alloc(0);
+    this.#used = 0;
+    this.#free.length = 0;
+    // Neither matters any more: the image is in memory.
+    await this.#close().catch(() => {});
+    await rm(this.#path, { force: true }).catch(() => {});
+  }
+}
+
+async function writeAt(file: FileHandle, bytes: Buffer, position: number): Promise<void> {
+  for (let at = 0; at < bytes.length; ) {
+    const { bytesWritten } = await file.write(bytes, at, bytes.length - at, position + at);
+    at += bytesWritten;
+  }
+}

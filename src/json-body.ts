@@ -1,0 +1,113 @@
+import { Readable } from "node:stream";
+import type { DecodedImage, ImageSink } from "./decoded-image";
+import { JsonScanner } from "./json-scanner";
+
+/** How a JSON body is read. */
+export interface JsonReading {
+  readonly maxBytes: number;
+  createSink(): ImageSink;
+  /** Takes the images that came whole, whatever becomes of the rest. */
+  readonly images: DecodedImage[];
+}
+
+/** A body: what it says, or else how it begins. */
+export interface JsonBody {
+  /** `undefined` where it is not JSON. */
+  readonly body: unknown;
+  readonly text?: string;
+}
+
+/** Below this, whatever is in it is text: two copies of it are no matter. */
+const smallBytes = 64 * 1024;
+
+/** Reads a body as JSON; images in a large one go to sinks as they come. */
+export async function readJson(
+  chunks: AsyncIterable<Uint8Array>,
+  { maxBytes, createSink, images }: JsonReading,
+): Promise<JsonBody> {
+  const small: Uint8Array[] = [];
+  let scanner: JsonScanner | undefined;
+  let byteLength = 0;
+  const take = (chunk: Uint8Array): Promise<void> | undefined => {
+    byteLength += chunk.byteLength;
+    if (byteLength > maxBytes) {
+      throw new Error(`The answer is larger than ${maxBytes} bytes (\`maxAnswerBytes\`)`);
+    }
+    if (scanner === undefined) small.push(chunk);
+    if (byteLength <= smallBytes) return undefined;
+    scanner ??= new JsonScanner(createSink);
+    let isReady: Promise<void> | undefined;
+    for (const each of small.length > 0 ? small.splice(0) : [chunk]) isReady = scanner.write(each);
+    // At once: whoever gives up on the rest does not wait for the end of this.
+    images.splice(0, images.length, ...scanner.images);
+    return isReady;
+  };
+  try {
+    await eachChunk(chunks, take);
+    const [first = new Uint8Array(), second] = small;
+    const text = Buffer.from(first.buffer, first.byteOffset, first.byteLength);
+    if (scanner === undefined) return parsed(second === undefined ? text : Buffer.concat(small));
+    return await scannedBy(scanner);
+  } finally {
+    images.splice(0, images.length, ...(scanner?.images ?? []));
+    await scanner?.discard();
+  }
+}
+
+/** Hands over what comes, and waits where that asks for it. */
+async function eachChunk(
+  chunks: AsyncIterable<Uint8Array>,
+  take: (chunk: Uint8Array) => Promise<void> | undefined,
+): Promise<void> {
+  if (!(chunks instanceof Readable)) {
+    for await (const chunk of chunks) await take(chunk);
+    return;
+  }
+  // A stream's events cost a fraction of its iterator.
+  await new Promise<void>((resolve, reject) => {
+    let isEnded = false;
+    const fail = (error: unknown) => {
+      isEnded = true;
+      chunks.destroy();
+      reject(error);
+    };
+    chunks.on("data", (chunk: Uint8Array) => {
+      try {
+        const isReady = take(chunk);
+        if (isReady === undefined) return;
+        chunks.pause();
+        isReady.then(() => chunks.resume(), fail);
+      } catch (error) {
+        fail(error);
+      }
+    });
+    chunks.once("end", () => {
+      isEnded = true;
+      resolve();
+    });
+    chunks.on("error", fail);
+    chunks.once("close", () => {
+      if (!isEnded) fail(new Error("The answer broke off"));
+    });
+  });
+}
+
+function parsed(bytes: Buffer): JsonBody {
+  const text = bytes.toString("utf8");
+  try {
+    return { body: JSON.parse(text) };
+  } catch {
+    // What a body that is not JSON means is for the adapter to say.
+    return { body: undefined, text: text.slice(0, 5_000) };
+  }
+}
+
+async function scannedBy(scanner: JsonScanner): Promise<JsonBody> {
+  try {
+    return { body: await scanner.end() };
+  } catch (error) {
+    // Too deep for a reviver is as good as no JSON.
+    if (!(error instanceof SyntaxError || error instanceof RangeError)) throw error;
+    return { body: undefined, text: scanner.start };
+  }
+}

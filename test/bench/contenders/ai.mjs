@@ -1,0 +1,24 @@
+/** The AI SDK. */
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { createOpenAI } from "@ai-sdk/openai";
+import { generateImage } from "ai";
+
+export const bytes = ({ server, picture }) => {
+  const baseURL = `${server}/${picture}-base64/v1`;
+  const openai = createOpenAI({ apiKey: "key", baseURL });
+  const model = openai.image("gpt-image-2");
+  return async (prompt) => {
+    const { image } = await generateImage({ model, prompt, n: 1, size: "1024x1024" });
+    return image.uint8Array;
+  };
+};
+
+export const saveBase64 = ({ directory, ...settings }) => {
+  const generate = bytes(settings);
+  return async (prompt, index) => {
+    const path = join(directory, `${index}.png`);
+    await writeFile(path, await generate(prompt));
+    return path;
+  };
+};

@@ -1,0 +1,198 @@
+import { measureSize } from "./size";
+import type { Figures, Stage } from "./stage";
+
+/** A figure that is shown, and how. */
+export interface Column {
+  readonly key: string;
+  readonly label: string;
+  readonly unit: "ms" | "MB" | "KB" | "bytes" | "×" | "";
+}
+
+/** What must be reached: a figure of ours, or its ratio to somebody's in the same round. */
+export interface Target {
+  readonly key: string;
+  readonly by?: string;
+  readonly limit: number;
+}
+
+/** One row of what is promised: the same work for every contender. */
+export interface Workload {
+  readonly name: string;
+  readonly title: string;
+  /** How it is measured, in a sentence or two. */
+  readonly method: string;
+  readonly contenders: readonly string[];
+  readonly columns: readonly Column[];
+  readonly targets: readonly Target[];
+  /** How many times as many rounds, where a round is cheap and noisy; or just one. */
+  readonly rounds?: (rounds: number) => number;
+  measure(contender: string, stage: Stage): Promise<Figures>;
+}
+
+const megabyte = 1_000_000;
+const kilobyte = 1_000;
+/** As many as the shared pool opens to one origin. */
+const poolConnections = 256;
+
+const cpu: Column = { key: "cpuMs", label: "CPU", unit: "ms" };
+const peak: Column = { key: "peakAboveIdleBytes", label: "peak above idle", unit: "MB" };
+
+const small = { work: "bytes", picture: "small", atOnce: 16, count: 800, warmUp: 400 } as const;
+const large = { picture: "large", atOnce: 8, warmUp: 16 } as const;
+const saving = { ...large, count: 32 } as const;
+const holding = { ...large, work: "bytes", count: 8 } as const;
+const polling = { work: "poll", pollMs: 50, atOnce: 64, count: 128, warmUp: 64 } as const;
+const waiting = { jobs: 10_000, pollMs: 10_000, observedMs: 10_000, aborted: 50, burst: 1_000 };
+
+const creates = ({ count, warmUp }: { count: number; warmUp: number }) => count + warmUp;
+
+export const workloads: readonly Workload[] = [
+  {
+    name: "small-sync",
+    title: "One small synchronous generation, 16 at once",
+    method:
+      "800 images of 4 kB as base64, after 400 that warm the process up. fal's direct call and Replicate's blocking one give a data URL.",
+    contenders: ["ours", "undici", "openai", "ai", "fal", "replicate"],
+    columns: [cpu, peak],
+    targets: [
+      { key: "cpuMs", by: "undici", limit: 1.6 },
+      { key: "cpuMs", by: "openai", limit: 0.4 },
+      { key: "cpuMs", by: "ai", limit: 0.45 },
+    ],
+    measure: (contender, stage) =>
+      stage.run("worker.mjs", { contender, ...small }, { hash: "small", creates: creates(small) }),
+  },
+  {
+    name: "large-base64-save",
+    title: "A 12 MB image as base64 in 16 MB of JSON, 8 at once, saved to a directory",
+    method:
+      "32 images, after 16 small ones. undici: a stream written by hand from the socket through a base64 decoder to the file. Who has no way to save writes the bytes with writeFile.",
+    contenders: ["ours", "undici", "openai", "ai"],
+    columns: [cpu, peak],
+    targets: [
+      { key: "cpuMs", by: "undici", limit: 1.15 },
+      { key: "cpuMs", by: "openai", limit: 0.5 },
+      { key: "peakAboveIdleBytes", limit: 60 * megabyte },
+    ],
+    measure: (contender, stage) =>
+      stage.run(
+        "worker.mjs",
+        { contender, work: "saveBase64", ...saving },
+        { hash: "large", creates: creates(saving) },
+      ),
+  },
+  {
+    name: "large-base64-memory",
+    title: "The same, bytes in memory",
+    method:
+      "8 images, all of them held, after 16 small ones. Held: peak above idle, by 8 times the decoded size.",
+    contenders: ["ours", "undici", "openai", "ai"],
+    columns: [cpu, peak, { key: "heldPerImage", label: "held of each", unit: "×" }],
+    targets: [
+      { key: "cpuMs", by: "openai", limit: 0.7 },
+      { key: "heldPerImage", limit: 2.2 },
+    ],
+    measure: async (contender, stage) => {
+      const figures = await stage.run(
+        "worker.mjs",
+        { contender, ...holding },
+        { hash: "large", creates: creates(holding) },
+      );
+      const { peakAboveIdleBytes = Number.NaN } = figures;
+      return { ...figures, heldPerImage: peakAboveIdleBytes / holding.count / (12 * megabyte) };
+    },
+  },
+  {
+    name: "url-save",
+    title: "A 12 MB image by URL, 8 at once, saved to a directory",
+    method: "32 images, after 16 small ones. undici: request, then pipeline to a file.",
+    contenders: ["ours", "undici"],
+    columns: [cpu, peak],
+    targets: [
+      { key: "cpuMs", by: "undici", limit: 1.1 },
+      { key: "peakAboveIdleBytes", limit: 30 * megabyte },
+    ],
+    measure: (contender, stage) =>
+      stage.run(
+        "worker.mjs",
+        { contender, work: "saveURL", ...saving },
+        { hash: "large", creates: creates(saving) },
+      ),
+  },
+  {
+    name: "polling",
+    title: "Create, 20 polls, result; 64 jobs at once",
+    method:
+      "128 jobs polled every 50 ms, after 64 that warm the process up; CPU is a job's. fal asks for the result in a request of its own, as its protocol has it; nobody downloads the picture.",
+    contenders: ["ours", "undici", "fal", "replicate"],
+    columns: [cpu, peak],
+    targets: [{ key: "cpuMs", by: "fal", limit: 0.6 }],
+    measure: (contender, stage) =>
+      stage.run(
+        "worker.mjs",
+        { contender, ...polling },
+        { hash: "address", creates: creates(polling), polls: 20 * creates(polling) },
+      ),
+  },
+  {
+    name: "waiting",
+    title: "10,000 jobs waiting in one process, 1,000 polls a second",
+    method:
+      "Every job is polled every 10 s, their starts spread over 10 s; observed for 10 s. Heap after a forced collection. The delay is that of a timer of 1 ms, its own 1 ms included. 50 jobs are aborted, 20 ms apart: the slowest counts. Then 1,000 more are begun at once: the most sockets that the server ever saw.",
+    contenders: ["ours", "fal"],
+    columns: [
+      { key: "heapPerJobBytes", label: "heap a job", unit: "KB" },
+      { key: "delayP99Ms", label: "delay p99", unit: "ms" },
+      { key: "abortMs", label: "abort", unit: "ms" },
+      { key: "mostSockets", label: "sockets", unit: "" },
+      { key: "pollsPerSecond", label: "polls a second", unit: "" },
+      { key: "cpuMs", label: "CPU a poll", unit: "ms" },
+    ],
+    targets: [
+      { key: "heapPerJobBytes", limit: 6 * kilobyte },
+      { key: "delayP99Ms", limit: 25 },
+      { key: "abortMs", limit: 20 },
+      { key: "mostSockets", limit: poolConnections },
+    ],
+    measure: (contender, stage) => stage.run("waiting.mjs", { contender, ...waiting }),
+  },
+  {
+    name: "import",
+    title: "import() in a fresh process",
+    method:
+      "Three times as many rounds. Node's own start, until the first line of the script, is shown and not subtracted: the import is timed by itself. ai is imported with @ai-sdk/openai.",
+    contenders: ["ours", "undici", "openai", "ai", "fal", "replicate"],
+    columns: [
+      { key: "importMs", label: "time", unit: "ms" },
+      { key: "importCpuMs", label: "CPU", unit: "ms" },
+      { key: "nodeStartMs", label: "Node's start", unit: "ms" },
+      { key: "nodeStartCpuMs", label: "its CPU", unit: "ms" },
+    ],
+    targets: [
+      { key: "importMs", by: "openai", limit: 0.4 },
+      { key: "importCpuMs", by: "openai", limit: 0.4 },
+    ],
+    rounds: (rounds) => 3 * rounds,
+    measure: (contender, stage) => stage.run("import.mjs", { contender }),
+  },
+  {
+    name: "size",
+    title: "Our own code, minified and gzipped",
+    method:
+      "What is statically imported by an app that imports createImageClient alone, without dependencies; chunks that are imported on demand stand apart. As shipped: from dist, with whatever dependency is bundled in it. Strangers: other providers in an app that imports one, the worst of four.",
+    contenders: ["ours"],
+    columns: [
+      { key: "coreBytes", label: "core", unit: "KB" },
+      { key: "lazyBytes", label: "on demand", unit: "KB" },
+      { key: "shippedBytes", label: "core as shipped", unit: "KB" },
+      { key: "shippedLazyBytes", label: "on demand as shipped", unit: "KB" },
+      { key: "strangers", label: "strangers", unit: "" },
+    ],
+    targets: [
+      { key: "coreBytes", limit: 16 * kilobyte },
+      { key: "strangers", limit: 0 },
+    ],
+    rounds: () => 1,
+    measure: measureSize,
+  },
+];

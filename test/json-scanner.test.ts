@@ -1,0 +1,202 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { DecodedImage, MemorySink } from "../src/decoded-image";
+import { readJson } from "../src/json-body";
+import { JsonScanner } from "../src/json-scanner";
+import { pictureOf } from "./support/media";
+
+/** A document with its images as the strings that they were. */
+async function plain(value: unknown): Promise<unknown> {
+  if (value instanceof DecodedImage) return (await value.sink.read()).toString("base64");
+  if (Array.isArray(value)) return Promise.all(value.map(plain));
+  if (typeof value !== "object" || value === null) return value;
+  const entries = Object.entries(value);
+  return Object.fromEntries(
+    await Promise.all(entries.map(async ([key, each]) => [key, await plain(each)])),
+  );
+}
+
+async function scanned(document: string | Buffer, cuts: readonly number[] = []): Promise<unknown> {
+  const bytes = Buffer.from(document);
+  const scanner = new JsonScanner(() => new MemorySink());
+  const ends = [...cuts.filter((cut) => cut <= bytes.length).sort((a, b) => a - b), bytes.length];
+  let start = 0;
+  for (const end of ends) {
+    await scanner.write(bytes.subarray(start, end));
+    start = end;
+  }
+  return scanner.end();
+}
+
+/** What both make of a document: a value, or the name of the error. */
+async function same(document: string | Buffer, cuts: readonly number[] = []): Promise<void> {
+  const text = Buffer.from(document).toString("utf8");
+  let expected: unknown;
+  try {
+    expected = { value: JSON.parse(text) };
+  } catch (error) {
+    expected = { error: error instanceof Error ? error.name : "" };
+  }
+  const actual = await scanned(document, cuts).then(
+    async (value) => ({ value: await plain(value) }),
+    (error: unknown) => ({ error: error instanceof Error ? error.name : "" }),
+  );
+  expect(actual).toEqual(expected);
+}
+
+const image = pictureOf(2_000);
+const base64 = image.toString("base64");
+
+test("the base64 of an image comes as the image's bytes", async () => {
+  for (const length of [900, 901, 902, 65_536, 300_001]) {
+    const bytes = pictureOf(length);
+    const document = JSON.stringify({ data: [{ b64_json: bytes.toString("base64"), n: 1 }] });
+    const found: unknown = await scanned(document, [1_000, 5_000, 70_000]);
+    expect(found).toMatchObject({ data: [{ b64_json: expect.any(DecodedImage), n: 1 }] });
+    expect(await plain(found)).toEqual(JSON.parse(document));
+  }
+});
+
+test("a document is the same wherever it is cut in two", async () => {
+  const slashed = base64.replaceAll("/", "\\/").replaceAll("+", "\\u002b");
+  const documents = [
+    `{"created":1,"data":[{"b64_json":"${base64}","revised_prompt":"a \\"cat\\" \\u00e9 é"}]}`,
+    ` { "data" : [ { "b64_json" : "${slashed}" } ] , "b" : "\\\\" } `,
+    `["${base64}","${pictureOf(1_001, 7).toString("base64")}","${"x".repeat(1_500)}"]`,
+    `{"url":"data:image\\/png;base64,${slashed}"}`,
+  ];
+  for (const document of documents) {
+    const { length } = Buffer.from(document);
+    const isImage = JSON.stringify(await scanned(document)).includes("<an image of ");
+    expect(isImage).toBe(true);
+    if (document.startsWith('{"url"')) continue;
+    for (let cut = 0; cut <= length; cut += 1) await same(document, [cut]);
+  }
+});
+
+test("a data URL is an image too, without its head", async () => {
+  for (const head of ["data:image/png;base64,", "data:image\\/png;base64,", "data:;base64,"]) {
+    const document = `{"url":"${head}${base64.replaceAll("/", "\\/")}"}`;
+    for (const cut of [5, 12, 20, 33, 900, 1_100]) {
+      expect(await plain(await scanned(document, [cut]))).toEqual({ url: base64 });
+    }
+  }
+});
+
+test("any document in any pieces is what JSON.parse makes of it", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.json({ maxDepth: 4 }),
+      fc.array(fc.nat(300), { maxLength: 6 }),
+      async (document, cuts) => same(document, cuts),
+    ),
+    { numRuns: 500 },
+  );
+});
+
+test("any document with long strings of all kinds is what JSON.parse makes of it", async () => {
+  const odd = fc.constantFrom(
+    '"',
+    "\\",
+    "\\/",
+    "\\n",
+    "\\u0041",
+    "\\u",
+    "é",
+    "\0",
+    "=",
+    "-",
+    "_",
+    "*",
+  );
+  const long = fc
+    .tuple(fc.nat(1_500), odd, fc.constantFrom(base64, "A".repeat(1_600), ` ${base64}`))
+    .map(([at, what, text]) => text.slice(0, at) + what + text.slice(at));
+  const whole = fc.constantFrom(base64, base64.slice(0, -1), `${base64}=`, `${base64}AAAA`);
+  const strings = fc.array(fc.oneof(long, whole, fc.string()), { minLength: 1, maxLength: 4 });
+  await fc.assert(
+    fc.asyncProperty(
+      strings,
+      fc.array(fc.nat(9_000), { maxLength: 5 }),
+      fc.constantFrom(...["[", '{"a":', ""]),
+      async (contents, cuts, opening) => {
+        const list = contents.map((each) => `"${each}"`).join(opening === "" ? " " : ",");
+        await same(opening === "[" ? `[${list}]` : `${opening}${list}}`, cuts);
+      },
+    ),
+    { numRuns: 300 },
+  );
+});
+
+test("a document that breaks off at any place is refused as JSON.parse refuses it", async () => {
+  const document = `{"data":[{"b64_json":"${base64.replaceAll("/", "\\/")}"}],"n":1}`;
+  for (let length = 0; length < document.length; length += 1) {
+    await same(document.slice(0, length), [length - 3]);
+  }
+});
+
+test("an image may be the name of a field, and of two fields with one name the last counts", async () => {
+  const other = pictureOf(1_100, 3).toString("base64");
+  await same(`{"${base64}":1}`);
+  await same(`{"a":"${base64}","a":"${other}"}`);
+  await same(`{"a":"${base64}","a":2,"b":["${other}"],"${other}":"${base64}"}`);
+});
+
+test("what a lenient decoder takes for base64 comes back as the string that it was", async () => {
+  const lines = base64.replace(/.{76}/g, "$&\\r\\n");
+  const url = base64.replaceAll("+", "-").replaceAll("/", "_");
+  for (const text of [lines, url, `${base64}=`, base64.slice(0, -1), `${base64.slice(0, -1)}.`]) {
+    await same(`{"a":"${text}"}`, [700, 1_300]);
+  }
+  const unpadded = pictureOf(1_000).toString("base64").replace(/=+$/, "");
+  await same(`["${unpadded}"]`);
+  // Bits that nobody needs before the padding.
+  await same(`["${pictureOf(1_000).toString("base64").replace(/.==$/, "B==")}"]`);
+});
+
+test("base64 that is no image stays a string", async () => {
+  const noise = Buffer.from("just words ".repeat(200)).toString("base64");
+  expect(await scanned(`["${noise}"]`)).toEqual([noise]);
+});
+
+test("a broken document hands over the images that were whole", async () => {
+  const second = pictureOf(1_500, 9).toString("base64");
+  const document = `{"data":[{"b64_json":"${base64}"},{"b64_json":"${second}"}]}`;
+  const cutAt = document.indexOf(second) + 600;
+  for (const broken of [document.slice(0, cutAt), `${document.slice(0, cutAt)}"]`]) {
+    const scanner = new JsonScanner(() => new MemorySink());
+    await scanner.write(Buffer.from(broken));
+    await expect(scanner.end()).rejects.toThrow(SyntaxError);
+    expect(scanner.images).toHaveLength(1);
+    expect(await scanner.images[0]?.sink.read()).toEqual(image);
+  }
+});
+
+test("a document cannot forge the mark of an image", async () => {
+  const texts = Array.from({ length: 50 }, (_, at) => `${"0".repeat(32)}:${at}`);
+  await same(JSON.stringify([base64, ...texts]));
+});
+
+test("bytes that are no UTF-8 are read as JSON.parse's text would have them", async () => {
+  const document = Buffer.concat([
+    Buffer.from('["'),
+    Buffer.from([0xff, 0xc3, 0x28]),
+    Buffer.from(`é","${base64}"]`),
+  ]);
+  for (let cut = 0; cut < 12; cut += 1) await same(document, [cut]);
+});
+
+test("a body is read the same below and above the size where images are looked for", async () => {
+  async function* inPieces(document: string) {
+    const bytes = Buffer.from(document);
+    for (let at = 0; at < bytes.length; at += 10_000) yield bytes.subarray(at, at + 10_000);
+  }
+  for (const length of [100, 40_000, 60_000]) {
+    const document = JSON.stringify({ data: [{ b64_json: pictureOf(length).toString("base64") }] });
+    const images: DecodedImage[] = [];
+    const reading = { maxBytes: 1e6, createSink: () => new MemorySink(), images };
+    const { body } = await readJson(inPieces(document), reading);
+    expect(await plain(body)).toEqual(JSON.parse(document));
+    expect(images).toHaveLength(document.length > 65_536 ? 1 : 0);
+  }
+});
