@@ -33,38 +33,42 @@ export class Gateway {
   readonly #provider: Provider;
   readonly #transport: Transport;
   /** Every key that was sent, to be kept out of whatever is shown. */
-  readonly #secrets = new Set<string>();
+  readonly #secrets: string[] = [];
 
   constructor(provider: Provider, transport: Transport) {
     this.#provider = provider;
     this.#transport = transport;
     for (const [name, value] of Object.entries(provider.headers())) {
-      if (/auth|key|token|secret|cookie/i.test(name)) this.#secrets.add(value);
+      if (/auth|key|token|secret|cookie/i.test(name)) this.#know(value);
     }
+  }
+
+  #know(secret: string): void {
+    if (!this.#secrets.includes(secret)) this.#secrets.push(secret);
   }
 
   /** Describes a call as HTTP. Done once for a task, so that every attempt sends the same. */
   async prepare(call: Call): Promise<Prepared> {
     const { baseURL } = this.#provider;
     const query = call.query === undefined ? "" : `?${new URLSearchParams(call.query)}`;
-    const headers: Record<string, string> = {
-      ...inLowerCase(this.#provider.headers()),
-      accept: "application/json",
-      ...inLowerCase(call.headers ?? {}),
-    };
+    const headers: Record<string, string> = {};
+    addHeaders(headers, this.#provider.headers());
+    headers.accept = "application/json";
     for (const [name, value] of Object.entries(call.headers ?? {})) {
       // What an adapter makes of a caller's key: nothing has been sent yet.
       if (!isHeader(name, value)) throw new TypeError(`HTTP cannot hold the header ${name}`);
+      headers[name.toLowerCase()] = value;
     }
-    const request = { method: call.method, url: `${baseURL}${call.path}${query}`, headers };
-    if (call.body === undefined) return request;
+    const { method } = call;
+    const url = `${baseURL}${call.path}${query}`;
+    if (call.body === undefined) return { method, url, headers };
     if ("json" in call.body) {
       headers["content-type"] = "application/json";
-      return { ...request, body: JSON.stringify(call.body.json) };
+      return { method, url, headers, body: JSON.stringify(call.body.json) };
     }
     const { contentType, bytes } = await encodeMultipart(call.body.parts);
     headers["content-type"] = contentType;
-    return { ...request, body: bytes };
+    return { method, url, headers, body: bytes };
   }
 
   /**
@@ -76,31 +80,37 @@ export class Gateway {
   async exchange(phase: Phase, request: Prepared, limits: ExchangeLimits): Promise<Reading> {
     const apiKey = await this.#apiKey();
     const { adapter } = this.#provider;
-    const headers = { ...request.headers, ...inLowerCase(adapter.authorize(apiKey)) };
-    const answer = await this.#transport.exchange({ ...request, headers }, limits);
+    const { method, url, body } = request;
+    const headers: Record<string, string> = {};
+    addHeaders(headers, request.headers);
+    addHeaders(headers, adapter.authorize(apiKey));
+    const answer = await this.#transport.exchange(
+      body === undefined ? { method, url, headers } : { method, url, headers, body },
+      limits,
+    );
     const outcome = this.#clean(this.#read(phase, answer));
-    const images = await salvaged(phase, outcome, answer.images);
+    const { images } = answer;
     return {
       outcome,
-      images,
+      images: images.length === 0 ? images : await salvaged(phase, outcome, images),
       status: answer.status,
       requestId: this.#redacted(answer.headers["x-request-id"] ?? answer.headers["request-id"]),
       raw: () =>
         answer.body === undefined && answer.text !== undefined
           ? this.#start(answer.text)
-          : elided(answer.body, [...this.#secrets]),
+          : elided(answer.body, this.#secrets),
     };
   }
 
   /** A cause that shows no key. */
   safe(cause: unknown): unknown {
-    return safeCause(cause, [...this.#secrets]);
+    return safeCause(cause, this.#secrets);
   }
 
   /** The start of a body, cut short of where a key may have been cut in two. */
   #start(text: string): string {
-    const longest = Math.max(0, ...[...this.#secrets].map((secret) => secret.length));
-    const safe = redacted(text, [...this.#secrets]);
+    const longest = Math.max(0, ...this.#secrets.map((secret) => secret.length));
+    const safe = redacted(text, this.#secrets);
     return this.clean(
       text.length < textRead ? safe : safe.slice(0, Math.max(0, safe.length - longest)),
     );
@@ -109,7 +119,7 @@ export class Gateway {
   /** A text that shows no key. */
   clean(text: string): string {
     // The key goes first: a cut through the middle of it would leave a half that nobody knows.
-    const safe = redacted(text, [...this.#secrets]);
+    const safe = redacted(text, this.#secrets);
     return safe.length > longestMessage ? `${safe.slice(0, longestMessage)}…` : safe;
   }
 
@@ -127,8 +137,16 @@ export class Gateway {
     switch (outcome.state) {
       case "queued":
       case "running": {
+        const { state, known, progress, cost } = outcome;
         const word = this.clean(outcome.word);
-        return { ...outcome, word, id: this.#redacted(outcome.id, leastInAddress) };
+        return {
+          state,
+          known,
+          progress,
+          cost,
+          word,
+          id: this.#redacted(outcome.id, leastInAddress),
+        };
       }
       case "succeeded": {
         const outputs = outcome.outputs.map(({ url, base64, revisedPrompt }) => ({
@@ -136,7 +154,8 @@ export class Gateway {
           base64,
           revisedPrompt: this.#redacted(revisedPrompt),
         }));
-        return { ...outcome, outputs, model: this.#redacted(outcome.model) };
+        const { state, cost, usage } = outcome;
+        return { state, cost, usage, outputs, model: this.#redacted(outcome.model) };
       }
       case "absent":
         return { ...outcome, message: this.clean(outcome.message) };
@@ -153,7 +172,7 @@ export class Gateway {
   }
 
   #redacted(text: string | undefined, least?: number): string | undefined {
-    return text === undefined ? undefined : redacted(text, [...this.#secrets], least);
+    return text === undefined ? undefined : redacted(text, this.#secrets, least);
   }
 
   async #apiKey(): Promise<string> {
@@ -175,15 +194,16 @@ export class Gateway {
       throw new AuthenticationError({ provider: name, charged: "no", detail });
     }
     // As it is sent, and as a URL would hold it.
-    this.#secrets.add(apiKey).add(encodeURIComponent(apiKey));
+    if (!this.#secrets.includes(apiKey)) {
+      this.#know(apiKey);
+      this.#know(encodeURIComponent(apiKey));
+    }
     return apiKey;
   }
 }
 
-function inLowerCase(headers: Readonly<Record<string, string>>): Record<string, string> {
-  const lower: Record<string, string> = {};
-  for (const [name, value] of Object.entries(headers)) lower[name.toLowerCase()] = value;
-  return lower;
+function addHeaders(headers: Record<string, string>, more: Readonly<Record<string, string>>): void {
+  for (const [name, value] of Object.entries(more)) headers[name.toLowerCase()] = value;
 }
 
 /** The images that no output of a success is: what was paid for is kept, and the rest let go. */
@@ -192,7 +212,6 @@ async function salvaged(
   outcome: Outcome,
   images: readonly DecodedImage[],
 ): Promise<readonly DecodedImage[]> {
-  if (images.length === 0) return images;
   const isLost = phase === "create" && outcome.state !== "succeeded";
   if (isLost) return images;
   const used = new Set(

@@ -52,7 +52,9 @@ export function planRequest(
     rule === undefined
       ? []
       : inputProblems(request.images, request.mask, {
-          ...{ provider: provider.name, rule, upload: options.upload },
+          provider: provider.name,
+          rule,
+          upload: options.upload,
           trustedHostname: new URL(provider.baseURL).hostname,
         });
   const isMask = (problem: ImageError) =>
@@ -122,7 +124,7 @@ function translate(
   if (rule === undefined) return { parameters, problems, warnings: [] };
   const translated = translateDimensions(dimensions, rule);
   return {
-    parameters: { ...parameters, ...translated.dimensions },
+    parameters: Object.assign(parameters, translated.dimensions),
     warnings: translated.warnings,
     problems: [
       ...problems,

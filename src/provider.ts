@@ -240,7 +240,8 @@ export function defineOperation<
       }
       const bound = { parameters: parameters.data, options: options.data };
       return {
-        create: (sending) => description.create({ ...sending, ...bound }),
+        create: (sending) =>
+          description.create({ parameters: bound.parameters, options: bound.options, ...sending }),
         price: (n) => description.price?.(parameters.data, n),
       };
     },

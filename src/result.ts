@@ -31,7 +31,7 @@ export interface ImageSource {
   clean(cause: unknown): unknown;
   download<Value>(url: string, receive: Receive<Value>, signal?: AbortSignal): Promise<Value>;
   /** The bytes as the journal keeps them, once it does. */
-  stored?(): Promise<Uint8Array | undefined>;
+  readonly stored?: (() => Promise<Uint8Array | undefined>) | undefined;
   /** Asks the provider for a fresh URL in place of one that has expired. */
   refresh?(signal?: AbortSignal): Promise<string | undefined>;
 }

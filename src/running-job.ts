@@ -401,9 +401,11 @@ export class RunningJob implements TaskJob {
     return outputs.map((output, position) => {
       const name = `${id}-${task.index}-${position}`;
       return new GeneratedImage({
-        ...{ output, facts, name },
+        output,
+        facts,
+        name,
         clean: (error) => gateway.safe(error),
-        ...(ledger !== undefined && { stored: () => ledger.readImage(position) }),
+        stored: ledger && (() => ledger.readImage(position)),
         download: (url, receive, signal) =>
           transport.download(url, receive, {
             signal,

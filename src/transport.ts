@@ -32,7 +32,7 @@ export interface ExchangeLimits {
 
 /** An answer, with the start of a body that is not JSON, and the images that came in one. */
 export interface HttpAnswer extends Answer {
-  readonly text?: string;
+  readonly text?: string | undefined;
   readonly images: readonly DecodedImage[];
 }
 
@@ -141,12 +141,12 @@ export class Transport {
       const answer = await this.#send(request, "provider", timer);
       const { status, headers } = answer;
       head = { status, headers };
-      const document = await readJson(unpacked(answer), {
+      const { body, text } = await readJson(unpacked(answer), {
         maxBytes: maxAnswerBytes,
         createSink: limits.createSink ?? (() => new MemorySink(base64Bytes(headers))),
         images,
       });
-      return { ...head, ...document, images, receivedAt: clock.now() };
+      return { status, headers, body, text, images, receivedAt: clock.now() };
     };
     try {
       // A fetch or dispatcher of the caller's may be deaf to the signal: nobody waits for it.
@@ -155,7 +155,7 @@ export class Transport {
       limits.signal?.throwIfAborted();
       // The status alone says no; that its explanation broke off changes nothing.
       if (head !== undefined && head.status >= 400) {
-        return { ...head, body: undefined, images, receivedAt: clock.now() };
+        return { images, body: undefined, receivedAt: clock.now(), ...head };
       }
       if (timer.expired) {
         const { timeoutMs } = limits;
@@ -307,10 +307,8 @@ async function sendWithFetch(
   { method, url, headers, body }: HttpRequest,
   signal: AbortSignal,
 ): Promise<OpenAnswer> {
-  const response = await fetch(url, {
-    ...{ method, headers, signal, redirect: "manual" },
-    ...(body !== undefined && { body }),
-  });
+  const options: RequestInit = { method, headers, signal, redirect: "manual" };
+  const response = await fetch(url, body === undefined ? options : { body, ...options });
   // fetch has decoded the body already, and what the length says no longer holds.
   const { "content-encoding": _, ...rest } = Object.fromEntries(response.headers);
   if (_ !== undefined) delete rest["content-length"];
@@ -324,12 +322,19 @@ async function sendWithDispatcher(
 ): Promise<OpenAnswer> {
   const { origin, pathname, search } = new URL(url);
   const answer = await dispatcher.request({
-    ...{ origin, path: pathname + search, method, headers, signal, body: body ?? null },
+    origin,
+    path: pathname + search,
+    method,
+    headers,
+    signal,
+    body: body ?? null,
     // An image takes minutes: our own timers decide, not undici's 300 s.
-    ...{ headersTimeout: 0, bodyTimeout: 0 },
+    headersTimeout: 0,
+    bodyTimeout: 0,
   });
   const flat: Record<string, string> = {};
-  for (const [name, value] of Object.entries(answer.headers)) {
+  for (const name in answer.headers) {
+    const value = answer.headers[name];
     flat[name.toLowerCase()] = Array.isArray(value) ? value.join(", ") : (value ?? "");
   }
   return { status: answer.statusCode, headers: flat, body: answer.body };

@@ -71,13 +71,14 @@ test("an import of the client is at most 16 KB of our own, minified and gzipped"
 });
 
 test.each(["shortapi", "aigptimage", "trinetra", "openai"])(
-  "with %s alone it carries no other provider",
+  "with %s alone it is at most 19 KB, and carries no other provider",
   async (name) => {
     const { bytes, loaded, later } = await sizesOf(`createImageClient, ${name}`);
     console.log(`with ${name}: ${kilobytes(bytes)}`);
     const file = name === "openai" ? "openai-compatible" : name;
     const carried = [...loaded, ...later].filter((each) => each.startsWith("providers/"));
     expect(carried).toEqual([`providers/${file}.ts`]);
+    expect(bytes).toBeLessThanOrEqual(19 * 1024);
   },
 );
 
