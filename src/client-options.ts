@@ -3,6 +3,7 @@ import * as z from "zod/mini";
 import type { Upload } from "./inputs";
 import type { CallOptions } from "./job";
 import type { Journal } from "./journal";
+import { once } from "./once";
 import { isFunction, parseOptions, positive } from "./options";
 import type { Provider } from "./provider";
 import type { PollSchedule } from "./schedule";
@@ -51,79 +52,83 @@ export interface ImageClientOptions {
 
 const mebibyte = 1024 * 1024;
 
-const optionsSchema = z
-  .strictObject(
-    {
-      provider: z.custom<Provider>(
-        (value) => typeof value === "object" && value !== null && "adapter" in value,
-        "a provider such as trinetra()",
-      ),
-      fetch: z.optional(z.custom<typeof globalThis.fetch>(isFunction, "a function like fetch")),
-      dispatcher: z.optional(
-        z.custom<Dispatcher>(
-          (value) => typeof value === "object" && value !== null && "request" in value,
-          "an undici Dispatcher",
+const optionsSchema = once(() =>
+  z
+    .strictObject(
+      {
+        provider: z.custom<Provider>(
+          (value) => typeof value === "object" && value !== null && "adapter" in value,
+          "a provider such as trinetra()",
         ),
-      ),
-      timeoutMs: z._default(positive("milliseconds, more than 0"), 600_000),
-      attemptTimeoutMs: z._default(positive("milliseconds, more than 0"), 60_000),
-      concurrency: z._default(
-        z.union(
-          [z.int().check(z.minimum(1)), z.literal(Number.POSITIVE_INFINITY)],
-          "a whole number of at least 1",
+        fetch: z.optional(z.custom<typeof globalThis.fetch>(isFunction, "a function like fetch")),
+        dispatcher: z.optional(
+          z.custom<Dispatcher>(
+            (value) => typeof value === "object" && value !== null && "request" in value,
+            "an undici Dispatcher",
+          ),
         ),
-        Number.POSITIVE_INFINITY,
-      ),
-      poll: z.optional(
-        z.union(
-          [
-            z.number().check(z.minimum(0)),
-            z.custom<PollSchedule>(
-              (value) => typeof value === "object" && value !== null && "next" in value,
-            ),
-          ],
-          "milliseconds, or a schedule with next()",
+        timeoutMs: z._default(positive("milliseconds, more than 0"), 600_000),
+        attemptTimeoutMs: z._default(positive("milliseconds, more than 0"), 60_000),
+        concurrency: z._default(
+          z.union(
+            [z.int().check(z.minimum(1)), z.literal(Number.POSITIVE_INFINITY)],
+            "a whole number of at least 1",
+          ),
+          Number.POSITIVE_INFINITY,
         ),
-      ),
-      onUnsupported: z._default(z.enum(["error", "omit"], '"error" or "omit"'), "error"),
-      upload: z.optional(z.custom<Upload>(isFunction, "a function")),
-      onEvent: z.optional(z.custom<CallOptions["onEvent"]>(isFunction, "a function")),
-      journal: z.optional(
-        z.custom<Journal>(
-          (value) => typeof value === "object" && value !== null && "create" in value,
-          "a journal such as directoryJournal(path)",
+        poll: z.optional(
+          z.union(
+            [
+              z.number().check(z.minimum(0)),
+              z.custom<PollSchedule>(
+                (value) => typeof value === "object" && value !== null && "next" in value,
+              ),
+            ],
+            "milliseconds, or a schedule with next()",
+          ),
         ),
-      ),
-      webhooks: z.optional(
-        z.strictObject(
-          {
-            url: z.optional(z.url({ protocol: /^https?$/, error: "an http(s) URL" })),
-            secret: z
-              .string("at least 16 characters")
-              .check(z.minLength(16, "at least 16 characters")),
-            onSettled: z.optional(z.custom<WebhookOptions["onSettled"]>(isFunction, "a function")),
-            backstopMs: z._default(positive("milliseconds, more than 0"), 30_000),
-          },
-          "an object with a secret",
+        onUnsupported: z._default(z.enum(["error", "omit"], '"error" or "omit"'), "error"),
+        upload: z.optional(z.custom<Upload>(isFunction, "a function")),
+        onEvent: z.optional(z.custom<CallOptions["onEvent"]>(isFunction, "a function")),
+        journal: z.optional(
+          z.custom<Journal>(
+            (value) => typeof value === "object" && value !== null && "create" in value,
+            "a journal such as directoryJournal(path)",
+          ),
         ),
-      ),
-      allowPrivateNetwork: z._default(z.boolean("true or false"), false),
-      maxAnswerBytes: z._default(positive("bytes, more than 0"), 64 * mebibyte),
-      maxDownloadBytes: z._default(positive("bytes, more than 0"), 256 * mebibyte),
-    },
-    "an object with a provider",
-  )
-  .check(
-    z.refine((options) => options.fetch === undefined || options.dispatcher === undefined, {
-      path: ["dispatcher"],
-      message: "either `fetch` or `dispatcher`",
-    }),
-  );
+        webhooks: z.optional(
+          z.strictObject(
+            {
+              url: z.optional(z.url({ protocol: /^https?$/, error: "an http(s) URL" })),
+              secret: z
+                .string("at least 16 characters")
+                .check(z.minLength(16, "at least 16 characters")),
+              onSettled: z.optional(
+                z.custom<WebhookOptions["onSettled"]>(isFunction, "a function"),
+              ),
+              backstopMs: z._default(positive("milliseconds, more than 0"), 30_000),
+            },
+            "an object with a secret",
+          ),
+        ),
+        allowPrivateNetwork: z._default(z.boolean("true or false"), false),
+        maxAnswerBytes: z._default(positive("bytes, more than 0"), 64 * mebibyte),
+        maxDownloadBytes: z._default(positive("bytes, more than 0"), 256 * mebibyte),
+      },
+      "an object with a provider",
+    )
+    .check(
+      z.refine((options) => options.fetch === undefined || options.dispatcher === undefined, {
+        path: ["dispatcher"],
+        message: "either `fetch` or `dispatcher`",
+      }),
+    ),
+);
 
 /** A client's options, checked and with their defaults. */
-export type ClientOptions = z.output<typeof optionsSchema>;
+export type ClientOptions = z.output<ReturnType<typeof optionsSchema>>;
 
 /** Checks what a client is made of. */
 export function parseClientOptions(given: ImageClientOptions): ClientOptions {
-  return parseOptions(optionsSchema, given, "options");
+  return parseOptions(optionsSchema(), given, "options");
 }

@@ -5,6 +5,7 @@ import type { ImageSink } from "./decoded-image";
 import { CallbackError, isImageError } from "./errors";
 import { FileSink } from "./file-sink";
 import { Gateway } from "./gateway";
+import { namesUnder } from "./identity";
 import type { ResolvedInputs } from "./inputs";
 import type { ImageJob, ParsedReference } from "./job";
 import type { Journaling, RecoverOptions } from "./journaling";
@@ -14,6 +15,7 @@ import { firstOf, type ParsedCallOptions } from "./options";
 import { Pace } from "./pace";
 import type { Plan } from "./plan";
 import type { Provider } from "./provider";
+import { resolveInputs } from "./read-inputs";
 import type { ImageResult } from "./result";
 import { type JobContext, RunningJob, type TaskWait } from "./running-job";
 import { fixedSchedule } from "./schedule";
@@ -242,9 +244,7 @@ export class Engine {
   /** What the job and its tasks are called, and its pages in the journal where there is one. */
   async #name(plan: Plan, idempotencyKey: string | undefined) {
     const names =
-      idempotencyKey === undefined
-        ? undefined
-        : (await import("./identity")).namesUnder(idempotencyKey, this.#jobs.provider);
+      idempotencyKey === undefined ? undefined : namesUnder(idempotencyKey, this.#jobs.provider);
     // With a journal the caller's key names the job, so that the same call finds it again.
     const id = (this.#journaling && names?.jobId) ?? newId();
     const { idempotent } = this.#jobs.provider.adapter;
@@ -266,7 +266,6 @@ export class Engine {
     const { inputs: rule } = description;
     if (rule === undefined) return { imageUrls: [], imageFiles: [] };
     const { provider, transport } = this.#jobs;
-    const { resolveInputs } = await import("./read-inputs");
     return resolveInputs(request.images, request.mask, {
       ...{ provider: provider.name, rule, upload: this.#options.upload },
       trustedHostname: new URL(provider.baseURL).hostname,

@@ -1,6 +1,7 @@
 import * as z from "zod/mini";
 import type { Cost } from "./cost";
 import { type ImageError, InvalidRequestError } from "./errors";
+import { once } from "./once";
 import type { Operation } from "./request";
 import type { ImageResult } from "./result";
 
@@ -148,51 +149,53 @@ export interface ImageJob {
   events(options?: Pick<WaitCallOptions, "signal">): AsyncIterableIterator<ImageEvent>;
 }
 
-const referenceSchema = z.object({
-  v: z.literal(1, "1: it was written by another version of this package"),
-  // It becomes a part of file names.
-  id: z.string("the id of a job").check(z.regex(/^[\w-]+$/, "the id of a job")),
-  provider: z.string("the name of a provider"),
-  baseURL: z.string("the base URL of a provider"),
-  operation: z.enum(["generate", "edit"], "generate or edit"),
-  submittedAt: z.iso.datetime("a date in ISO 8601"),
-  tasks: z
-    .array(
-      z.object({
-        index: z.int("a whole number").check(z.minimum(0, "a whole number")),
-        n: z
-          .int("a whole number of at least 1")
-          .check(z.minimum(1, "a whole number of at least 1")),
-        id: z.optional(z.string("the id of a task").check(z.minLength(1, "the id of a task"))),
-        key: z.optional(z.string("an idempotency key")),
-        state: z.enum(
-          [
-            "waiting",
-            "submitting",
-            "queued",
-            "running",
-            "succeeded",
-            "failed",
-            "refused",
-            "unknown",
-          ],
-          "a state of a task",
-        ),
-        cost: z.optional(
-          z.object({
-            amount: z.number(),
-            unit: z.string(),
-            basis: z.enum(["reported", "usage", "list"]),
-          }),
-        ),
-      }),
-      "a list of tasks",
-    )
-    .check(z.minLength(1, "at least one task")),
-});
+const referenceSchema = once(() =>
+  z.object({
+    v: z.literal(1, "1: it was written by another version of this package"),
+    // It becomes a part of file names.
+    id: z.string("the id of a job").check(z.regex(/^[\w-]+$/, "the id of a job")),
+    provider: z.string("the name of a provider"),
+    baseURL: z.string("the base URL of a provider"),
+    operation: z.enum(["generate", "edit"], "generate or edit"),
+    submittedAt: z.iso.datetime("a date in ISO 8601"),
+    tasks: z
+      .array(
+        z.object({
+          index: z.int("a whole number").check(z.minimum(0, "a whole number")),
+          n: z
+            .int("a whole number of at least 1")
+            .check(z.minimum(1, "a whole number of at least 1")),
+          id: z.optional(z.string("the id of a task").check(z.minLength(1, "the id of a task"))),
+          key: z.optional(z.string("an idempotency key")),
+          state: z.enum(
+            [
+              "waiting",
+              "submitting",
+              "queued",
+              "running",
+              "succeeded",
+              "failed",
+              "refused",
+              "unknown",
+            ],
+            "a state of a task",
+          ),
+          cost: z.optional(
+            z.object({
+              amount: z.number(),
+              unit: z.string(),
+              basis: z.enum(["reported", "usage", "list"]),
+            }),
+          ),
+        }),
+        "a list of tasks",
+      )
+      .check(z.minLength(1, "at least one task")),
+  }),
+);
 
 /** A reference that has been checked. */
-export type ParsedReference = z.output<typeof referenceSchema>;
+export type ParsedReference = z.output<ReturnType<typeof referenceSchema>>;
 
 /** Reads a reference that may come from anywhere: an object, a job, or its JSON as a string. */
 export function parseReference(
@@ -201,7 +204,7 @@ export function parseReference(
 ): ParsedReference {
   const given = typeof value === "string" ? jsonOf(value) : value;
   const plain = isJob(given) ? given.reference : given;
-  const parsed = referenceSchema.safeParse(plain);
+  const parsed = referenceSchema().safeParse(plain);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
     const path = issue === undefined || issue.path.length === 0 ? "" : `.${issue.path.join(".")}`;

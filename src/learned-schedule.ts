@@ -1,5 +1,6 @@
 import * as z from "zod/mini";
 import { parseSize } from "./dimensions";
+import { once } from "./once";
 import { parseOptions, positive } from "./options";
 import type { PollMoment, PollSchedule, SizeClass } from "./schedule";
 
@@ -41,12 +42,14 @@ export interface LearnedScheduleOptions {
   readonly floorMs?: number;
 }
 
-const optionsSchema = z.strictObject(
-  {
-    secondsPerPoll: z._default(positive("seconds, more than 0"), 0.1),
-    floorMs: z._default(positive("milliseconds, more than 0"), 1_000),
-  },
-  "an object of options",
+const optionsSchema = once(() =>
+  z.strictObject(
+    {
+      secondsPerPoll: z._default(positive("seconds, more than 0"), 0.1),
+      floorMs: z._default(positive("milliseconds, more than 0"), 1_000),
+    },
+    "an object of options",
+  ),
 );
 
 /**
@@ -62,7 +65,7 @@ const optionsSchema = z.strictObject(
  * ```
  */
 export function learnedSchedule(options: LearnedScheduleOptions = {}): PollSchedule {
-  const { secondsPerPoll, floorMs } = parseOptions(optionsSchema, options, "options");
+  const { secondsPerPoll, floorMs } = parseOptions(optionsSchema(), options, "options");
   const weighing = { worthMs: secondsPerPoll * 1_000, floorMs };
   const untaught = new Map<number, Durations>();
   const taught = new Map<string, Durations>();

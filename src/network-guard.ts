@@ -1,5 +1,6 @@
 import dns from "node:dns";
 import net from "node:net";
+import { once } from "./once";
 
 /** IPv4 ranges that are not the public internet (IANA's special-purpose registry, and one more). */
 const BLOCKED_IPV4: readonly (readonly [string, number])[] = [
@@ -31,20 +32,14 @@ const BLOCKED_IPV6: readonly (readonly [string, number])[] = [
   ["3fff::", 20], // documentation
 ];
 
-type Guard = { readonly blocked: net.BlockList; readonly publicIpv6: net.BlockList };
-let guard: Guard | undefined;
-
-/** Made at the first use, since importing this package does no work. */
-const guardLists = (): Guard => {
-  if (guard) return guard;
+const guardLists = once(() => {
   const blocked = new net.BlockList();
   for (const [network, prefix] of BLOCKED_IPV4) blocked.addSubnet(network, prefix, "ipv4");
   for (const [network, prefix] of BLOCKED_IPV6) blocked.addSubnet(network, prefix, "ipv6");
   const publicIpv6 = new net.BlockList();
   publicIpv6.addSubnet(...PUBLIC_IPV6, "ipv6");
-  guard = { blocked, publicIpv6 };
-  return guard;
-};
+  return { blocked, publicIpv6 };
+});
 
 /** The eight 16-bit groups of a valid IPv6 address without a zone. */
 const ipv6Groups = (address: string): readonly number[] => {

@@ -2,6 +2,7 @@ import * as z from "zod/mini";
 import type { ImageError } from "./errors";
 import { withFailures } from "./errors";
 import type { CallOptions, WaitCallOptions } from "./job";
+import { once } from "./once";
 import { problemsOf, withoutUndefined } from "./request";
 
 /** A number above 0. */
@@ -12,36 +13,38 @@ const filled = (taken: string) => z.string(taken).check(z.minLength(1, taken));
 /** Whether a value is a function. */
 export const isFunction = (value: unknown) => typeof value === "function";
 
-const waitFields = {
+const waitFields = once(() => ({
   signal: z.optional(z.instanceof(AbortSignal, { error: "an AbortSignal" })),
   timeoutMs: z.optional(positive("milliseconds, more than 0")),
   saveTo: z.optional(filled("the path of a directory")),
-};
+}));
 
-const waitSchema = z.strictObject(waitFields, "an object of options");
+const waitSchema = once(() => z.strictObject(waitFields(), "an object of options"));
 
-const callSchema = z.strictObject(
-  {
-    ...waitFields,
-    idempotencyKey: z.optional(filled("a string that is not empty")),
-    onSubmitted: z.optional(z.custom<CallOptions["onSubmitted"]>(isFunction, "a function")),
-    onEvent: z.optional(z.custom<CallOptions["onEvent"]>(isFunction, "a function")),
-    metadata: z.optional(z.unknown()),
-  },
-  "an object of options",
+const callSchema = once(() =>
+  z.strictObject(
+    {
+      ...waitFields(),
+      idempotencyKey: z.optional(filled("a string that is not empty")),
+      onSubmitted: z.optional(z.custom<CallOptions["onSubmitted"]>(isFunction, "a function")),
+      onEvent: z.optional(z.custom<CallOptions["onEvent"]>(isFunction, "a function")),
+      metadata: z.optional(z.unknown()),
+    },
+    "an object of options",
+  ),
 );
 
 /** The second argument of `generate`, `edit` and `submit`, checked. */
-export type ParsedCallOptions = z.output<typeof callSchema>;
+export type ParsedCallOptions = z.output<ReturnType<typeof callSchema>>;
 
 /** Checks the second argument of `generate`, `edit` and `submit`. */
 export function parseCallOptions(value: unknown = {}): ParsedCallOptions {
-  return parseOptions(callSchema, value, "options");
+  return parseOptions(callSchema(), value, "options");
 }
 
 /** Checks the argument of `job.result`. */
 export function parseWaitOptions(value: WaitCallOptions) {
-  return parseOptions(waitSchema, value, "options");
+  return parseOptions(waitSchema(), value, "options");
 }
 
 /** Checks options; `name` is what they are called in the message. */

@@ -1,6 +1,7 @@
 import * as z from "zod/mini";
 import type { ImageError } from "./errors";
 import { InvalidRequestError } from "./errors";
+import { once } from "./once";
 
 /** A word from a list that may grow: completion for what is known, any string for what comes. */
 type Open<Word extends string> = Word | (string & {});
@@ -154,7 +155,7 @@ const text = (taken: string) => z.string(taken).check(z.regex(/\S/, taken));
 
 const optionalText = (taken: string) => z.optional(text(taken));
 
-const commonFields = {
+const commonFields = once(() => ({
   prompt: text("a string that is not empty"),
   n: z._default(
     z.int(countTaken).check(z.minimum(1, countTaken), z.maximum(mostImages, countTaken)),
@@ -178,16 +179,18 @@ const commonFields = {
     z.record(z.string(), z.unknown(), "an object with an entry a provider"),
     {},
   ),
-};
+}));
 
-const generateSchema = z.strictObject(commonFields, "an object with a prompt");
-const editSchema = z.strictObject(
-  {
-    ...commonFields,
-    images: z.array(imageInput, "a list of images").check(z.minLength(1, "at least one image")),
-    mask: z.optional(imageInput),
-  },
-  "an object with a prompt and images",
+const generateSchema = once(() => z.strictObject(commonFields(), "an object with a prompt"));
+const editSchema = once(() =>
+  z.strictObject(
+    {
+      ...commonFields(),
+      images: z.array(imageInput, "a list of images").check(z.minLength(1, "at least one image")),
+      mask: z.optional(imageInput),
+    },
+    "an object with a prompt and images",
+  ),
 );
 
 /** A request that has been checked, with its operation. */
@@ -208,7 +211,7 @@ export function parseRequest(
 ): { readonly request: ParsedRequest } | { readonly problems: readonly ImageError[] } {
   // An explicit undefined is a field that was not given, here as everywhere in JavaScript.
   const given = withoutUndefined(value);
-  const parsed = (operation === "edit" ? editSchema : generateSchema).safeParse(given);
+  const parsed = (operation === "edit" ? editSchema() : generateSchema()).safeParse(given);
   if (!parsed.success) {
     return { problems: parsed.error.issues.flatMap((issue) => problemsOf(issue, given)) };
   }
@@ -234,7 +237,7 @@ export function withoutUndefined(value: unknown): unknown {
 }
 
 /** What no single field can say. */
-function relations(data: z.output<typeof generateSchema>): ImageError[] {
+function relations(data: z.output<ReturnType<typeof generateSchema>>): ImageError[] {
   const problems: ImageError[] = [];
   if (data.size !== undefined) {
     for (const field of ["aspectRatio", "resolution"] as const) {

@@ -107,6 +107,7 @@ test("the floor knows nothing above it", () => {
   expect(targets("cost")).toEqual([]);
   expect(targets("dimensions")).toEqual([]);
   expect(targets("clock")).toEqual([]);
+  expect(targets("once")).toEqual([]);
   // The type of a signal alone.
   expect(targets("slots")).toEqual(["clock"]);
   expect(from("slots").every(({ typeOnly }) => typeOnly)).toBe(true);
@@ -118,7 +119,7 @@ test("an error knows money, and of the job and its images the types alone", () =
 });
 
 test("the request knows zod and errors", () => {
-  expect(targets("request")).toEqual(["errors", "zod/mini"]);
+  expect(targets("request")).toEqual(["errors", "once", "zod/mini"]);
 });
 
 test("the contract of a provider stands on cost, decoded images, dimensions, errors, headers and request", () => {

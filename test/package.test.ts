@@ -266,7 +266,7 @@ test("where a part of the package cannot be loaded, nothing is sent and nothing 
       console.log(await call.then(() => "made", (error) => error.code));`;
     return node("parts.mjs", text, { SANDBOX: JSON.stringify(sandbox.shortapi) });
   };
-  for (const part of ["engine", "journaling", "webhook-hints", "identity", "read-inputs"]) {
+  for (const part of ["engine", "journaling", "webhook-hints"]) {
     const [file = ""] = readdirSync(dist).filter((each) =>
       new RegExp(`^${part}-.*\\.js$`).test(each),
     );
@@ -298,27 +298,29 @@ describe("importing", () => {
     expect(lingeredMs).toBeLessThan(1_000);
   });
 
-  test("takes about as long as importing undici alone", async () => {
-    const millisecondsOf = async (name: string) => {
-      const times: number[] = [];
-      for (let process = 0; process < 7; process += 1) {
+  test("takes less time than importing undici alone", async () => {
+    const names = ["gpt-image-client", "undici"];
+    const times = names.map((): number[] => []);
+    for (let round = 0; round < 7; round += 1) {
+      // One after the other, so that a busy moment hits both.
+      for (const [index, name] of names.entries()) {
         const printed = await node(
           "time.mjs",
           `const start = performance.now();
            await import("${name}");
            console.log(performance.now() - start);`,
         );
-        times.push(Number(printed));
+        times[index]?.push(Number(printed));
       }
-      return times.sort((a, b) => a - b)[3] ?? Number.NaN;
-    };
-    const own = await millisecondsOf("gpt-image-client");
-    const undici = await millisecondsOf("undici");
+    }
+    const [own = Number.NaN, undici = Number.NaN] = times.map(
+      (each) => each.sort((a, b) => a - b)[3],
+    );
     const ratio = own / undici;
     console.log(
       `import, median of 7: ${own.toFixed(0)} ms, undici ${undici.toFixed(0)} ms, ratio ${ratio.toFixed(2)}`,
     );
-    expect(ratio).toBeLessThan(4);
+    expect(ratio).toBeLessThan(1);
   }, 60_000);
 
   test.each(Object.keys(entries))("%s loads no package with import or require", async (name) => {

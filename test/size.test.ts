@@ -86,6 +86,6 @@ test("what sends, and what only some clients need, is loaded on first use", asyn
   const { loaded, later } = await sizesOf("createImageClient");
   const rooms = ["engine.ts", "transport.ts", "task.ts", "result.ts"];
   const seldom = ["journaling.ts", "ledger.ts", "webhook-hints.ts", "webhooks.ts"];
-  expect(later).toEqual(expect.arrayContaining([...rooms, ...seldom, "read-inputs.ts"]));
+  expect(later).toEqual(expect.arrayContaining([...rooms, ...seldom]));
   expect(loaded.filter((each) => later.includes(each))).toEqual([]);
 });
