@@ -125,6 +125,7 @@ export function within<Value>(
   work: Promise<Value>,
   { signal, deadlineAt, onDeadline }: WaitLimits,
 ): Promise<Value> {
+  if (signal === undefined && deadlineAt === undefined) return work;
   return new Promise<Value>((resolve, reject) => {
     if (signal?.aborted) {
       // Nobody is left to hear how the work ends: without this its rejection would end the process.
@@ -148,7 +149,16 @@ export function within<Value>(
             reject(onDeadline?.());
           });
     signal?.addEventListener("abort", onAbort, { once: true });
-    work.finally(end).then(resolve, reject);
+    work.then(
+      (value) => {
+        end();
+        resolve(value);
+      },
+      (error: unknown) => {
+        end();
+        reject(error);
+      },
+    );
   });
 }
 

@@ -14,8 +14,9 @@ import { LiveJobs } from "./live-jobs";
 import { firstOf, type ParsedCallOptions } from "./options";
 import { Pace } from "./pace";
 import type { Plan } from "./plan";
-import type { Provider } from "./provider";
+import type { InputRule, Provider } from "./provider";
 import { resolveInputs } from "./read-inputs";
+import type { ParsedRequest } from "./request";
 import type { ImageResult } from "./result";
 import { type JobContext, RunningJob, type TaskWait } from "./running-job";
 import { fixedSchedule } from "./schedule";
@@ -196,7 +197,8 @@ export class Engine {
     try {
       signal.throwIfAborted();
       await within(clock, inTurn(), { signal });
-      const inputs = await within(clock, this.#inputs(plan, signal), { signal });
+      const { inputs: rule } = plan.description;
+      const inputs = rule === undefined ? none : await this.#inputs(plan.request, rule, signal);
       for (const task of job.tasks) {
         const { index, n } = task;
         const webhookUrl = hook?.addressFor(job.id, index);
@@ -262,16 +264,15 @@ export class Engine {
     return given === undefined ? undefined : { isOurs: false, addressFor: () => given };
   }
 
-  async #inputs({ request, description }: Plan, signal: EndSignal): Promise<ResolvedInputs> {
-    const { inputs: rule } = description;
-    if (rule === undefined) return { imageUrls: [], imageFiles: [] };
-    const { provider, transport } = this.#jobs;
-    return resolveInputs(request.images, request.mask, {
+  #inputs(request: ParsedRequest, rule: InputRule, signal: EndSignal): Promise<ResolvedInputs> {
+    const { clock, provider, transport } = this.#jobs;
+    const reading = resolveInputs(request.images, request.mask, {
       ...{ provider: provider.name, rule, upload: this.#options.upload },
       trustedHostname: new URL(provider.baseURL).hostname,
       signal,
       fetchBytes: (url) => transport.download(url, bytesOf, { signal }),
     });
+    return within(clock, reading, { signal });
   }
 
   /** One task: waits for a slot, creates, tells the caller, and goes on with `then` inside the slot. */
@@ -333,6 +334,8 @@ export class Engine {
 function newId(): string {
   return Buffer.from(crypto.randomUUID()).toString();
 }
+
+const none: ResolvedInputs = { imageUrls: [], imageFiles: [] };
 
 /** What a call holds until it ends. */
 interface RunningCall {

@@ -268,12 +268,8 @@ export class RunningJob implements TaskJob {
   }
 
   /** How a task ends for one who waits, its images saved as they arrive; what ends the call is thrown. */
-  async outcome(
-    task: JobTask,
-    { timeoutMs, ...limits }: TaskWait,
-    saveTo: string | undefined,
-  ): Promise<TaskOutcome> {
-    const settled = await this.#settledOf(task, timeoutMs, limits);
+  async outcome(task: JobTask, limits: TaskWait, saveTo: string | undefined): Promise<TaskOutcome> {
+    const settled = await this.#settledOf(task, limits);
     if ("error" in settled) {
       // Those that came before their answer broke off; the error tells what else there is to tell.
       const came = saveTo === undefined ? [] : (settled.error.images ?? []);
@@ -282,18 +278,14 @@ export class RunningJob implements TaskJob {
     }
     const made = this.#imagesOf(task, settled.succeeded);
     task.dropBase64();
-    if (saveTo === undefined) return { task, ...settled, images: made, failures: [] };
+    if (saveTo === undefined) return { task, images: made, failures: [], ...settled };
     const saved = await Promise.all(made.map((each) => this.#saved(task, each, saveTo, limits)));
     const images = saved.filter((each) => each instanceof GeneratedImage);
     const failures = saved.filter((each) => each instanceof ImageError);
-    return { task, ...settled, images, failures };
+    return { task, images, failures, ...settled };
   }
 
-  #settledOf(
-    task: JobTask,
-    timeoutMs: number,
-    { signal, deadlineAt }: WaitLimits,
-  ): Promise<Settled> {
+  #settledOf(task: JobTask, { signal, deadlineAt, timeoutMs }: TaskWait): Promise<Settled> {
     this.#isGivenUp = false;
     const onDeadline = () => task.timeoutError(timeoutMs);
     return task.wait({ signal, deadlineAt, onDeadline }).catch((error: unknown) => {

@@ -186,11 +186,12 @@ export class JobTask implements PollLoop<Settled> {
   dropBase64(): void {
     const settled = this.#settled;
     if (settled === undefined || "error" in settled) return;
+    const { state, cost, usage, model } = settled.succeeded;
     const outputs = settled.succeeded.outputs.map(({ url, revisedPrompt }) => ({
       url,
       revisedPrompt,
     }));
-    this.#settled = { ...settled, succeeded: { ...settled.succeeded, outputs } };
+    this.#settled = { succeeded: { state, outputs, cost, usage, model }, raw: settled.raw };
   }
 
   get polls(): number {
