@@ -89,7 +89,7 @@ test("requests are checked as everywhere", async () => {
 test("jobs, events and saveTo work as they do against a real provider", async () => {
   const directory = await mkdtemp(join(tmpdir(), "fake-"));
   const events: ImageEvent[] = [];
-  const client = fakeImageClient({ images: [onePixelPng], delayMs: 20 });
+  const client = fakeImageClient({ images: [onePixelPng], delayMs: 1_000 });
   const { image, job } = await client.generate(
     { prompt: "x" },
     { saveTo: directory, onEvent: (event) => events.push(event), metadata: 7 },
