@@ -142,7 +142,12 @@ export class FileSink implements ImageSink {
   }
 }
 
-async function writeAt(file: FileHandle, bytes: Buffer, position: number): Promise<void> {
+/** Writes all of it: a single write may take less. */
+export async function writeAt(
+  file: FileHandle,
+  bytes: Uint8Array,
+  position: number,
+): Promise<void> {
   for (let at = 0; at < bytes.length; ) {
     const { bytesWritten } = await file.write(bytes, at, bytes.length - at, position + at);
     at += bytesWritten;

@@ -4,6 +4,7 @@ import { dirname, join, resolve } from "node:path";
 import type { Cost } from "./cost";
 import { DecodedImage } from "./decoded-image";
 import { DownloadError, type ErrorFacts, type ImageError, MalformedResponseError } from "./errors";
+import { writeAt } from "./file-sink";
 import type { ImageJob } from "./job";
 import { mediaInfo, sniff } from "./media";
 import type { Output, Usage } from "./provider";
@@ -245,12 +246,14 @@ export class GeneratedImage {
       const file = await open(path, "w");
       try {
         let head: Uint8Array = new Uint8Array();
+        let written = 0;
         for await (const chunk of body) {
           if (head.byteLength < 64) {
             head = Buffer.concat([head, chunk.subarray(0, 64)]);
             if (looksLikeText(head)) throw notAnImage();
           }
-          await file.appendFile(chunk);
+          await writeAt(file, chunk, written);
+          written += chunk.byteLength;
         }
         if (head.byteLength === 0) throw notAnImage();
         return head;
