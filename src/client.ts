@@ -1,12 +1,17 @@
 import { type Capabilities, capabilitiesOf } from "./capabilities";
 import { type ClientOptions, type ImageClientOptions, parseClientOptions } from "./client-options";
-import { type Clock, Ending, systemClock } from "./clock";
+import { type Clock, Ending, systemClock, within } from "./clock";
 import type { Cost } from "./cost";
 import type { Engine } from "./engine";
-import { type ImageError, InvalidRequestError, UnsupportedError } from "./errors";
+import {
+  GenerationFailedError,
+  type ImageError,
+  InvalidRequestError,
+  UnsupportedError,
+} from "./errors";
 import { type CallOptions, type ImageJob, parseReference } from "./job";
 import type { RecoverOptions } from "./journaling";
-import { firstOf, parseCallOptions } from "./options";
+import { firstOf, type ParsedCallOptions, parseCallOptions } from "./options";
 import { type Plan, planRequest, priceOf } from "./plan";
 import type { EditRequest, GenerateRequest, ImageRequest, Operation } from "./request";
 import type { ImageResult } from "./result";
@@ -116,10 +121,23 @@ export class ProviderClient implements ProviderImageClient {
 
   /** What sends is not there before it is needed: an app that imports this package starts sooner. */
   #engine(): Promise<Engine> {
-    this.#loading ??= import("./engine").then(({ Engine }) =>
-      Engine.load(this.#options, this.#clock, this.#closing),
-    );
+    this.#loading ??= import("./engine")
+      .then(({ Engine }) => Engine.load(this.#options, this.#clock, this.#closing))
+      .catch((cause: unknown) => {
+        // The next call tries again: too many open files, say, are a matter of a moment.
+        this.#loading = undefined;
+        const why = cause instanceof Error ? cause.message : String(cause);
+        const detail = `A part of this package could not be loaded: ${why}`;
+        const facts = { provider: this.name, charged: "no", transient: true } as const;
+        throw new GenerationFailedError({ ...facts, detail, cause });
+      });
     return this.#loading;
+  }
+
+  /** The same for a call, which may end while it is loaded. */
+  async #engineFor({ signal }: ParsedCallOptions): Promise<Engine> {
+    signal?.throwIfAborted();
+    return within(this.#clock, this.#engine(), { signal });
   }
 
   check(request: ImageRequest): readonly ImageError[] {
@@ -134,19 +152,19 @@ export class ProviderClient implements ProviderImageClient {
   async generate(request: GenerateRequest, options?: CallOptions): Promise<ImageResult> {
     const call = parseCallOptions(options);
     const plan = this.#planOrThrow("generate", request);
-    return (await this.#engine()).run(plan, call);
+    return (await this.#engineFor(call)).run(plan, call);
   }
 
   async edit(request: EditRequest, options?: CallOptions): Promise<ImageResult> {
     const call = parseCallOptions(options);
     const plan = this.#planOrThrow("edit", request);
-    return (await this.#engine()).run(plan, call);
+    return (await this.#engineFor(call)).run(plan, call);
   }
 
   async submit(request: ImageRequest, options?: CallOptions): Promise<ImageJob> {
     const call = parseCallOptions(options);
     const plan = this.#planOrThrow(operationOf(request), request);
-    return (await this.#engine()).submit(plan, call);
+    return (await this.#engineFor(call)).submit(plan, call);
   }
 
   resume(reference: unknown): ImageJob {

@@ -31,7 +31,7 @@ export interface CreateTerms {
   readonly createSink: (() => ImageSink) | undefined;
   facts(facts: ErrorFacts): ErrorFacts;
   /** Images that came whole in an answer that is no success otherwise. */
-  salvage(images: readonly DecodedImage[]): readonly GeneratedImage[];
+  salvage(images: readonly DecodedImage[]): Promise<readonly GeneratedImage[]>;
   /** An attempt is about to leave. */
   leaving(): void;
   emit(event: TaskEvent): void;
@@ -108,7 +108,7 @@ export class Create {
       this.#isOnItsWay = false;
       throw new CreateFailure(this.#faultOf(error), {
         cause: gateway.safe(error.cause ?? error),
-        images: salvage(error.images),
+        images: await salvage(error.images),
         ...(answersWith === "images" && error.timeoutMs !== undefined && { late: true }),
       });
     }
@@ -126,7 +126,7 @@ export class Create {
       case "failed":
         throw new CreateFailure(
           reading.images.length === 0 ? outcome : { ...outcome, ...paidInPart },
-          { ...contextOf(reading), images: salvage(reading.images) },
+          { ...contextOf(reading), images: await salvage(reading.images) },
         );
     }
     // Only an adapter that breaks the contract comes here: accepted perhaps, and no id to ask by.

@@ -70,6 +70,7 @@ export class Engine {
 
   async #load(): Promise<void> {
     const { journal, webhooks, provider } = this.#options;
+    await this.#jobs.transport.prepare();
     const { webhook } = provider.adapter;
     if (journal !== undefined) {
       const { Journaling } = await import("./journaling");

@@ -21,6 +21,7 @@ export class FileSink implements ImageSink {
   #onDisk = 0;
   #writing: Promise<void> | undefined;
   #isEnded = false;
+  #isMoved = false;
   #memory: MemorySink | undefined;
 
   constructor(directory: string) {
@@ -59,17 +60,20 @@ export class FileSink implements ImageSink {
 
   async moveTo(path: string): Promise<boolean> {
     await this.#ended();
-    if (this.#memory !== undefined) return false;
+    // From then on the file is somebody else's.
+    if (this.#memory !== undefined || this.#isMoved) return false;
     await rename(this.#path, path);
     this.#path = path;
+    this.#isMoved = true;
     return true;
   }
 
   async discard(): Promise<void> {
     this.#full.length = 0;
     this.#used = 0;
-    await this.#ended();
-    await rm(this.#path, { force: true });
+    // Whatever goes wrong with a file that nobody wants is no concern of ours.
+    await this.#ended().catch(() => {});
+    if (!this.#isMoved) await rm(this.#path, { force: true }).catch(() => {});
   }
 
   async #ended(): Promise<void> {
@@ -123,12 +127,15 @@ export class FileSink implements ImageSink {
   /** Saving it says later what is wrong with the disk. */
   async #goOnInMemory(): Promise<void> {
     const memory = new MemorySink();
-    const written = this.#onDisk === 0 ? Buffer.alloc(0) : await readFile(this.#path);
-    for (const bytes of [
-      written.subarray(0, this.#onDisk),
-      ...this.#full.splice(0),
-      this.#block.subarray(0, this.#used),
-    ]) {
+    try {
+      const written = memory.reserve(this.#onDisk).subarray(0, this.#onDisk);
+      if (this.#file !== undefined) await readAll(this.#file, written);
+      memory.commit(written.length);
+    } catch (error) {
+      await this.#close().catch(() => {});
+      throw error;
+    }
+    for (const bytes of [...this.#full.splice(0), this.#block.subarray(0, this.#used)]) {
       bytes.copy(memory.reserve(bytes.length));
       memory.commit(bytes.length);
     }
@@ -139,6 +146,14 @@ export class FileSink implements ImageSink {
     // Neither matters any more: the image is in memory.
     await this.#close().catch(() => {});
     await rm(this.#path, { force: true }).catch(() => {});
+  }
+}
+
+async function readAll(file: FileHandle, into: Buffer): Promise<void> {
+  for (let at = 0; at < into.length; ) {
+    const { bytesRead } = await file.read(into, at, into.length - at, at);
+    if (bytesRead === 0) throw new Error("The file is shorter than what was written");
+    at += bytesRead;
   }
 }
 

@@ -84,9 +84,16 @@ export class Gateway {
     const headers: Record<string, string> = {};
     addHeaders(headers, request.headers);
     addHeaders(headers, adapter.authorize(apiKey));
+    const { timeoutMs, signal, createSink } = limits;
     const answer = await this.#transport.exchange(
       body === undefined ? { method, url, headers } : { method, url, headers, body },
-      limits,
+      {
+        timeoutMs,
+        signal,
+        createSink,
+        isPoll: phase === "query",
+        decodesImages: adapter.decodesImages,
+      },
     );
     const outcome = this.#clean(this.#read(phase, answer));
     const { images } = answer;

@@ -1,11 +1,12 @@
 import { Readable } from "node:stream";
 import type { DecodedImage, ImageSink } from "./decoded-image";
-import { JsonScanner } from "./json-scanner";
+import { JsonScanner, shownCharacters } from "./json-scanner";
 
 /** How a JSON body is read. */
 export interface JsonReading {
   readonly maxBytes: number;
-  createSink(): ImageSink;
+  /** Where images go; left out, they stay the strings that they are. */
+  readonly createSink: (() => ImageSink) | undefined;
   /** Takes the images that came whole, whatever becomes of the rest. */
   readonly images: DecodedImage[];
 }
@@ -20,7 +21,7 @@ export interface JsonBody {
 /** Below this, whatever is in it is text: two copies of it are no matter. */
 const smallBytes = 64 * 1024;
 
-/** Reads a body as JSON; images in a large one go to sinks as they come. */
+/** Reads a body as JSON; images in a large one go to sinks as they come, where there are any. */
 export async function readJson(
   chunks: AsyncIterable<Uint8Array>,
   { maxBytes, createSink, images }: JsonReading,
@@ -34,7 +35,7 @@ export async function readJson(
       throw new Error(`The answer is larger than ${maxBytes} bytes (\`maxAnswerBytes\`)`);
     }
     if (scanner === undefined) small.push(chunk);
-    if (byteLength <= smallBytes) return undefined;
+    if (byteLength <= smallBytes || createSink === undefined) return undefined;
     scanner ??= new JsonScanner(createSink);
     let isReady: Promise<void> | undefined;
     for (const each of small.length > 0 ? small.splice(0) : [chunk]) isReady = scanner.write(each);
@@ -98,7 +99,7 @@ function parsed(bytes: Buffer): JsonBody {
     return { body: JSON.parse(text) };
   } catch {
     // What a body that is not JSON means is for the adapter to say.
-    return { body: undefined, text: text.slice(0, 5_000) };
+    return { body: undefined, text: text.slice(0, shownCharacters) };
   }
 }
 

@@ -11,6 +11,12 @@ const longStringBytes = 1024;
 /** How much base64 is decoded at once; a multiple of four. */
 const pieceBytes = 64 * 1024;
 
+/** The start of a document that is no JSON, as far as it is shown. */
+export const shownCharacters = 5_000;
+
+/** What stands before the base64 in a data URL. Some escape the slash of the media type. */
+const dataUrlHead = /^data:(?:[ !#-+\--[\]-~]|\\\/){0,100};base64,/i;
+
 /**
  * Reads a JSON document whose images are base64 strings, without ever holding such a string: its
  * contents go from the socket's bytes through a decoder into a sink, and a token takes its place in
@@ -47,14 +53,17 @@ export class JsonScanner {
 
   /** The start of the document, to be shown. */
   get start(): string {
-    const [first] = this.#skeleton;
-    return Buffer.isBuffer(first) ? first.toString("utf8", 0, 5_000) : "";
+    const end = this.#skeleton.findIndex((piece) => piece instanceof Base64Image);
+    const pieces = end === -1 ? this.#skeleton : this.#skeleton.slice(0, end);
+    // Four bytes a character at most: what is shorter than it may be was not cut.
+    const bytes = Buffer.concat(pieces.filter(Buffer.isBuffer)).subarray(0, 4 * shownCharacters);
+    return bytes.toString("utf8").slice(0, shownCharacters);
   }
 
   /** Takes the next bytes, which must not change afterwards, and may ask to wait before more come. */
   write(chunk: Uint8Array): Promise<void> | undefined {
     this.#scan(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength));
-    return this.#image?.sink.ready?.();
+    return this.#image?.sink?.ready?.();
   }
 
   /**
@@ -102,9 +111,9 @@ export class JsonScanner {
 
   /** Lets go of whatever is not a whole image. */
   async discard(): Promise<void> {
-    await this.#image?.sink.discard();
+    await this.#image?.sink?.discard();
     for (const piece of this.#skeleton) {
-      if (piece instanceof Base64Image && piece.decoded === undefined) await piece.sink.discard();
+      if (piece instanceof Base64Image && piece.decoded === undefined) await piece.sink?.discard();
     }
   }
 
@@ -161,9 +170,8 @@ export class JsonScanner {
     const whole = Buffer.concat(this.#skeleton.splice(piece).filter(Buffer.isBuffer));
     this.#skeleton.push(whole.subarray(0, offset));
     const raw = whole.subarray(offset);
-    // Some escape the slash of a media type.
-    const [head = ""] = /^data:[^,"]{0,100};base64,/i.exec(raw.toString("latin1", 0, 128)) ?? [];
-    this.#image = new Base64Image(this.#createSink(), head);
+    const [head = ""] = dataUrlHead.exec(raw.toString("latin1", 0, 128)) ?? [];
+    this.#image = new Base64Image(this.#createSink, head);
     this.#scan(raw.subarray(head.length));
   }
 
@@ -232,13 +240,14 @@ function unescaped(sequence: string): string | undefined {
   }
 }
 
-/** How many bytes are kept to say what an image is, and how many are needed for that. */
+/** How many bytes are kept to say what an image is, and how much base64 is needed for that. */
 const headBytes = 64;
-const signatureBytes = 16;
+const signatureLetters = 24;
 
 /** Decodes base64 as it comes, as long as it is that of an image, and strictly so. */
 class Base64Image {
-  readonly sink: ImageSink;
+  readonly #createSink: () => ImageSink;
+  #sink: ImageSink | undefined;
   /** What stands before the base64 in a data URL, as it came. */
   readonly #before: string;
   /** The last characters, up to four: only what nothing follows may be padded. */
@@ -247,9 +256,14 @@ class Base64Image {
   #head: Buffer = Buffer.alloc(0);
   #decoded: DecodedImage | undefined;
 
-  constructor(sink: ImageSink, before: string) {
-    this.sink = sink;
+  constructor(createSink: () => ImageSink, before: string) {
+    this.#createSink = createSink;
     this.#before = before;
+  }
+
+  /** Made once it is known to be an image: many a long string is none. */
+  get sink(): ImageSink | undefined {
+    return this.#sink;
   }
 
   /** The image, once it is whole. */
@@ -269,7 +283,8 @@ class Base64Image {
       at += taken;
     }
     while (end - at > 4) {
-      const length = Math.min((end - at - 1) & ~3, pieceBytes);
+      const most = this.#sink === undefined ? signatureLetters : pieceBytes;
+      const length = Math.min((end - at - 1) & ~3, most);
       // Of the URL alphabet, which a decoder takes as well.
       const piece = bytes.subarray(at, at + length);
       const isOther = piece.includes(0x2d) || piece.includes(0x5f);
@@ -284,13 +299,13 @@ class Base64Image {
   end(): boolean {
     const last = Buffer.from(this.#rest, "base64");
     // Whatever a decoder forgives would not come back the same.
-    if (last.toString("base64") !== this.#rest || this.#byteLength < headBytes) return false;
-    last.copy(this.sink.reserve(last.length));
-    this.sink.commit(last.length);
-    this.sink.end?.();
+    if (last.toString("base64") !== this.#rest || this.#sink === undefined) return false;
+    this.#sink.reserve(last.length).set(last);
+    this.#sink.commit(last.length);
+    this.#sink.end?.();
     this.#byteLength += last.length;
     this.#rest = "";
-    this.#decoded = new DecodedImage(this.sink, this.#byteLength, this.#head);
+    this.#decoded = new DecodedImage(this.#sink, this.#byteLength, this.#head);
     return true;
   }
 
@@ -301,23 +316,37 @@ class Base64Image {
 
   /** The string as it came: what is decoded is strict base64, so that encoding gives it back. */
   async text(): Promise<Buffer> {
-    const base64 = this.#byteLength === 0 ? "" : (await this.sink.read()).toString("base64");
-    return Buffer.from(this.#before + base64 + this.#rest, "latin1");
+    const decoded = (await this.#sink?.read()) ?? this.#head;
+    return Buffer.from(this.#before + decoded.toString("base64") + this.#rest, "latin1");
   }
 
   /** Decodes whole quartets; false where they are not, or are padded, or begin no image. */
   #decode(text: string): boolean {
+    if (this.#sink === undefined) return this.#decodeHead(text);
     const byteLength = (text.length / 4) * 3;
-    const room = this.sink.reserve(byteLength);
+    const room = this.#sink.reserve(byteLength);
     if (room.write(text, "base64") !== byteLength) return false;
-    const isFirst = this.#byteLength < headBytes;
-    if (isFirst) {
-      const head = Buffer.concat([this.#head, room.subarray(0, byteLength)]).subarray(0, headBytes);
-      if (head.length >= signatureBytes && sniff(head) === undefined) return false;
-      this.#head = head;
+    if (this.#head.length < headBytes) {
+      this.#head = Buffer.concat([this.#head, room.subarray(0, byteLength)]).subarray(0, headBytes);
     }
     this.#byteLength += byteLength;
-    this.sink.commit(byteLength);
+    this.#sink.commit(byteLength);
+    return true;
+  }
+
+  /** The first few letters, until they say what it is. */
+  #decodeHead(text: string): boolean {
+    const decoded = Buffer.from(text, "base64");
+    if (decoded.length !== (text.length / 4) * 3) return false;
+    const head = Buffer.concat([this.#head, decoded]);
+    const isKnown = head.length >= (signatureLetters / 4) * 3;
+    if (isKnown && sniff(head) === undefined) return false;
+    this.#head = head;
+    this.#byteLength = head.length;
+    if (!isKnown) return true;
+    this.#sink = this.#createSink();
+    this.#sink.reserve(head.length).set(head);
+    this.#sink.commit(head.length);
     return true;
   }
 }

@@ -88,8 +88,8 @@ export function sniff(bytes: Uint8Array): { mediaType: string; extension: string
 /**
  * Type and dimensions of a PNG, JPEG, WebP, GIF or AVIF image, read from its header alone.
  *
- * Undefined for anything that cannot be read. Never rejects, and takes bounded time on crafted
- * bytes; the price is that dimensions behind more than a megabyte of JPEG metadata, or 64 KiB of
+ * Undefined for anything that cannot be read. Rejects only if image-size cannot be loaded, and takes
+ * bounded time on crafted bytes; the price is that dimensions behind more than a megabyte of JPEG metadata, or 64 KiB of
  * AVIF metadata, are not found.
  */
 export async function mediaInfo(bytes: Uint8Array): Promise<MediaInfo | undefined> {

@@ -265,6 +265,11 @@ export interface Adapter {
   readonly answersWith: "job" | "images";
   /** A create repeated with the same `task.key` yields the same job and is billed once. */
   readonly idempotent: boolean;
+  /**
+   * Whether its schemas read images with {@link imageText}: those of a large answer are then decoded
+   * while it comes, and never a string. Without it they are the strings that the provider sent.
+   */
+  readonly decodesImages?: boolean;
   /** For how long after the create `absent` means "not yet". Default 15,000. */
   readonly absentGraceMs?: number;
   /** The least wait between two polls of a job that it asks for, in milliseconds, where it does. */

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { mkdir, open, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import type { Cost } from "./cost";
 import { DecodedImage } from "./decoded-image";
@@ -42,6 +42,9 @@ export let saveInto: (
   directory: string,
   signal: AbortSignal | undefined,
 ) => Promise<string>;
+
+/** Gives an image that went into a directory as it came its name there. */
+export let nameInPlace: (image: GeneratedImage) => Promise<void>;
 
 /** Hands the bytes to a journal, and from then on reads them there. */
 export let keepIn: (
@@ -137,7 +140,9 @@ export class GeneratedImage {
    */
   async info(): Promise<ImageInfo> {
     const bytes = await this.bytes();
-    const info = await mediaInfo(bytes);
+    const info = await mediaInfo(bytes).catch((error: unknown) => {
+      throw this.#error(undefined, error);
+    });
     if (info === undefined) {
       throw this.#error("Its bytes are no PNG, JPEG, WebP, GIF or AVIF that can be measured");
     }
@@ -157,10 +162,18 @@ export class GeneratedImage {
   static {
     saveInto = async (image, directory, signal) => {
       const place = resolve(directory);
-      const path = (extension: string) => join(place, `${image.#source.name}.${extension}`);
+      const { name } = image.#source;
+      const { file: saved } = image;
+      if (saved?.startsWith(join(place, `${name}.`)) && (await isFile(saved))) return saved;
+      const path = (extension: string) => join(place, `${name}.${extension}`);
       const file = await image.#save(place, path, signal);
       image.#letGo();
       return file;
+    };
+    nameInPlace = async (image) => {
+      const { directory } = image.#base64 instanceof DecodedImage ? image.#base64.sink : {};
+      // If it cannot be done, whoever saves it hears why.
+      if (directory !== undefined) await saveInto(image, directory, undefined).catch(() => {});
     };
     keepIn = async (image, write) => {
       await write(await image.bytes());
@@ -229,6 +242,8 @@ export class GeneratedImage {
     const path = pathFor(sniff(head)?.extension ?? "bin");
     if (!(await sink.moveTo?.(path))) return undefined;
     Object.assign(this, { file: path });
+    // It is read there from now on, and is the caller's.
+    this.#base64 = undefined;
     return path;
   }
 
@@ -266,6 +281,7 @@ export class GeneratedImage {
   /** The bytes are on a disk now: the memory need not hold them. */
   #letGo(): void {
     this.#bytes = undefined;
+    if (this.#base64 instanceof DecodedImage) void this.#base64.sink.discard();
     this.#base64 = undefined;
   }
 
@@ -351,6 +367,15 @@ export class GeneratedImage {
   toJSON(): Record<string, unknown> {
     const { url, file, revisedPrompt } = this;
     return { url, file, revisedPrompt };
+  }
+}
+
+async function isFile(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isFile();
+  } catch {
+    // Moved away since.
+    return false;
   }
 }
 

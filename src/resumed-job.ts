@@ -25,10 +25,16 @@ export class ResumedJob implements ImageJob {
   }
 
   #resumed(): Promise<ImageJob> {
-    this.#resuming ??= this.#resume().then((job) => {
-      this.#job = job;
-      return job;
-    });
+    this.#resuming ??= this.#resume().then(
+      (job) => {
+        this.#job = job;
+        return job;
+      },
+      (error: unknown) => {
+        this.#resuming = undefined;
+        throw error;
+      },
+    );
     return this.#resuming;
   }
 

@@ -1,5 +1,6 @@
 import { abortSignalOf, Ending, type WaitLimits } from "./clock";
 import { type Charged, totalCost } from "./cost";
+import { DecodedImage } from "./decoded-image";
 import {
   CallbackError,
   ClientClosedError,
@@ -20,9 +21,9 @@ import {
   type WaitCallOptions,
 } from "./job";
 import { parseWaitOptions } from "./options";
-import type { DecodedImage, Output, Succeeded, Usage } from "./provider";
+import type { Output, Succeeded, Usage } from "./provider";
 import type { Operation } from "./request";
-import { GeneratedImage, ImageResult, keepIn, saveInto } from "./result";
+import { GeneratedImage, ImageResult, keepIn, nameInPlace, saveInto } from "./result";
 import type { SizeClass } from "./schedule";
 import {
   JobTask,
@@ -270,12 +271,7 @@ export class RunningJob implements TaskJob {
   /** How a task ends for one who waits, its images saved as they arrive; what ends the call is thrown. */
   async outcome(task: JobTask, limits: TaskWait, saveTo: string | undefined): Promise<TaskOutcome> {
     const settled = await this.#settledOf(task, limits);
-    if ("error" in settled) {
-      // Those that came before their answer broke off; the error tells what else there is to tell.
-      const came = saveTo === undefined ? [] : (settled.error.images ?? []);
-      await Promise.all(came.map((each) => this.#saved(task, each, saveTo ?? "", limits)));
-      return settled;
-    }
+    if ("error" in settled) return settled;
     const made = this.#imagesOf(task, settled.succeeded);
     task.dropBase64();
     if (saveTo === undefined) return { task, images: made, failures: [], ...settled };
@@ -410,14 +406,23 @@ export class RunningJob implements TaskJob {
     });
   }
 
-  salvage(task: JobTask, images: readonly DecodedImage[]): readonly GeneratedImage[] {
+  async salvage(
+    task: JobTask,
+    images: readonly DecodedImage[],
+  ): Promise<readonly GeneratedImage[]> {
     const outputs = images.map((base64) => ({ base64 }));
-    return this.#createImages(task, outputs);
+    const made = this.#createImages(task, outputs);
+    await Promise.all(made.map(nameInPlace));
+    return made;
   }
 
   /** With a journal, the bytes are on disk before anybody hears of success, and the record after them. */
   async keep(task: JobTask, outcome: Succeeded): Promise<void> {
     const { ledger } = task;
+    if (outcome.outputs.some(({ base64 }) => base64 instanceof DecodedImage)) {
+      // Whether or not anybody waits for it still.
+      await Promise.all(this.#imagesOf(task, outcome).map(nameInPlace));
+    }
     if (ledger?.record === undefined || ledger.released) return;
     // Another poll's answer may hold fresher URLs than the images of an earlier try.
     this.#images?.delete(task);

@@ -77,7 +77,7 @@ export interface TaskJob extends ImageJob {
   /** Puts the pictures where they outlive the process, before anybody hears of them. */
   keep(task: JobTask, outcome: Succeeded): Promise<void>;
   /** Images that came whole in an answer that is no success otherwise. */
-  salvage(task: JobTask, images: readonly DecodedImage[]): readonly GeneratedImage[];
+  salvage(task: JobTask, images: readonly DecodedImage[]): Promise<readonly GeneratedImage[]>;
   warn(warning: string): void;
 }
 

@@ -26,7 +26,11 @@ export interface HttpRequest {
 export interface ExchangeLimits {
   readonly timeoutMs: number;
   readonly signal?: EndSignal | undefined;
-  /** Where the images in a large answer go; into memory where this is left out. */
+  /** It asks after a job, and may wait for a connection. */
+  readonly isPoll?: boolean | undefined;
+  /** Whether images in a large answer may stand in it decoded. */
+  readonly decodesImages?: boolean | undefined;
+  /** Where they go; into memory where this is left out. */
   readonly createSink?: (() => ImageSink) | undefined;
 }
 
@@ -117,7 +121,7 @@ export interface DownloadOptions {
   readonly onRetry?: ((delayMs: number, error: unknown) => void) | undefined;
 }
 
-type Route = "provider" | "stranger";
+type Route = "provider" | "poll" | "stranger";
 
 /** One call in, one answer out: over undici or `fetch`, with time-outs, limits and the network guard. */
 export class Transport {
@@ -125,6 +129,14 @@ export class Transport {
 
   constructor(options: TransportOptions) {
     this.#options = options;
+  }
+
+  /** Has at hand what sends: once something has been sent it may be too late to load it. */
+  async prepare(): Promise<void> {
+    const { fetch, dispatcher } = this.#options;
+    if (fetch === undefined && dispatcher === undefined) {
+      await Promise.all([pool("provider"), pool("poll")]);
+    }
   }
 
   /**
@@ -138,12 +150,14 @@ export class Transport {
     let head: Pick<OpenAnswer, "status" | "headers"> | undefined;
     const images: DecodedImage[] = [];
     const read = async (): Promise<HttpAnswer> => {
-      const answer = await this.#send(request, "provider", timer);
+      const answer = await this.#send(request, limits.isPoll ? "poll" : "provider", timer);
       const { status, headers } = answer;
       head = { status, headers };
       const { body, text } = await readJson(unpacked(answer), {
         maxBytes: maxAnswerBytes,
-        createSink: limits.createSink ?? (() => new MemorySink(base64Bytes(headers))),
+        createSink: limits.decodesImages
+          ? (limits.createSink ?? (() => new MemorySink(base64Bytes(headers))))
+          : undefined,
         images,
       });
       return { status, headers, body, text, images, receivedAt: clock.now() };
@@ -152,7 +166,8 @@ export class Transport {
       // A fetch or dispatcher of the caller's may be deaf to the signal: nobody waits for it.
       return await within(clock, read(), { signal: timer });
     } catch (error) {
-      limits.signal?.throwIfAborted();
+      // Images that came whole were paid for, whoever has left meanwhile.
+      if (images.length === 0) limits.signal?.throwIfAborted();
       // The status alone says no; that its explanation broke off changes nothing.
       if (head !== undefined && head.status >= 400) {
         return { images, body: undefined, receivedAt: clock.now(), ...head };
@@ -351,19 +366,26 @@ const connectFailures = new WeakSet<object>();
 function pool(route: Route): Promise<Dispatcher> {
   let made = pools.get(route);
   if (made === undefined) {
-    made = createPool(route === "stranger" ? createGuardedLookup() : undefined);
+    made = createPool(route);
     pools.set(route, made);
+    // What could not be loaded may be the next time.
+    made.catch(() => pools.delete(route));
   }
   return made;
 }
 
-/** To one origin. Whatever is more waits for its turn, as ten thousand jobs do that poll. */
-const mostConnections = 256;
+/**
+ * How many polls are at one origin at once; the rest wait for their turn, however many jobs there
+ * are. A create never waits: its time-out runs, and while it queued nobody could say whether it left.
+ */
+const mostPolls = 128;
 
-async function createPool(lookup: LookupFunction | undefined): Promise<Dispatcher> {
+async function createPool(route: Route): Promise<Dispatcher> {
   const { Agent, buildConnector, EnvHttpProxyAgent } = await import("undici");
-  const connections = mostConnections;
+  const connections = route === "poll" ? mostPolls : null;
   if (hasProxy()) return new EnvHttpProxyAgent({ connections });
+  const lookup: LookupFunction | undefined =
+    route === "stranger" ? createGuardedLookup() : undefined;
   const connector = buildConnector(lookup === undefined ? {} : { lookup });
   return new Agent({
     connections,

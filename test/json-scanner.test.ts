@@ -83,6 +83,31 @@ test("a data URL is an image too, without its head", async () => {
   }
 });
 
+test("what is no head of a data URL in JSON is refused as JSON.parse refuses it", async () => {
+  for (const head of [
+    "data:\n;base64,",
+    "data:\\q;base64,",
+    "data:\\u12;base64,",
+    "data:\t;base64,",
+  ]) {
+    const document = `["${head}${base64}"]`;
+    for (const cut of [3, 9, 17, 1_500]) await same(document, [cut]);
+  }
+});
+
+test("a long text is no image, and reserves nothing", async () => {
+  let sinks = 0;
+  const scanner = new JsonScanner(() => {
+    sinks += 1;
+    return new MemorySink();
+  });
+  const texts = ["a prompt ".repeat(300), "A".repeat(5_000), "\\u0041".repeat(900)];
+  const document = `["${texts.join('","')}"]`;
+  scanner.write(Buffer.from(document));
+  expect(await scanner.end()).toEqual(JSON.parse(document));
+  expect(sinks).toBe(0);
+});
+
 test("any document in any pieces is what JSON.parse makes of it", async () => {
   await fc.assert(
     fc.asyncProperty(

@@ -271,9 +271,13 @@ test("where a part of the package cannot be loaded, nothing is sent and nothing 
       new RegExp(`^${part}-.*\\.js$`).test(each),
     );
     await rename(join(dist, file), join(dist, `away-${file}`));
-    expect([part, await edit()]).toEqual([part, "ERR_MODULE_NOT_FOUND"]);
+    expect([part, await edit()]).toEqual([part, "generation_failed"]);
     await rename(join(dist, `away-${file}`), join(dist, file));
   }
+  const undici = join(project, "node_modules", "undici");
+  await rename(undici, `${undici}-away`);
+  expect(await edit()).toBe("generation_failed");
+  await rename(`${undici}-away`, undici);
   expect(sandbox.requests).toEqual([]);
   expect(await edit()).toBe("made");
   expect(sandbox.charges).toHaveLength(1);

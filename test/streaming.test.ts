@@ -8,7 +8,12 @@ import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { ProviderClient } from "../src/client";
 import type { Clock } from "../src/clock";
 import { FileSink } from "../src/file-sink";
-import { createImageClient, directoryJournal, openaiCompatible } from "../src/index";
+import {
+  createImageClient,
+  directoryJournal,
+  type ImageEvent,
+  openaiCompatible,
+} from "../src/index";
 import { pictureOf } from "./support/media";
 import { startServer, type TestServer } from "./support/server";
 import { failureOf, prompt, reasonOf } from "./support/stage";
@@ -28,6 +33,7 @@ const other = pictureOf(900_000, 5);
 const documentOf = (...pictures: Buffer[]) =>
   JSON.stringify({ data: pictures.map((each) => ({ b64_json: each.toString("base64") })) });
 const document = documentOf(picture);
+const small = documentOf(pictureOf(200));
 /** Where the second of two pictures is half there. */
 const inTheSecond = document.length + 300_000;
 
@@ -180,6 +186,68 @@ test("a refusal that holds an image is an error with the image on it", async () 
   const error = await failureOf(clientOf(server).generate({ prompt }));
   expect(error).toMatchObject({ code: "malformed_response", charged: "yes" });
   expect(Buffer.from((await error.images?.[0]?.bytes()) ?? []).equals(picture)).toBe(true);
+});
+
+test("an image that had come whole when the caller left is saved, and its job has it", async () => {
+  const place = await emptyPlace();
+  const controller = new AbortController();
+  await using server = await startServer(async (_, response) => {
+    sendStart(response, documentOf(picture, other).slice(0, inTheSecond));
+    await until(async () => (await partBytes(place)) >= picture.byteLength);
+    controller.abort(new Error("enough"));
+  });
+  const { signal } = controller;
+  let failed: ImageEvent | undefined;
+  const client = clientOf(server);
+  const onEvent = (event: ImageEvent) => {
+    if (event.type === "failed") failed = event;
+  };
+  const ended = await reasonOf(client.generate({ prompt }, { saveTo: place, signal, onEvent }));
+  expect(ended).toMatchObject({ message: "enough" });
+  await until(async () => failed !== undefined);
+  expect(failed).toMatchObject({ error: { code: "malformed_response", charged: "yes" } });
+  const names = await readdir(place);
+  expect(names).toHaveLength(1);
+  expect((await readFile(join(place, names[0] ?? ""))).equals(picture)).toBe(true);
+  expect(names[0]).toMatch(/\.png$/);
+});
+
+test("an image may be saved twice, and by another call into another directory", async () => {
+  const [place, elsewhere] = [await emptyPlace(), await emptyPlace()];
+  await using server = await startServer((_, response) => sendText(response, document));
+  const error = await failureOf(
+    clientOf(server).generate(
+      { prompt },
+      {
+        saveTo: place,
+        onSubmitted: () => {
+          throw new Error("no room in the table");
+        },
+      },
+    ),
+  );
+  const { image } = (await error.job?.result({ saveTo: elsewhere })) ?? {};
+  for (const name of ["one.png", "two.png"]) await image?.save(join(place, name));
+  const names = [await readdir(place), await readdir(elsewhere)];
+  expect(names.map((each) => each.length)).toEqual([3, 1]);
+  expect(names.flat().filter((name) => name.endsWith(".part"))).toEqual([]);
+  for (const name of ["one.png", "two.png"]) {
+    expect((await readFile(join(place, name))).equals(picture)).toBe(true);
+  }
+});
+
+test("more creates than polls may share connections all leave at once", async () => {
+  let waiting = 0;
+  const answers: (() => void)[] = [];
+  await using server = await startServer((_, response) => {
+    waiting += 1;
+    answers.push(() => sendText(response, small));
+    if (waiting === 200) for (const answer of answers) answer();
+  });
+  const client = clientOf(server);
+  const all = await Promise.all(Array.from({ length: 200 }, () => client.generate({ prompt })));
+  expect(all).toHaveLength(200);
+  expect(server.requests).toHaveLength(200);
 });
 
 test("what is not handed out leaves no file: too large, torn, ended by the caller", async () => {

@@ -193,6 +193,7 @@ const adapter: Adapter = {
   authorize: (apiKey) => ({ Authorization: `Bearer ${apiKey}` }),
   answersWith: "job",
   idempotent: true,
+  decodesImages: true,
   operations: {
     generate: defineOperation({
       parameters,

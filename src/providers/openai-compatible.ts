@@ -344,6 +344,7 @@ function createAdapter(settings: {
     authorize: (apiKey) => ({ Authorization: `Bearer ${apiKey}` }),
     answersWith: "images",
     idempotent: false,
+    decodesImages: true,
     operations: {
       generate: defineOperation({ ...common, create: (task) => createGeneration(model, task) }),
       edit: defineOperation({ ...common, inputs, create: (task) => createEdit(model, task) }),

@@ -190,6 +190,7 @@ const adapter: Adapter = {
   authorize: (apiKey) => ({ Authorization: `Bearer ${apiKey}` }),
   answersWith: "job",
   idempotent: false,
+  decodesImages: true,
   operations: {
     generate: defineOperation({
       parameters: generateParameters,

@@ -205,6 +205,7 @@ const adapter: Adapter = {
   authorize: (apiKey) => ({ "X-API-Key": apiKey }),
   answersWith: "job",
   idempotent: false,
+  decodesImages: true,
   operations: {
     generate: defineOperation(operation),
     edit: defineOperation({ ...operation, inputs: { as: "url", maxCount: 1, mask: false } }),
