@@ -36,7 +36,8 @@ export class DecodedImage {
   }
 }
 
-const blockBytes = 1024 * 1024;
+const firstBlockBytes = 64 * 1024;
+const largestBlockBytes = 1024 * 1024;
 
 /** An image in memory. */
 export class MemorySink implements ImageSink {
@@ -47,14 +48,14 @@ export class MemorySink implements ImageSink {
 
   /** @param expectedBytes how many will come, where that is known: one block holds them then. */
   constructor(expectedBytes = 0) {
-    this.#nextBytes = Math.max(expectedBytes, blockBytes);
+    this.#nextBytes = Math.max(expectedBytes, firstBlockBytes);
   }
 
   reserve(length: number): Buffer {
     if (this.#block.length - this.#used < length) {
       this.#close();
       this.#block = Buffer.allocUnsafeSlow(Math.max(this.#nextBytes, length));
-      this.#nextBytes = blockBytes;
+      this.#nextBytes = Math.min(2 * this.#nextBytes, largestBlockBytes);
     }
     return this.#block.subarray(this.#used);
   }

@@ -21,6 +21,9 @@ export interface JsonBody {
 /** Below this, whatever is in it is text: two copies of it are no matter. */
 const smallBytes = 64 * 1024;
 
+/** Smaller pieces are joined before they are looked at. */
+const tinyBytes = 1024;
+
 /** Reads a body as JSON; images in a large one go to sinks as they come, where there are any. */
 export async function readJson(
   chunks: AsyncIterable<Uint8Array>,
@@ -28,6 +31,8 @@ export async function readJson(
 ): Promise<JsonBody> {
   const small: Uint8Array[] = [];
   let scanner: JsonScanner | undefined;
+  const tiny: Uint8Array[] = [];
+  let tinyLength = 0;
   let byteLength = 0;
   const take = (chunk: Uint8Array): Promise<void> | undefined => {
     byteLength += chunk.byteLength;
@@ -36,20 +41,35 @@ export async function readJson(
     }
     if (scanner === undefined) small.push(chunk);
     if (byteLength <= smallBytes || createSink === undefined) return undefined;
-    scanner ??= new JsonScanner(createSink);
-    let isReady: Promise<void> | undefined;
-    for (const each of small.length > 0 ? small.splice(0) : [chunk]) isReady = scanner.write(each);
+    if (scanner === undefined) {
+      scanner = new JsonScanner(createSink);
+      return scan(scanner, Buffer.concat(small.splice(0)));
+    }
+    if (tiny.length === 0 && chunk.byteLength >= tinyBytes) return scan(scanner, chunk);
+    // A drip of single bytes would leave as many pieces.
+    tiny.push(chunk);
+    tinyLength += chunk.byteLength;
+    return tinyLength >= tinyBytes ? flush(scanner) : undefined;
+  };
+  const scan = (into: JsonScanner, bytes: Uint8Array): Promise<void> | undefined => {
+    const isReady = into.write(bytes);
     // At once: whoever gives up on the rest does not wait for the end of this.
-    images.splice(0, images.length, ...scanner.images);
+    if (into.imageCount > images.length) images.splice(0, images.length, ...into.images);
     return isReady;
+  };
+  const flush = (into: JsonScanner): Promise<void> | undefined => {
+    tinyLength = 0;
+    return scan(into, Buffer.concat(tiny.splice(0)));
   };
   try {
     await eachChunk(chunks, take);
     const [first = new Uint8Array(), second] = small;
     const text = Buffer.from(first.buffer, first.byteOffset, first.byteLength);
     if (scanner === undefined) return parsed(second === undefined ? text : Buffer.concat(small));
+    await flush(scanner);
     return await scannedBy(scanner);
   } finally {
+    if (scanner !== undefined) void flush(scanner);
     images.splice(0, images.length, ...(scanner?.images ?? []));
     await scanner?.discard();
   }

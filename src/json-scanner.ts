@@ -28,6 +28,7 @@ export class JsonScanner {
   readonly #createSink: () => ImageSink;
   /** The document's own bytes, and what was taken out between them. */
   readonly #skeleton: (Buffer | Base64Image)[] = [];
+  readonly #found: Base64Image[] = [];
   #inString = false;
   /** Where in the skeleton the contents of the present string begin. */
   #mark = { piece: 0, offset: 0 };
@@ -46,9 +47,12 @@ export class JsonScanner {
 
   /** The images that are whole, also where the document breaks after them. */
   get images(): readonly DecodedImage[] {
-    return this.#skeleton.flatMap((piece) =>
-      piece instanceof Base64Image ? (piece.decoded ?? []) : [],
-    );
+    return this.#found.flatMap((image) => image.decoded ?? []);
+  }
+
+  /** How many strings have turned out to be images so far. */
+  get imageCount(): number {
+    return this.#found.length;
   }
 
   /** The start of the document, to be shown. */
@@ -62,7 +66,11 @@ export class JsonScanner {
 
   /** Takes the next bytes, which must not change afterwards, and may ask to wait before more come. */
   write(chunk: Uint8Array): Promise<void> | undefined {
-    this.#scan(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength));
+    const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+    // In windows: after each of many escapes the search for a quote begins anew.
+    for (let at = 0; at < bytes.length; at += pieceBytes) {
+      this.#scan(bytes.subarray(at, at + pieceBytes));
+    }
     return this.#image?.sink?.ready?.();
   }
 
@@ -194,6 +202,7 @@ export class JsonScanner {
       return end;
     }
     this.#skeleton.push(image, Buffer.of(quote));
+    this.#found.push(image);
     this.#image = undefined;
     this.#inString = false;
     return end + 1;

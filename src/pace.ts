@@ -3,9 +3,14 @@ import type { Clock, EndSignal } from "./clock";
 /** The distance between two polls after the first refusal, and the longest that there is. */
 const firstGapMs = 10;
 const longestGapMs = 2_000;
-/** A refusal makes the distance so much longer, and an answer so much shorter. */
+/**
+ * A refusal makes the distance so much longer, and each answer that follows so much shorter, the more
+ * so the more there were: where one poll in ten is refused whatever the distance, since others use up
+ * what the provider takes, the distance stays small.
+ */
 const slower = 1.5;
 const faster = 0.99;
+const mostAnswers = 10;
 /** The job that was told to come back later does so; one of the others asks again after this time. */
 const longestPauseMs = 5_000;
 
@@ -13,7 +18,7 @@ const longestPauseMs = 5_000;
  * The polls of one client, which share what its provider takes. They leave at once, until one is
  * refused for coming too often. From then on they leave in the order in which they come due, those
  * that were refused before all others, so that no job starves; and at a distance that finds its way
- * to what the provider takes, at the price of a few refusals in a hundred.
+ * to what the provider takes, at the price of a refusal in eight polls or so.
  */
 export class Pace {
   readonly #clock: Clock;
@@ -23,6 +28,8 @@ export class Pace {
   #nextAt = 0;
   /** What left before says nothing of the distance that there is by now. */
   #slowedAt = Number.NEGATIVE_INFINITY;
+  /** How many polls were answered since the last refusal. */
+  #answers = 0;
   #cancelTimer: () => void = () => {};
 
   constructor(clock: Clock) {
@@ -56,7 +63,8 @@ export class Pace {
   /** A poll that left then was answered; `pauseMs` says that it came too often, and for how long. */
   answered(leftAt: number, pauseMs?: number): void {
     if (pauseMs === undefined) {
-      const gapMs = this.#gapMs * faster;
+      this.#answers += 1;
+      const gapMs = this.#gapMs * faster ** Math.min(this.#answers, mostAnswers);
       this.#gapMs = gapMs < 1 ? 0 : gapMs;
       return;
     }
@@ -65,7 +73,10 @@ export class Pace {
       this.#gapMs = Math.min(longestGapMs, Math.max(firstGapMs, this.#gapMs * slower));
       this.#slowedAt = now;
     }
-    const waitMs = Math.max(this.#gapMs, Math.min(pauseMs, longestPauseMs));
+    // Where others are answered, the pause is for the one that was refused.
+    const pause = this.#answers > 0 ? 0 : Math.min(pauseMs, longestPauseMs);
+    this.#answers = 0;
+    const waitMs = Math.max(this.#gapMs, pause);
     this.#nextAt = Math.max(this.#nextAt, now + waitMs);
   }
 

@@ -363,9 +363,18 @@ export function createProvider(
   };
 }
 
+/** They are about the connection, which is ours. */
+const connectionHeaders = new Set([
+  "content-length",
+  "expect",
+  "keep-alive",
+  "transfer-encoding",
+  "upgrade",
+]);
+
 function checkHeaders(provider: string, headers: Readonly<Record<string, string>>): void {
   for (const [name, value] of Object.entries(headers)) {
-    if (isHeader(name, value)) continue;
+    if (isHeader(name, value) && !connectionHeaders.has(name.toLowerCase())) continue;
     // The value may be a secret.
     const field = `headers[${JSON.stringify(name)}]`;
     const taken = "a name and a value that HTTP can hold";

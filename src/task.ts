@@ -644,7 +644,9 @@ export class JobTask implements PollLoop<Settled> {
     this.#settled = settled;
     this.#settledAt = clock.now();
     try {
-      if (this.polls > 0) schedule.settled?.(this.#moment(this.polls));
+      const told: unknown = this.polls > 0 && schedule.settled?.(this.#moment(this.polls));
+      // One that is async rejects later, and must not end the process.
+      Promise.resolve(told).catch(() => {});
     } catch {
       // A schedule that cannot learn must not cost the caller what was paid for.
     }
@@ -691,6 +693,7 @@ export class JobTask implements PollLoop<Settled> {
       throw new CallbackError({ ...facts, callback: "poll.next" });
     }
     // A timer of anything else fires at once, and would poll without end.
+    if (typeof delayMs === "object") Promise.resolve(delayMs).catch(() => {});
     const isDelay = typeof delayMs === "number" && !Number.isNaN(delayMs);
     const sane = isDelay ? Math.max(0, Number(delayMs)) : unsaidDelayMs;
     // A webhook may never come: polling slows down, and never stops.

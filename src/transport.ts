@@ -149,35 +149,43 @@ export class Transport {
     const timer = new Timer(clock, limits.timeoutMs, limits.signal);
     let head: Pick<OpenAnswer, "status" | "headers"> | undefined;
     const images: DecodedImage[] = [];
+    /** Those that were there when nobody waited any longer. */
+    let handedOut: readonly DecodedImage[] | undefined;
     const read = async (): Promise<HttpAnswer> => {
       const answer = await this.#send(request, limits.isPoll ? "poll" : "provider", timer);
       const { status, headers } = answer;
       head = { status, headers };
-      const { body, text } = await readJson(unpacked(answer), {
-        maxBytes: maxAnswerBytes,
-        createSink: limits.decodesImages
-          ? (limits.createSink ?? (() => new MemorySink(base64Bytes(headers))))
-          : undefined,
-        images,
-      });
-      return { status, headers, body, text, images, receivedAt: clock.now() };
+      try {
+        const { body, text } = await readJson(unpacked(answer), {
+          maxBytes: maxAnswerBytes,
+          createSink: limits.decodesImages ? (limits.createSink ?? inMemory(headers)) : undefined,
+          images,
+        });
+        return { status, headers, body, text, images, receivedAt: clock.now() };
+      } finally {
+        if (handedOut !== undefined) {
+          for (const each of images) if (!handedOut.includes(each)) void each.sink.discard();
+        }
+      }
     };
     try {
       // A fetch or dispatcher of the caller's may be deaf to the signal: nobody waits for it.
       return await within(clock, read(), { signal: timer });
     } catch (error) {
+      const came = [...images];
+      handedOut = came;
       // Images that came whole were paid for, whoever has left meanwhile.
-      if (images.length === 0) limits.signal?.throwIfAborted();
+      if (came.length === 0) limits.signal?.throwIfAborted();
       // The status alone says no; that its explanation broke off changes nothing.
       if (head !== undefined && head.status >= 400) {
-        return { images, body: undefined, receivedAt: clock.now(), ...head };
+        return { images: came, body: undefined, receivedAt: clock.now(), ...head };
       }
       if (timer.expired) {
         const { timeoutMs } = limits;
-        const facts = { sent: true, timeoutMs, images };
+        const facts = { sent: true, timeoutMs, images: came };
         throw new TransportFault(`No answer within ${timeoutMs} ms`, facts);
       }
-      const facts = { sent: !neverConnected(error), cause: error, images };
+      const facts = { sent: !neverConnected(error), cause: error, images: came };
       throw new TransportFault(messageOf(error), facts);
     } finally {
       timer.stop();
@@ -410,7 +418,7 @@ function hasProxy(): boolean {
 
 /** Codes of errors that come before anything can have been sent. */
 const connectCodes =
-  /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT|CERT_.*|ERR_TLS_CERT_.*|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_.*)$/;
+  /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT|UND_ERR_INVALID_ARG|CERT_.*|ERR_TLS_CERT_.*|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_.*)$/;
 
 function neverConnected(error: unknown): boolean {
   if (typeof error !== "object" || error === null) return false;
@@ -480,6 +488,16 @@ function base64Bytes(headers: Readonly<Record<string, string>>): number {
   const length = Number(headers["content-length"]);
   const isKnown = length > 0 && headers["content-encoding"] === undefined;
   return isKnown ? Math.min(Math.ceil(length / 4) * 3, mostExpected) : 0;
+}
+
+/** The first image may be all of the answer. */
+function inMemory(headers: Readonly<Record<string, string>>): () => ImageSink {
+  let expectedBytes = base64Bytes(headers);
+  return () => {
+    const sink = new MemorySink(expectedBytes);
+    expectedBytes = 0;
+    return sink;
+  };
 }
 
 /** No answer is taken at its word for more: it may never come. */

@@ -211,6 +211,31 @@ test("bytes that are no UTF-8 are read as JSON.parse's text would have them", as
   for (let cut = 0; cut < 12; cut += 1) await same(document, [cut]);
 });
 
+test("a body that drips byte by byte is read the same", async () => {
+  async function* drip(document: string) {
+    const bytes = Buffer.from(document);
+    for (let at = 0; at < bytes.length; at += 1) yield bytes.subarray(at, at + 1);
+  }
+  const picture = pictureOf(60_000);
+  const document = `${" ".repeat(66_000)}${JSON.stringify([picture.toString("base64"), "é"])}`;
+  const images: DecodedImage[] = [];
+  const reading = { maxBytes: 1e6, createSink: () => new MemorySink(), images };
+  const { body } = await readJson(drip(document), reading);
+  expect(await plain(body)).toEqual(JSON.parse(document));
+  expect(images).toHaveLength(1);
+});
+
+test("the start of what is no JSON is shown whole, wherever it was cut", async () => {
+  const text = `{"you":"Bearer ${"k".repeat(40)}", ${"x".repeat(70_000)}`;
+  for (const cut of [20, 40, 54]) {
+    const scanner = new JsonScanner(() => new MemorySink());
+    scanner.write(Buffer.from(text.slice(0, cut)));
+    scanner.write(Buffer.from(text.slice(cut)));
+    await expect(scanner.end()).rejects.toThrow(SyntaxError);
+    expect(scanner.start).toBe(text.slice(0, 5_000));
+  }
+});
+
 test("a body is read the same below and above the size where images are looked for", async () => {
   async function* inPieces(document: string) {
     const bytes = Buffer.from(document);

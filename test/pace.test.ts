@@ -84,11 +84,11 @@ test.each([
   await client.close();
 
   const answered = told.flat().length;
-  // Nearly all of the ten a second are made use of, and few polls come too often.
+  // Nearly all of the ten a second are made use of, and few polls come too often: they are how the limit is found.
   expect(answered).toBeGreaterThan(0.85 * 10 * 200);
   const late = (at: number) => at > endMs / 2;
   const refusals = refusedAt.filter(late).length;
-  expect(refusals / told.flat().filter(late).length).toBeLessThan(0.05);
+  expect(refusals / told.flat().filter(late).length).toBeLessThan(0.18);
   // A turn for each takes 20 s: nobody waits much longer, and nobody has many more.
   const counts = told.map(({ length }) => length);
   expect(Math.max(...counts) - Math.min(...counts)).toBeLessThanOrEqual(3);
@@ -96,7 +96,7 @@ test.each([
   expect(Math.max(...gaps)).toBeLessThan(45_000);
 });
 
-test("where the limit is one for each minute, it is used up at no more refusals", async () => {
+test("where the limit is one for each minute, it is used up at few refusals", async () => {
   const minuteMs = 60_000;
   let [minute, taken] = [0, 0];
   const window: Limit = (at) => {
@@ -111,7 +111,7 @@ test("where the limit is one for each minute, it is used up at no more refusals"
 
   const answered = told.flat().length;
   expect(answered).toBeGreaterThan(0.7 * 600);
-  expect(refusedAt.filter((at) => at > 5 * minuteMs).length).toBeLessThan(0.1 * 300);
+  expect(refusedAt.filter((at) => at > 5 * minuteMs).length).toBeLessThan(0.25 * 300);
   expect(Math.min(...told.map(({ length }) => length))).toBeGreaterThanOrEqual(3);
 });
 
@@ -208,4 +208,23 @@ test("a poll that is asked for by hand waits for no turn", async () => {
   const job = await client.submit({ prompt });
   expect(await job.status()).toMatchObject({ state: "running" });
   await client.close();
+});
+
+test("refusals that no slowing down averts slow nobody down for long", async () => {
+  let polls = 0;
+  // Every tenth poll is refused, however many there are: others use the same account.
+  const { client, clock, told } = await startJobs(
+    100,
+    () => {
+      polls += 1;
+      return polls % 10 === 0 ? 1 : undefined;
+    },
+    500,
+  );
+  await clock.advance(60_000);
+  await client.close();
+
+  // Without any refusal it would be 12,000.
+  expect(told.flat().length).toBeGreaterThan(4_000);
+  expect(Math.min(...told.map(({ length }) => length))).toBeGreaterThan(30);
 });

@@ -7,7 +7,7 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 import { memoryUsage } from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 
-const { contender, server, jobs, pollMs, observedMs, aborted, burst } = JSON.parse(process.argv[2]);
+const { contender, server, jobs, pollMs, observedMs, aborted } = JSON.parse(process.argv[2]);
 const module = await import(`./contenders/${contender}.mjs`);
 const prompt = "A dew-covered web at sunrise";
 const ignore = () => {};
@@ -71,9 +71,6 @@ const abortMs = await Promise.all(
   }),
 );
 
-// All at once, as a queue is emptied: how many sockets does that open?
-for (let index = 0; index < burst; index += 1) wait(prompt).catch(ignore);
-await sleep(2_000);
 const { mostSockets } = await (await fetch(`${server}/stats`)).json();
 
 const figures = {
