@@ -114,7 +114,7 @@ export class Engine {
 
   /** Sends, and waits until every task is accepted, refused or of unknown fate. */
   async submit(plan: Plan, options: ParsedCallOptions): Promise<ImageJob> {
-    const call = await this.#open(plan, options);
+    const call = await this.#open(plan, options, options.saveTo);
     const { job } = call;
     const refusalOf = (task: JobTask) =>
       this.#sendTask(call, task, async (limits) => {
@@ -159,7 +159,7 @@ export class Engine {
    * Everything before the first create. What it needs ends with it, as does all that each create
    * needs once that was answered: thousands of calls may wait for minutes.
    */
-  async #open(plan: Plan, call: ParsedCallOptions): Promise<RunningCall> {
+  async #open(plan: Plan, call: ParsedCallOptions, resultSaveTo?: string): Promise<RunningCall> {
     const { clock, provider } = this.#jobs;
     const { idempotencyKey, saveTo, timeoutMs = this.#jobs.timeoutMs } = call;
     const { idempotent } = provider.adapter;
@@ -186,6 +186,7 @@ export class Engine {
           ledger: ledgerFor?.(index),
           ...(idempotent && { key: keys[index] ?? "" }),
         })),
+        resultSaveTo,
         ...(hook?.isOurs && { backstopMs: this.#options.webhooks?.backstopMs }),
         ...call,
       },

@@ -65,11 +65,20 @@ export async function readJson(
     await eachChunk(chunks, take);
     const [first = new Uint8Array(), second] = small;
     const text = Buffer.from(first.buffer, first.byteOffset, first.byteLength);
-    if (scanner === undefined) return parsed(second === undefined ? text : Buffer.concat(small));
+    if (scanner === undefined) {
+      const read = parsed(second === undefined ? text : Buffer.concat(small));
+      if (read.body !== undefined) small.length = 0;
+      return read;
+    }
     await flush(scanner);
     return await scannedBy(scanner);
   } finally {
     if (scanner !== undefined) void flush(scanner);
+    else if (small.length > 0 && createSink !== undefined) {
+      // It broke off, or is no JSON: what came whole in it was paid for all the same.
+      scanner = new JsonScanner(createSink);
+      scanner.write(Buffer.concat(small));
+    }
     images.splice(0, images.length, ...(scanner?.images ?? []));
     await scanner?.discard();
   }

@@ -223,7 +223,8 @@ export class GeneratedImage {
       Object.assign(this, { file: path });
       return path;
     } catch (error) {
-      await rm(temporary, { force: true });
+      // What went wrong is what the caller hears, not what it left behind.
+      await rm(temporary, { force: true }).catch(() => {});
       signal?.throwIfAborted();
       throw error instanceof DownloadError || error instanceof MalformedResponseError
         ? error

@@ -62,6 +62,8 @@ export interface JobSeed {
   readonly submittedAt: number;
   readonly tasks: readonly TaskSeed[];
   readonly warnings?: readonly string[];
+  /** Where `result` saves unless it is told otherwise: as a `submit` was. */
+  readonly resultSaveTo?: string | undefined;
   readonly onSubmitted?: CallOptions["onSubmitted"];
   readonly onEvent?: CallOptions["onEvent"];
   readonly metadata?: unknown;
@@ -187,7 +189,12 @@ export class RunningJob implements TaskJob {
   }
 
   async result(options: WaitCallOptions = {}): Promise<ImageResult> {
-    const { signal, saveTo, timeoutMs = this.#context.timeoutMs } = parseWaitOptions(options);
+    const { resultSaveTo } = this.#facts;
+    const {
+      signal,
+      saveTo = resultSaveTo,
+      timeoutMs = this.#context.timeoutMs,
+    } = parseWaitOptions(options);
     const deadlineAt = this.#context.clock.now() + timeoutMs;
     const scope = this.scope(signal);
     try {

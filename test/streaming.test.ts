@@ -157,6 +157,33 @@ test("an answer that breaks off after an image saves the image all the same", as
   expect((await readFile(file)).equals(picture)).toBe(true);
 });
 
+test("a small answer that breaks off after an image hands it over, too", async () => {
+  const [first, second] = [pictureOf(8_000), pictureOf(9_000, 3)];
+  const whole = documentOf(first, second);
+  await using server = await startServer((_, response) => sendText(response, whole.slice(0, -60)));
+  const error = await failureOf(clientOf(server).generate({ prompt }));
+  expect(error).toMatchObject({ code: "malformed_response", charged: "yes" });
+  expect(error.images).toHaveLength(1);
+  expect(Buffer.from((await error.images?.[0]?.bytes()) ?? []).equals(first)).toBe(true);
+});
+
+test("what a submit was told of a directory its result keeps to", async () => {
+  const place = await emptyPlace();
+  await using server = await startServer((_, response) => sendText(response, document));
+  const job = await clientOf(server).submit({ prompt }, { saveTo: place });
+  const { image } = await job.result();
+  expect(await readdir(place)).toEqual([image.file?.slice(place.length + 1)]);
+});
+
+test("an image that cannot be saved says why in an error of this package", async () => {
+  const place = await emptyPlace();
+  await writeFile(join(place, "a-file"), "");
+  await using server = await startServer((_, response) => sendText(response, small));
+  const { image } = await clientOf(server).generate({ prompt });
+  const error = await failureOf(image.save(join(place, "a-file", "x.png")));
+  expect(error).toMatchObject({ code: "download_failed", charged: "yes" });
+});
+
 test("an answer that stops after an image hands it over with the time-out", async () => {
   const place = await emptyPlace();
   const timers: (() => void)[] = [];
