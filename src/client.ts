@@ -7,6 +7,7 @@ import {
   GenerationFailedError,
   type ImageError,
   InvalidRequestError,
+  reasonOf,
   UnsupportedError,
 } from "./errors";
 import { type CallOptions, type ImageJob, parseReference } from "./job";
@@ -126,7 +127,7 @@ export class ProviderClient implements ProviderImageClient {
       .catch((cause: unknown) => {
         // The next call tries again: too many open files, say, are a matter of a moment.
         this.#loading = undefined;
-        const why = cause instanceof Error ? cause.message : String(cause);
+        const why = reasonOf(cause);
         const detail = `A part of this package could not be loaded: ${why}`;
         const facts = { provider: this.name, charged: "no", transient: true } as const;
         throw new GenerationFailedError({ ...facts, detail, cause });

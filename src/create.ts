@@ -5,17 +5,18 @@ import {
   GenerationFailedError,
   type ImageError,
   isImageError,
+  reasonOf,
   SubmissionUnknownError,
   TimeoutError,
   withJob,
 } from "./errors";
-import { contextOf, errorOf, reasonOf } from "./failure";
-import type { Prepared, Reading } from "./gateway";
+import { contextOf, errorOf } from "./failure";
+import type { Reading } from "./gateway";
 import type { ImageJob, TaskState } from "./job";
 import type { DecodedImage, Pending, Refused, Succeeded } from "./provider";
 import type { GeneratedImage } from "./result";
 import type { TaskContext, TaskEvent } from "./task";
-import { backoffMs, repeat, TransportFault, waitMs } from "./transport";
+import { backoffMs, type HttpRequest, repeat, TransportFault, waitMs } from "./transport";
 
 /** What a create needs of its task. */
 export interface CreateTerms {
@@ -65,7 +66,7 @@ export class Create {
   }
 
   /** @throws what {@link Create.endBy} reads. */
-  send(prepared: Prepared): Promise<Acceptance> {
+  send(prepared: HttpRequest): Promise<Acceptance> {
     const { clock } = this.#context;
     const { stop, deadlineAt, leaving, emit } = this.#terms;
     return repeat({
@@ -88,7 +89,7 @@ export class Create {
     });
   }
 
-  async #sendOnce(prepared: Prepared): Promise<Acceptance> {
+  async #sendOnce(prepared: HttpRequest): Promise<Acceptance> {
     const { clock, gateway, provider, attemptTimeoutMs } = this.#context;
     const { stop, deadlineAt, createSink, salvage } = this.#terms;
     const { answersWith } = provider.adapter;

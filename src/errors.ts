@@ -360,3 +360,8 @@ export type AnyImageError =
 export function isImageError(value: unknown): value is AnyImageError {
   return typeof value === "object" && value !== null && brand in value;
 }
+
+/** Something that was thrown, in words. */
+export function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

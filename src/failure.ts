@@ -11,6 +11,7 @@ import {
   ModerationError,
   ProviderUnavailableError,
   RateLimitError,
+  reasonOf,
   SubmissionUnknownError,
 } from "./errors";
 import type { Reading } from "./gateway";
@@ -52,11 +53,6 @@ export function contextOf(reading: Reading): Omit<ErrorFacts, "charged"> {
   return { status, requestId, raw: reading.raw() };
 }
 
-/** Something that was thrown, in words. */
-export function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
-
 const longestText = 1_000;
 const deepest = 12;
 
@@ -96,5 +92,5 @@ export function safeCause(cause: unknown, secrets: readonly string[]): unknown {
   // What is inspected is quoted, and so may a key in it be.
   const quoted = secrets.flatMap((secret) => [secret, inspect(secret).slice(1, -1)]);
   if (redacted(shown, quoted) === shown) return cause;
-  return new Error(redacted(cause instanceof Error ? cause.message : String(cause), secrets));
+  return new Error(redacted(reasonOf(cause), secrets));
 }

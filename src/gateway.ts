@@ -2,6 +2,7 @@ import type { DecodedImage } from "./decoded-image";
 import { AuthenticationError, CallbackError } from "./errors";
 import { elided, redacted, safeCause } from "./failure";
 import { isHeader } from "./header";
+import { shownCharacters } from "./json-scanner";
 import { encodeMultipart } from "./multipart";
 import { type Call, type Outcome, type Phase, type Provider, unreadable } from "./provider";
 import type { ExchangeLimits, HttpRequest, Transport } from "./transport";
@@ -17,13 +18,7 @@ export interface Reading {
   readonly images: readonly DecodedImage[];
 }
 
-/** A call on its way, with nothing left that could go wrong before it is sent. */
-export type Prepared = HttpRequest;
-
 const longestMessage = 500;
-
-/** How much of a body that is not JSON the transport reads. */
-const textRead = 5_000;
 
 /** A shorter key may stand in a URL or an id by chance (`"openai"`), and must not spoil a paid one. */
 const leastInAddress = 16;
@@ -48,7 +43,7 @@ export class Gateway {
   }
 
   /** Describes a call as HTTP. Done once for a task, so that every attempt sends the same. */
-  async prepare(call: Call): Promise<Prepared> {
+  async prepare(call: Call): Promise<HttpRequest> {
     const { baseURL } = this.#provider;
     const query = call.query === undefined ? "" : `?${new URLSearchParams(call.query)}`;
     const headers: Record<string, string> = {};
@@ -77,7 +72,7 @@ export class Gateway {
    * @throws {@link AuthenticationError} without a key; {@link CallbackError} if `apiKey` throws;
    * {@link TransportFault} without an answer; the signal's reason if it aborts.
    */
-  async exchange(phase: Phase, request: Prepared, limits: ExchangeLimits): Promise<Reading> {
+  async exchange(phase: Phase, request: HttpRequest, limits: ExchangeLimits): Promise<Reading> {
     const apiKey = await this.#apiKey();
     const { adapter } = this.#provider;
     const { method, url, body } = request;
@@ -119,7 +114,7 @@ export class Gateway {
     const longest = Math.max(0, ...this.#secrets.map((secret) => secret.length));
     const safe = redacted(text, this.#secrets);
     return this.clean(
-      text.length < textRead ? safe : safe.slice(0, Math.max(0, safe.length - longest)),
+      text.length < shownCharacters ? safe : safe.slice(0, Math.max(0, safe.length - longest)),
     );
   }
 

@@ -1,5 +1,5 @@
 import { sleep } from "./clock";
-import { JournalError } from "./errors";
+import { JournalError, reasonOf } from "./errors";
 import { digestOfRequest } from "./identity";
 import type { ImageJob } from "./job";
 import type { Journal } from "./journal";
@@ -135,7 +135,7 @@ export class Journaling {
         }
       }
     } catch (cause) {
-      const detail = cause instanceof Error ? cause.message : String(cause);
+      const detail = reasonOf(cause);
       throw new JournalError({ provider: name, charged: "no", detail, cause });
     }
   }

@@ -83,13 +83,10 @@ export class JsonScanner {
     if (this.#image !== undefined) this.#giveUp(this.#image);
     const seen = new Set<DecodedImage>();
     const document = await this.#parsed(seen);
-    const isUnseen = ({ decoded }: Base64Image) => decoded !== undefined && !seen.has(decoded);
-    const unseen = this.#skeleton.filter(
-      (piece) => piece instanceof Base64Image && isUnseen(piece),
-    );
+    const unseen = this.#found.filter(({ decoded }) => decoded !== undefined && !seen.has(decoded));
     if (unseen.length === 0) return document;
     // The name of a field may look like an image too, and of two fields with one name the last counts.
-    for (const piece of unseen) if (piece instanceof Base64Image) piece.giveUp();
+    for (const image of unseen) image.giveUp();
     return this.#parsed(seen);
   }
 
@@ -221,7 +218,6 @@ export class JsonScanner {
 
   /** It is no image, or broke off: the string goes into the skeleton as the text that it was. */
   #giveUp(image: Base64Image): void {
-    image.giveUp();
     this.#skeleton.push(image, Buffer.from(this.#escape, "latin1"));
     this.#escape = "";
     this.#image = undefined;
@@ -318,7 +314,7 @@ class Base64Image {
     return true;
   }
 
-  /** It is a string like any other. */
+  /** Whole as it is, it is a string like any other. */
   giveUp(): void {
     this.#decoded = undefined;
   }

@@ -1,7 +1,7 @@
 import { hostname } from "node:os";
 import type { Clock } from "./clock";
 import type { Charged, Cost } from "./cost";
-import { InvalidRequestError, JournalError } from "./errors";
+import { InvalidRequestError, JournalError, reasonOf } from "./errors";
 import type { Journal } from "./journal";
 import { type JournalRecord, journalRecordSchema } from "./journal-record";
 import type { Call, Refused, Succeeded } from "./provider";
@@ -272,7 +272,7 @@ export class TaskLedger {
     try {
       return await work();
     } catch (cause) {
-      const detail = cause instanceof Error ? cause.message : String(cause);
+      const detail = reasonOf(cause);
       throw new JournalError({ provider: this.#facts.provider, charged, detail, cause });
     }
   }

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import type { EndSignal } from "./clock";
-import { CallbackError, InvalidRequestError } from "./errors";
+import { CallbackError, InvalidRequestError, reasonOf } from "./errors";
 import { type InputContext, type Named, named, type ResolvedInputs, webUrl } from "./inputs";
 import { sniff } from "./media";
 import type { ImageFile } from "./provider";
@@ -100,7 +100,7 @@ async function read(
     const given = isLocalFile(input)
       ? `localFile("${input.path}")`
       : shown(field, isLoadable(input) ? input : String(input));
-    const why = cause instanceof Error ? cause.message : String(cause);
+    const why = reasonOf(cause);
     throw invalid(provider, field, given, `an image that can be read (${why})`, cause);
   }
 }

@@ -3,7 +3,13 @@ import { mkdir, open, readFile, rename, rm, stat, writeFile } from "node:fs/prom
 import { dirname, join, resolve } from "node:path";
 import type { Cost } from "./cost";
 import { DecodedImage } from "./decoded-image";
-import { DownloadError, type ErrorFacts, type ImageError, MalformedResponseError } from "./errors";
+import {
+  DownloadError,
+  type ErrorFacts,
+  type ImageError,
+  MalformedResponseError,
+  reasonOf,
+} from "./errors";
 import { writeAt } from "./file-sink";
 import type { ImageJob } from "./job";
 import { mediaInfo, sniff } from "./media";
@@ -355,7 +361,7 @@ export class GeneratedImage {
     return new DownloadError({
       ...this.#source.facts,
       url: this.url,
-      detail: detail ?? (cause instanceof Error ? cause.message : String(cause)),
+      detail: detail ?? reasonOf(cause),
       ...(unsafe instanceof DownloadFault && {
         status: unsafe.status,
         retryAfterMs: unsafe.retryAfterMs,

@@ -9,6 +9,7 @@ import {
   ImageError,
   isImageError,
   MalformedResponseError,
+  reasonOf,
   withFailures,
 } from "./errors";
 import {
@@ -404,7 +405,7 @@ export class RunningJob implements TaskJob {
           transport.download(url, receive, {
             signal,
             onRetry: (delayMs, error) => {
-              const reason = gateway.clean(error instanceof Error ? error.message : String(error));
+              const reason = gateway.clean(reasonOf(error));
               this.emit(task.index, { type: "retry", phase: "download", reason, delayMs });
             },
           }),

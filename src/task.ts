@@ -10,11 +10,12 @@ import {
   isImageError,
   ProviderUnavailableError,
   RateLimitError,
+  reasonOf,
   SubmissionUnknownError,
   TimeoutError,
   withJob,
 } from "./errors";
-import { contextOf, errorOf, reasonOf } from "./failure";
+import { contextOf, errorOf } from "./failure";
 import type { Gateway, Reading } from "./gateway";
 import {
   type ImageEvent,

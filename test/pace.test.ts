@@ -2,7 +2,8 @@ import { expect, test } from "vitest";
 import { z } from "zod";
 import { ProviderClient } from "../src/client";
 import { Pace } from "../src/pace";
-import { type Adapter, defineOperation, defineProvider, readStatus } from "../src/provider";
+import { type Adapter, defineProvider, readStatus } from "../src/provider";
+import { promptOperation } from "./support/adapter";
 import { TestClock } from "./support/clock";
 import { aMoment, prompt } from "./support/stage";
 
@@ -27,12 +28,7 @@ const adapter: Adapter = {
   answersWith: "job",
   idempotent: false,
   operations: {
-    generate: defineOperation({
-      parameters: z.strictObject({ prompt: z.string() }),
-      options: z.strictObject({}),
-      maxImagesPerTask: 1,
-      create: () => ({ method: "POST", path: "/jobs", body: { json: {} } }),
-    }),
+    generate: promptOperation({ method: "POST", path: "/jobs", body: { json: {} } }),
   },
   query: (id) => ({ method: "GET", path: `/jobs/${id}` }),
   read(phase, answer) {

@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
-import { z } from "zod";
 import { ProviderClient } from "../src/client";
 import type { ImageEvent } from "../src/job";
 import type { Adapter, Outcome } from "../src/provider";
-import { defineOperation, defineProvider } from "../src/provider";
+import { defineProvider } from "../src/provider";
 import type { PollMoment, PollSchedule } from "../src/schedule";
+import { promptOperation } from "./support/adapter";
 import { TestClock } from "./support/clock";
 import { pixel, sendJson, startServer } from "./support/server";
 import { aMoment, failureOf, prompt, startStage } from "./support/stage";
@@ -99,12 +99,7 @@ async function startStranger(read: (phase: string, body: unknown) => Outcome, qu
     answersWith: "job",
     idempotent: false,
     operations: {
-      generate: defineOperation({
-        parameters: z.strictObject({ prompt: z.string() }),
-        options: z.strictObject({}),
-        maxImagesPerTask: 1,
-        create: () => ({ method: "POST", path: "/jobs", body: { json: {} } }),
-      }),
+      generate: promptOperation({ method: "POST", path: "/jobs", body: { json: {} } }),
     },
     ...(query && { query: (id: string) => ({ method: "GET" as const, path: `/jobs/${id}` }) }),
     read: (phase, { body }) => read(phase, body),

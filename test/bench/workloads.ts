@@ -1,5 +1,5 @@
 import { measureSize } from "./size";
-import type { Figures, Stage } from "./stage";
+import type { Expected, Figures, Stage } from "./stage";
 
 /** A figure that is shown, and how. */
 export interface Column {
@@ -46,6 +46,18 @@ const waiting = { jobs: 10_000, pollMs: 10_000, observedMs: 10_000, aborted: 50 
 
 const creates = ({ count, warmUp }: { count: number; warmUp: number }) => count + warmUp;
 
+type Settings = { readonly work: string; readonly count: number; readonly warmUp: number };
+
+/** Runs a work in the worker; every create must have been seen, and every result have its bytes. */
+const runs =
+  (settings: Settings, expected: Expected): Workload["measure"] =>
+  (contender, stage) =>
+    stage.run(
+      "worker.mjs",
+      { contender, ...settings },
+      { creates: creates(settings), ...expected },
+    );
+
 export const workloads: readonly Workload[] = [
   {
     name: "small-sync",
@@ -59,8 +71,7 @@ export const workloads: readonly Workload[] = [
       { key: "cpuMs", by: "openai", limit: 0.4 },
       { key: "cpuMs", by: "ai", limit: 0.45 },
     ],
-    measure: (contender, stage) =>
-      stage.run("worker.mjs", { contender, ...small }, { hash: "small", creates: creates(small) }),
+    measure: runs(small, { hash: "small" }),
   },
   {
     name: "large-base64-save",
@@ -74,12 +85,7 @@ export const workloads: readonly Workload[] = [
       { key: "cpuMs", by: "openai", limit: 0.5 },
       { key: "peakAboveIdleBytes", limit: 60 * megabyte },
     ],
-    measure: (contender, stage) =>
-      stage.run(
-        "worker.mjs",
-        { contender, work: "saveBase64", ...saving },
-        { hash: "large", creates: creates(saving) },
-      ),
+    measure: runs({ work: "saveBase64", ...saving }, { hash: "large" }),
   },
   {
     name: "large-base64-memory",
@@ -93,11 +99,7 @@ export const workloads: readonly Workload[] = [
       { key: "heldPerImage", limit: 2.2 },
     ],
     measure: async (contender, stage) => {
-      const figures = await stage.run(
-        "worker.mjs",
-        { contender, ...holding },
-        { hash: "large", creates: creates(holding) },
-      );
+      const figures = await runs(holding, { hash: "large" })(contender, stage);
       const { peakAboveIdleBytes = Number.NaN } = figures;
       return { ...figures, heldPerImage: peakAboveIdleBytes / holding.count / (12 * megabyte) };
     },
@@ -112,12 +114,7 @@ export const workloads: readonly Workload[] = [
       { key: "cpuMs", by: "undici", limit: 1.1 },
       { key: "peakAboveIdleBytes", limit: 30 * megabyte },
     ],
-    measure: (contender, stage) =>
-      stage.run(
-        "worker.mjs",
-        { contender, work: "saveURL", ...saving },
-        { hash: "large", creates: creates(saving) },
-      ),
+    measure: runs({ work: "saveURL", ...saving }, { hash: "large" }),
   },
   {
     name: "polling",
@@ -127,12 +124,7 @@ export const workloads: readonly Workload[] = [
     contenders: ["ours", "undici", "fal", "replicate"],
     columns: [cpu, peak],
     targets: [{ key: "cpuMs", by: "fal", limit: 0.6 }],
-    measure: (contender, stage) =>
-      stage.run(
-        "worker.mjs",
-        { contender, ...polling },
-        { hash: "address", creates: creates(polling), polls: 20 * creates(polling) },
-      ),
+    measure: runs(polling, { hash: "address", polls: 20 * creates(polling) }),
   },
   {
     name: "waiting",

@@ -1,8 +1,7 @@
 /** The AI SDK. */
-import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
 import { createOpenAI } from "@ai-sdk/openai";
 import { generateImage } from "ai";
+import { saving } from "./saving.mjs";
 
 export const bytes = ({ server, picture }) => {
   const baseURL = `${server}/${picture}-base64/v1`;
@@ -14,11 +13,4 @@ export const bytes = ({ server, picture }) => {
   };
 };
 
-export const saveBase64 = ({ directory, ...settings }) => {
-  const generate = bytes(settings);
-  return async (prompt, index) => {
-    const path = join(directory, `${index}.png`);
-    await writeFile(path, await generate(prompt));
-    return path;
-  };
-};
+export const saveBase64 = saving(bytes);

@@ -1,7 +1,6 @@
 /** OpenAI's own client. */
-import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
 import OpenAI from "openai";
+import { saving } from "./saving.mjs";
 
 export const bytes = ({ server, picture }) => {
   const client = new OpenAI({ apiKey: "key", baseURL: `${server}/${picture}-base64/v1` });
@@ -12,11 +11,4 @@ export const bytes = ({ server, picture }) => {
   };
 };
 
-export const saveBase64 = ({ directory, ...settings }) => {
-  const generate = bytes(settings);
-  return async (prompt, index) => {
-    const path = join(directory, `${index}.png`);
-    await writeFile(path, await generate(prompt));
-    return path;
-  };
-};
+export const saveBase64 = saving(bytes);
