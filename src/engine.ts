@@ -1,4 +1,5 @@
 import { resolve } from "node:path";
+import { bytesOf } from "./body";
 import type { ClientOptions } from "./client-options";
 import { type Clock, type EndSignal, inTurn, within } from "./clock";
 import type { ImageSink } from "./decoded-image";
@@ -22,7 +23,7 @@ import { type JobContext, RunningJob, type TaskWait } from "./running-job";
 import { fixedSchedule } from "./schedule";
 import { Slots } from "./slots";
 import type { JobTask } from "./task";
-import { bytesOf, Transport } from "./transport";
+import { Transport } from "./transport";
 import type { Hook, WebhookHints } from "./webhook-hints";
 import type { Webhooks } from "./webhooks";
 

@@ -1,4 +1,4 @@
-import { Readable } from "node:stream";
+import type { Body } from "./body";
 import type { DecodedImage, ImageSink } from "./decoded-image";
 import { JsonScanner, shownCharacters } from "./json-scanner";
 
@@ -26,7 +26,7 @@ const tinyBytes = 1024;
 
 /** Reads a body as JSON; images in a large one go to sinks as they come, where there are any. */
 export async function readJson(
-  chunks: AsyncIterable<Uint8Array>,
+  from: Body,
   { maxBytes, createSink, images }: JsonReading,
 ): Promise<JsonBody> {
   const small: Uint8Array[] = [];
@@ -62,7 +62,7 @@ export async function readJson(
     return scan(into, Buffer.concat(tiny.splice(0)));
   };
   try {
-    await eachChunk(chunks, take);
+    await from.each(take);
     const [first = new Uint8Array(), second] = small;
     const text = Buffer.from(first.buffer, first.byteOffset, first.byteLength);
     if (scanner === undefined) {
@@ -82,44 +82,6 @@ export async function readJson(
     images.splice(0, images.length, ...(scanner?.images ?? []));
     await scanner?.discard();
   }
-}
-
-/** Hands over what comes, and waits where that asks for it. */
-async function eachChunk(
-  chunks: AsyncIterable<Uint8Array>,
-  take: (chunk: Uint8Array) => Promise<void> | undefined,
-): Promise<void> {
-  if (!(chunks instanceof Readable)) {
-    for await (const chunk of chunks) await take(chunk);
-    return;
-  }
-  // A stream's events cost a fraction of its iterator.
-  await new Promise<void>((resolve, reject) => {
-    let isEnded = false;
-    const fail = (error: unknown) => {
-      isEnded = true;
-      chunks.destroy();
-      reject(error);
-    };
-    chunks.on("data", (chunk: Uint8Array) => {
-      try {
-        const isReady = take(chunk);
-        if (isReady === undefined) return;
-        chunks.pause();
-        isReady.then(() => chunks.resume(), fail);
-      } catch (error) {
-        fail(error);
-      }
-    });
-    chunks.once("end", () => {
-      isEnded = true;
-      resolve();
-    });
-    chunks.on("error", fail);
-    chunks.once("close", () => {
-      if (!isEnded) fail(new Error("The answer broke off"));
-    });
-  });
 }
 
 function parsed(bytes: Buffer): JsonBody {

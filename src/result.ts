@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import { type Body, bytesOf } from "./body";
 import type { Cost } from "./cost";
 import { DecodedImage } from "./decoded-image";
 import {
@@ -14,7 +15,7 @@ import { writeAt } from "./file-sink";
 import type { ImageJob } from "./job";
 import { mediaInfo, sniff } from "./media";
 import type { Output, Usage } from "./provider";
-import { bytesOf, DownloadFault } from "./transport";
+import { DownloadFault } from "./transport";
 
 /** What an image file says of itself. */
 export interface ImageInfo {
@@ -26,7 +27,7 @@ export interface ImageInfo {
   readonly byteLength: number;
 }
 
-type Receive<Value> = (body: AsyncIterable<Uint8Array>) => Promise<Value>;
+type Read<Value> = (body: Body) => Promise<Value>;
 
 /** What an image needs of its client. */
 export interface ImageSource {
@@ -35,7 +36,7 @@ export interface ImageSource {
   readonly name: string;
   /** A cause without the key in it. */
   clean(cause: unknown): unknown;
-  download<Value>(url: string, receive: Receive<Value>, signal?: AbortSignal): Promise<Value>;
+  download<Value>(url: string, read: Read<Value>, signal?: AbortSignal): Promise<Value>;
   /** The bytes as the journal keeps them, once it does. */
   readonly stored?: (() => Promise<Uint8Array | undefined>) | undefined;
   /** Asks the provider for a fresh URL in place of one that has expired. */
@@ -269,14 +270,15 @@ export class GeneratedImage {
       try {
         let head: Uint8Array = new Uint8Array();
         let written = 0;
-        for await (const chunk of body) {
+        await body.each((chunk) => {
           if (head.byteLength < 64) {
             head = Buffer.concat([head, chunk.subarray(0, 64)]);
             if (looksLikeText(head)) throw notAnImage();
           }
-          await writeAt(file, chunk, written);
+          const position = written;
           written += chunk.byteLength;
-        }
+          return writeAt(file, chunk, position);
+        });
         if (head.byteLength === 0) throw notAnImage();
         return head;
       } finally {
@@ -326,12 +328,12 @@ export class GeneratedImage {
     });
   }
 
-  async #fetch<Value>(receive: Receive<Value>, signal?: AbortSignal): Promise<Value> {
+  async #fetch<Value>(read: Read<Value>, signal?: AbortSignal): Promise<Value> {
     const { download } = this.#source;
     const { url } = this;
     if (url === undefined) throw this.#error("The answer gave neither bytes nor a URL");
     try {
-      return await download(url, receive, signal);
+      return await download(url, read, signal);
     } catch (error) {
       signal?.throwIfAborted();
       const expired = error instanceof DownloadFault && error.expired;
@@ -339,7 +341,7 @@ export class GeneratedImage {
       if (fresh === undefined) throw this.#error(undefined, error);
       Object.assign(this, { url: fresh });
       try {
-        return await download(fresh, receive, signal);
+        return await download(fresh, read, signal);
       } catch (again) {
         signal?.throwIfAborted();
         throw this.#error(undefined, again);

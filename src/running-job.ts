@@ -401,8 +401,8 @@ export class RunningJob implements TaskJob {
         name,
         clean: (error) => gateway.safe(error),
         stored: ledger && (() => ledger.readImage(position)),
-        download: (url, receive, signal) =>
-          transport.download(url, receive, {
+        download: (url, read, signal) =>
+          transport.download(url, read, {
             signal,
             onRetry: (delayMs, error) => {
               const reason = gateway.clean(reasonOf(error));

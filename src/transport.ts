@@ -1,8 +1,7 @@
 import type { LookupFunction } from "node:net";
-import { pipeline, Readable, type Transform } from "node:stream";
-import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
 import pRetry from "p-retry";
 import type { Dispatcher } from "undici";
+import { type Body, bodyOf, unpacked } from "./body";
 import { abortSignalOf, type Clock, Ending, type EndSignal, sleep, within } from "./clock";
 import { type DecodedImage, type ImageSink, MemorySink } from "./decoded-image";
 import { readJson } from "./json-body";
@@ -13,6 +12,7 @@ import {
   urlProblem,
 } from "./network-guard";
 import type { Answer } from "./provider";
+import { flatHeaders, type OpenAnswer, receive } from "./receiver";
 
 /** One HTTP request, ready to go. */
 export interface HttpRequest {
@@ -109,12 +109,6 @@ export interface TransportOptions {
   readonly maxDownloadBytes: number;
 }
 
-interface OpenAnswer {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: AsyncIterable<Uint8Array>;
-}
-
 /** Who may end a download, and who hears of its repetitions. */
 export interface DownloadOptions {
   readonly signal?: EndSignal | undefined;
@@ -126,6 +120,8 @@ type Route = "provider" | "poll" | "stranger";
 /** One call in, one answer out: over undici or `fetch`, with time-outs, limits and the network guard. */
 export class Transport {
   readonly #options: TransportOptions;
+  /** Where the last call went, without its query: a client's calls go to few places. */
+  #lastPlace = { url: "", origin: "", pathname: "" };
 
   constructor(options: TransportOptions) {
     this.#options = options;
@@ -151,12 +147,12 @@ export class Transport {
     const images: DecodedImage[] = [];
     /** Those that were there when nobody waited any longer. */
     let handedOut: readonly DecodedImage[] | undefined;
-    const read = async (): Promise<HttpAnswer> => {
+    const reading = async (): Promise<HttpAnswer> => {
       const answer = await this.#send(request, limits.isPoll ? "poll" : "provider", timer);
       const { status, headers } = answer;
       head = { status, headers };
       try {
-        const { body, text } = await readJson(unpacked(answer), {
+        const { body, text } = await readJson(unpacked(answer.body, headers["content-encoding"]), {
           maxBytes: maxAnswerBytes,
           createSink: limits.decodesImages ? (limits.createSink ?? inMemory(headers)) : undefined,
           images,
@@ -170,8 +166,10 @@ export class Transport {
     };
     try {
       // A fetch or dispatcher of the caller's may be deaf to the signal: nobody waits for it.
-      return await within(clock, read(), { signal: timer });
+      return await within(clock, reading(), { signal: timer });
     } catch (error) {
+      // A body that was not read to its end would keep its connection.
+      timer.abort(new Error("It is not read any further"));
       const came = [...images];
       handedOut = came;
       // Images that came whole were paid for, whoever has left meanwhile.
@@ -193,20 +191,20 @@ export class Transport {
   }
 
   /**
-   * Fetches what a stranger's URL leads to, at most five redirects away, and hands it to `receive`,
+   * Fetches what a stranger's URL leads to, at most five redirects away, and hands it to `read`,
    * anew at each attempt. Repeated by itself after network errors, 408, 425, 429 and 5xx.
    *
    * @throws {@link DownloadFault}; the signal's reason if it aborts.
    */
   async download<Value>(
     url: string,
-    receive: (body: AsyncIterable<Uint8Array>) => Promise<Value>,
+    read: (body: Body) => Promise<Value>,
     { signal, onRetry }: DownloadOptions = {},
   ): Promise<Value> {
     const { clock, timeoutMs } = this.#options;
     const deadlineAt = clock.now() + timeoutMs;
     return repeat({
-      attempt: () => this.#downloadOnce(url, receive, signal),
+      attempt: () => this.#downloadOnce(url, read, signal),
       again: (error, attempt) => {
         if (!(error instanceof DownloadFault) || !error.transient || attempt >= 5) return undefined;
         const delayMs = waitMs(error.retryAfterMs, backoffMs(attempt, 10_000));
@@ -221,18 +219,18 @@ export class Transport {
 
   async #downloadOnce<Value>(
     url: string,
-    receive: (body: AsyncIterable<Uint8Array>) => Promise<Value>,
+    read: (body: Body) => Promise<Value>,
     signal: EndSignal | undefined,
   ): Promise<Value> {
     const timer = new Timer(this.#options.clock, this.#options.attemptTimeoutMs, signal);
-    const read = async () => receive(this.#guardedBody(await this.#follow(url, timer), timer));
+    const reading = async () => read(this.#guardedBody(await this.#follow(url, timer), timer));
     try {
       const { clock, timeoutMs } = this.#options;
       // Silence is one limit; a drip that never falls silent has this one.
       const onDeadline = () =>
         new DownloadFault(`It did not end within ${timeoutMs} ms`, { transient: false });
       const deadlineAt = clock.now() + timeoutMs;
-      return await within(clock, read(), { signal: timer, deadlineAt, onDeadline });
+      return await within(clock, reading(), { signal: timer, deadlineAt, onDeadline });
     } catch (error) {
       // A body that was not read to its end would keep its connection.
       timer.abort(new Error("It is not read any further"));
@@ -297,31 +295,59 @@ export class Transport {
     return fetch !== undefined || dispatcher !== undefined || hasProxy();
   }
 
-  async *#guardedBody(answer: OpenAnswer, timer: Timer): AsyncIterable<Uint8Array> {
+  #guardedBody({ headers, body }: OpenAnswer, timer: Timer): Body {
     const limit = this.#options.maxDownloadBytes;
-    const expected = Number(answer.headers["content-length"] ?? Number.NaN);
-    let length = 0;
-    if (expected > limit) throw tooLarge(limit);
-    for await (const chunk of unpacked(answer)) {
-      timer.restart();
-      length += chunk.byteLength;
-      if (length > limit) throw tooLarge(limit);
-      yield chunk;
-    }
-    if (answer.headers["content-encoding"] === undefined && length < expected) {
-      throw new DownloadFault(`It broke off after ${length} of ${expected} bytes`, {
-        transient: true,
-      });
-    }
+    const encoding = headers["content-encoding"];
+    const expected = Number(headers["content-length"] ?? Number.NaN);
+    return {
+      each: async (take) => {
+        let length = 0;
+        if (expected > limit) throw tooLarge(limit);
+        await unpacked(body, encoding).each((chunk) => {
+          timer.restart();
+          length += chunk.byteLength;
+          if (length > limit) throw tooLarge(limit);
+          return take(chunk);
+        });
+        if (encoding === undefined && length < expected) {
+          throw new DownloadFault(`It broke off after ${length} of ${expected} bytes`, {
+            transient: true,
+          });
+        }
+      },
+    };
   }
 
   async #send(request: HttpRequest, route: Route, end: EndSignal): Promise<OpenAnswer> {
     const { fetch, dispatcher } = this.#options;
     if (fetch !== undefined) return sendWithFetch(fetch, request, abortSignalOf(end));
-    if (dispatcher !== undefined)
-      return sendWithDispatcher(dispatcher, request, abortSignalOf(end));
-    // undici listens to whatever has an `addEventListener`, and asks for no more.
-    return sendWithDispatcher(await pool(route), request, end as AbortSignal);
+    const target = this.#targetOf(request);
+    if (dispatcher !== undefined) {
+      const answer = await dispatcher.request({ ...target, signal: abortSignalOf(end) });
+      const { statusCode: status, headers } = answer;
+      return { status, headers: flatHeaders(headers), body: bodyOf(answer.body) };
+    }
+    return receive(await pool(route), target, end);
+  }
+
+  #targetOf({ method, url, headers, body }: HttpRequest): Dispatcher.DispatchOptions {
+    const cut = url.indexOf("?");
+    const place = cut < 0 ? url : url.slice(0, cut);
+    if (this.#lastPlace.url !== place) {
+      const { origin, pathname } = new URL(place);
+      this.#lastPlace = { url: place, origin, pathname };
+    }
+    const { origin, pathname } = this.#lastPlace;
+    return {
+      origin,
+      path: cut < 0 ? pathname : pathname + url.slice(cut),
+      method,
+      headers,
+      body: body ?? null,
+      // An image takes minutes: our own timers decide, not undici's 300 s.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+    };
   }
 }
 
@@ -335,32 +361,7 @@ async function sendWithFetch(
   // fetch has decoded the body already, and what the length says no longer holds.
   const { "content-encoding": _, ...rest } = Object.fromEntries(response.headers);
   if (_ !== undefined) delete rest["content-length"];
-  return { status: response.status, headers: rest, body: response.body ?? empty() };
-}
-
-async function sendWithDispatcher(
-  dispatcher: Dispatcher,
-  { method, url, headers, body }: HttpRequest,
-  signal: AbortSignal,
-): Promise<OpenAnswer> {
-  const { origin, pathname, search } = new URL(url);
-  const answer = await dispatcher.request({
-    origin,
-    path: pathname + search,
-    method,
-    headers,
-    signal,
-    body: body ?? null,
-    // An image takes minutes: our own timers decide, not undici's 300 s.
-    headersTimeout: 0,
-    bodyTimeout: 0,
-  });
-  const flat: Record<string, string> = {};
-  for (const name in answer.headers) {
-    const value = answer.headers[name];
-    flat[name.toLowerCase()] = Array.isArray(value) ? value.join(", ") : (value ?? "");
-  }
-  return { status: answer.statusCode, headers: flat, body: answer.body };
+  return { status: response.status, headers: rest, body: bodyOf(response.body ?? empty()) };
 }
 
 async function* empty(): AsyncIterable<Uint8Array> {}
@@ -432,7 +433,7 @@ function neverConnected(error: unknown): boolean {
   return "cause" in error && neverConnected(error.cause);
 }
 
-/** Network errors have codes, or come wrapped as a `TypeError` by fetch; anything else is a receiver's own. */
+/** Network errors have codes, or come wrapped as a `TypeError` by fetch; anything else is a reader's own. */
 function isNetworkFault(error: unknown, timer: Timer): boolean {
   if (timer.expired) return true;
   if (blockedBy(error) !== undefined) return false;
@@ -464,25 +465,6 @@ function tooLarge(limit: number): DownloadFault {
 
 // ---- bodies ----
 
-/** A download's bytes, whose number its giver has limited. */
-export async function bytesOf(body: AsyncIterable<Uint8Array>): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of body) chunks.push(chunk);
-  return Buffer.concat(chunks);
-}
-
-async function collect(body: AsyncIterable<Uint8Array>, limit: number): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of body) {
-    length += chunk.byteLength;
-    if (length > limit)
-      throw new Error(`The answer is larger than ${limit} bytes (\`maxAnswerBytes\`)`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks, length);
-}
-
 /** How many bytes of images fit into an answer of that length. */
 function base64Bytes(headers: Readonly<Record<string, string>>): number {
   const length = Number(headers["content-length"]);
@@ -503,26 +485,16 @@ function inMemory(headers: Readonly<Record<string, string>>): () => ImageSink {
 /** No answer is taken at its word for more: it may never come. */
 const mostExpected = 48 * 1024 * 1024;
 
-/** A body as it was before a server packed it, though nobody asked it to. */
-function unpacked({ body, headers }: OpenAnswer): AsyncIterable<Uint8Array> {
-  const unpack = unpackers[headers["content-encoding"]?.trim().toLowerCase() ?? ""];
-  // What goes wrong on the way ends the last stream, and is heard there.
-  return unpack === undefined ? body : pipeline(Readable.from(body), unpack(), () => {});
-}
-
-const unpackers: Readonly<Record<string, () => Transform>> = {
-  gzip: createGunzip,
-  deflate: createInflate,
-  br: createBrotliDecompress,
-};
-
 /** Reads the rest of a small body so that its connection can serve again; a large or slow one is left. */
-async function discard(body: AsyncIterable<Uint8Array>, clock: Clock): Promise<void> {
-  try {
-    await within(clock, collect(body, 16_384), { deadlineAt: clock.now() + 1_000 });
-  } catch {
-    // Whatever happens to a body that nobody wants is no concern of ours.
-  }
+async function discard(body: Body, clock: Clock): Promise<void> {
+  let length = 0;
+  const rest = body.each((chunk) => {
+    length += chunk.byteLength;
+    if (length > 16_384) throw new Error("It is not read any further");
+    return undefined;
+  });
+  // Whatever happens to a body that nobody wants is no concern of ours.
+  await within(clock, rest, { deadlineAt: clock.now() + 1_000 }).catch(() => {});
 }
 
 /** `Retry-After` in milliseconds, given in seconds or as a date. */

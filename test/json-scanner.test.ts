@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { bodyOf } from "../src/body";
 import { DecodedImage, MemorySink } from "../src/decoded-image";
 import { readJson } from "../src/json-body";
 import { JsonScanner } from "../src/json-scanner";
@@ -220,7 +221,7 @@ test("a body that drips byte by byte is read the same", async () => {
   const document = `${" ".repeat(66_000)}${JSON.stringify([picture.toString("base64"), "é"])}`;
   const images: DecodedImage[] = [];
   const reading = { maxBytes: 1e6, createSink: () => new MemorySink(), images };
-  const { body } = await readJson(drip(document), reading);
+  const { body } = await readJson(bodyOf(drip(document)), reading);
   expect(await plain(body)).toEqual(JSON.parse(document));
   expect(images).toHaveLength(1);
 });
@@ -245,7 +246,7 @@ test("a body is read the same below and above the size where images are looked f
     const document = JSON.stringify({ data: [{ b64_json: pictureOf(length).toString("base64") }] });
     const images: DecodedImage[] = [];
     const reading = { maxBytes: 1e6, createSink: () => new MemorySink(), images };
-    const { body } = await readJson(inPieces(document), reading);
+    const { body } = await readJson(bodyOf(inPieces(document)), reading);
     expect(await plain(body)).toEqual(JSON.parse(document));
     expect(images).toHaveLength(document.length > 65_536 ? 1 : 0);
   }

@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { bodyOf } from "../src/body";
 import { createImageClient, openaiCompatible, trinetra } from "../src/index";
 import type { Output } from "../src/provider";
 import { GeneratedImage, type ImageSource, saveInto } from "../src/result";
@@ -32,11 +33,11 @@ function imageOf(
     facts: { provider: "trinetra", charged: "yes" },
     name: "job-0-0",
     clean: (cause) => cause,
-    download: async (url, receive) => {
+    download: async (url, read) => {
       const body = bodies[Math.min(downloads.length, bodies.length - 1)];
       downloads.push(url);
       if (body === undefined) throw new DownloadFault("HTTP 500", { transient: true, status: 500 });
-      return receive(body());
+      return read(bodyOf(body()));
     },
     ...more,
   });
@@ -241,10 +242,10 @@ test.each([403, 404, 410])("a URL that answers %i is asked for afresh, once", as
   const refreshes: unknown[] = [];
   const asked: string[] = [];
   const { image } = imageOf({ url }, [], {
-    download: async (from, receive) => {
+    download: async (from, read) => {
       asked.push(from);
       if (from === url) throw new DownloadFault(`HTTP ${status}`, { transient: false, status });
-      return receive(good());
+      return read(bodyOf(good()));
     },
     refresh: async (signal) => {
       refreshes.push(signal);

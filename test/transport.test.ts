@@ -3,6 +3,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { brotliCompressSync, deflateSync, gzipSync } from "node:zlib";
 import { Agent, type Dispatcher } from "undici";
 import { afterEach, expect, test, vi } from "vitest";
+import { bytesOf } from "../src/body";
 import { ProviderClient } from "../src/client";
 import type { ImageClientOptions } from "../src/client-options";
 import type { Clock } from "../src/clock";
@@ -35,12 +36,6 @@ function transportWith(options: Partial<TransportOptions> = {}, clock: Clock = n
 
 const get = (url: string) => ({ method: "GET", url, headers: {} }) as const;
 const limits = { timeoutMs: 60_000 };
-
-async function bytesOf(body: AsyncIterable<Uint8Array>): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of body) chunks.push(chunk);
-  return Buffer.concat(chunks);
-}
 
 async function faultOf(promise: Promise<unknown>): Promise<DownloadFault> {
   const reason = await reasonOf(promise);
@@ -617,7 +612,10 @@ test("the time-out of a download is for its silence, not for its length", async 
   });
   let received = 0;
   const download = transportWith({}, clock).download(server.url, async (body) => {
-    for await (const chunk of body) received += chunk.byteLength;
+    await body.each((chunk) => {
+      received += chunk.byteLength;
+      return undefined;
+    });
     return received;
   });
   await until(() => server.requests.length === 1);

@@ -1,0 +1,96 @@
+import { pipeline, Readable, type Transform } from "node:stream";
+import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
+
+/** Takes the next piece. Whoever brings more waits for what it gives, where it gives something. */
+export type Take = (chunk: Uint8Array) => Promise<void> | undefined;
+
+/** The bytes of an answer, as they come. */
+export interface Body {
+  /** Hands over each piece. Rejects with what `take` throws or rejects with, or with why it broke off. */
+  each(take: Take): Promise<void>;
+}
+
+/** A body that somebody else's transport gives. */
+export function bodyOf(chunks: AsyncIterable<Uint8Array>): Body {
+  return {
+    each: (take) => (chunks instanceof Readable ? drained(chunks, take) : iterated(chunks, take)),
+  };
+}
+
+/** A download's bytes, whose number its giver has limited. */
+export async function bytesOf(body: Body): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  await body.each((chunk) => {
+    chunks.push(chunk);
+    return undefined;
+  });
+  return Buffer.concat(chunks);
+}
+
+/** A body as it was before a server packed it, though nobody asked it to. */
+export function unpacked(body: Body, encoding: string | undefined): Body {
+  const unpack = unpackers[encoding?.trim().toLowerCase() ?? ""];
+  if (unpack === undefined) return body;
+  // What goes wrong on the way ends the last stream, and is heard there.
+  return bodyOf(pipeline(packed(body), unpack(), () => {}));
+}
+
+const unpackers: Readonly<Record<string, () => Transform>> = {
+  gzip: createGunzip,
+  deflate: createInflate,
+  br: createBrotliDecompress,
+};
+
+/** A body as a stream, for those who take nothing else. */
+function packed(body: Body): Readable {
+  let more: (() => void) | undefined;
+  const stream = new Readable({ read: () => more?.() });
+  const take: Take = (chunk) => {
+    if (stream.destroyed) throw new Error("Nobody reads any further");
+    if (stream.push(chunk)) return undefined;
+    return new Promise((resolve) => {
+      more = resolve;
+    });
+  };
+  body.each(take).then(
+    () => stream.push(null),
+    (error: unknown) => stream.destroy(error instanceof Error ? error : new Error(String(error))),
+  );
+  // Whoever waits to bring more must hear that nobody comes for it.
+  stream.once("close", () => more?.());
+  return stream;
+}
+
+async function iterated(chunks: AsyncIterable<Uint8Array>, take: Take): Promise<void> {
+  for await (const chunk of chunks) await take(chunk);
+}
+
+/** A stream's events cost a fraction of its iterator. */
+function drained(chunks: Readable, take: Take): Promise<void> {
+  return new Promise<void>((resolve, reject) => {
+    let isEnded = false;
+    const fail = (error: unknown) => {
+      isEnded = true;
+      chunks.destroy();
+      reject(error);
+    };
+    chunks.on("data", (chunk: Uint8Array) => {
+      try {
+        const isReady = take(chunk);
+        if (isReady === undefined) return;
+        chunks.pause();
+        isReady.then(() => chunks.resume(), fail);
+      } catch (error) {
+        fail(error);
+      }
+    });
+    chunks.once("end", () => {
+      isEnded = true;
+      resolve();
+    });
+    chunks.on("error", fail);
+    chunks.once("close", () => {
+      if (!isEnded) fail(new Error("The answer broke off"));
+    });
+  });
+}
