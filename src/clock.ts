@@ -174,17 +174,23 @@ function beginTurn(): void {
 }
 
 /**
- * Waits for a place in this turn of the event loop or in one of the next, in the order in which they
- * came: thousands that begin something at once would hold it up for seconds.
+ * A place in this turn of the event loop, for which `undefined` is given, or in one of the next, in
+ * the order in which they came: thousands that begin something at once would hold it up for seconds.
  */
-export function inTurn(): Promise<void> {
+export function inTurn(): Promise<void> | undefined {
+  if (begunInTurn < mostInTurn && nextTurns.length === 0) {
+    takePlace();
+    return undefined;
+  }
   return new Promise((resolve) => {
-    const begin = () => {
-      begunInTurn += 1;
-      if (begunInTurn === 1) setImmediate(beginTurn);
+    nextTurns.push(() => {
+      takePlace();
       resolve();
-    };
-    if (begunInTurn < mostInTurn && nextTurns.length === 0) begin();
-    else nextTurns.push(begin);
+    });
   });
+}
+
+function takePlace(): void {
+  begunInTurn += 1;
+  if (begunInTurn === 1) setImmediate(beginTurn);
 }

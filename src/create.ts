@@ -15,12 +15,22 @@ import type { Reading } from "./gateway";
 import type { ImageJob, TaskState } from "./job";
 import type { DecodedImage, Pending, Refused, Succeeded } from "./provider";
 import type { GeneratedImage } from "./result";
-import type { TaskContext, TaskEvent } from "./task";
+import type { TaskContext, TaskEvent } from "./task-context";
 import { backoffMs, type HttpRequest, repeat, TransportFault, waitMs } from "./transport";
 
 /** What a create needs of its task. */
-export interface CreateTerms {
+export interface CreateHost {
   readonly job: ImageJob;
+  facts(facts: ErrorFacts): ErrorFacts;
+  /** Images that came whole in an answer that is no success otherwise. */
+  salvage(images: readonly DecodedImage[]): Promise<readonly GeneratedImage[]>;
+  /** An attempt is about to leave. */
+  leaving(): void;
+  emit(event: TaskEvent): void;
+}
+
+/** How long a create may take, and where its images go. */
+export interface CreateLimits {
   /**
    * Ends the repetitions. A create in flight to a provider that answers with a job is not torn: the
    * job may exist, and its id is in the answer.
@@ -30,18 +40,12 @@ export interface CreateTerms {
   /** How long it may take in all. */
   readonly limitMs: number;
   readonly createSink: (() => ImageSink) | undefined;
-  facts(facts: ErrorFacts): ErrorFacts;
-  /** Images that came whole in an answer that is no success otherwise. */
-  salvage(images: readonly DecodedImage[]): Promise<readonly GeneratedImage[]>;
-  /** An attempt is about to leave. */
-  leaving(): void;
-  emit(event: TaskEvent): void;
 }
 
 /** The provider has accepted: a job that has an id, or the pictures themselves. */
 export type Acceptance =
   | { readonly id: string; readonly outcome: Pending }
-  | { readonly succeeded: Succeeded; readonly raw: unknown };
+  | { readonly succeeded: Succeeded; readonly raw: () => unknown };
 
 /** How a create ended that nobody accepted, as far as that is known. */
 export interface CreateEnd {
@@ -54,25 +58,27 @@ export interface CreateEnd {
 /** One create, sent again only where that cannot pay twice. */
 export class Create {
   readonly #context: TaskContext;
-  readonly #terms: CreateTerms;
+  readonly #host: CreateHost;
+  readonly #limits: CreateLimits;
   /** Once an attempt may have been accepted, no later refusal can say that nothing was charged. */
   perhapsAccepted = false;
   /** An attempt is on its way: nobody knows yet what becomes of it. */
   #isOnItsWay = false;
 
-  constructor(context: TaskContext, terms: CreateTerms) {
+  constructor(context: TaskContext, host: CreateHost, limits: CreateLimits) {
     this.#context = context;
-    this.#terms = terms;
+    this.#host = host;
+    this.#limits = limits;
   }
 
   /** @throws what {@link Create.endBy} reads. */
   send(prepared: HttpRequest): Promise<Acceptance> {
     const { clock } = this.#context;
-    const { stop, deadlineAt, leaving, emit } = this.#terms;
+    const { stop, deadlineAt } = this.#limits;
     return repeat({
       attempt: () => {
         stop.throwIfAborted();
-        leaving();
+        this.#host.leaving();
         return this.#sendOnce(prepared);
       },
       again: (error, attempt) => {
@@ -83,7 +89,7 @@ export class Create {
         return fits ? delayMs : undefined;
       },
       wait: (delayMs, error) => {
-        emit({ type: "retry", phase: "create", reason: reasonOf(error), delayMs });
+        this.#host.emit({ type: "retry", phase: "create", reason: reasonOf(error), delayMs });
         return sleep(clock, delayMs, stop);
       },
     });
@@ -91,7 +97,7 @@ export class Create {
 
   async #sendOnce(prepared: HttpRequest): Promise<Acceptance> {
     const { clock, gateway, provider, attemptTimeoutMs } = this.#context;
-    const { stop, deadlineAt, createSink, salvage } = this.#terms;
+    const { stop, deadlineAt, createSink } = this.#limits;
     const { answersWith } = provider.adapter;
     const limits =
       answersWith === "job"
@@ -109,14 +115,14 @@ export class Create {
       this.#isOnItsWay = false;
       throw new CreateFailure(this.#faultOf(error), {
         cause: gateway.safe(error.cause ?? error),
-        images: await salvage(error.images),
+        images: await this.#host.salvage(error.images),
         ...(answersWith === "images" && error.timeoutMs !== undefined && { late: true }),
       });
     }
     const { outcome } = reading;
     switch (outcome.state) {
       case "succeeded":
-        return { succeeded: outcome, raw: reading.raw() };
+        return { succeeded: outcome, raw: reading.raw };
       case "queued":
       case "running":
         if (outcome.id === undefined) break;
@@ -127,7 +133,7 @@ export class Create {
       case "failed":
         throw new CreateFailure(
           reading.images.length === 0 ? outcome : { ...outcome, ...paidInPart },
-          { ...contextOf(reading), images: await salvage(reading.images) },
+          { ...contextOf(reading), images: await this.#host.salvage(reading.images) },
         );
     }
     // Only an adapter that breaks the contract comes here: accepted perhaps, and no id to ask by.
@@ -167,18 +173,18 @@ export class Create {
 
   /** A reason to stop may be an error of this package too, and says nothing of this create. */
   #isEnd(error: unknown): boolean {
-    const { stop } = this.#terms;
+    const { stop } = this.#limits;
     return stop.aborted && error === stop.reason;
   }
 
   /** What an error of `send`, or of whatever came before it, makes of the create. */
   endBy(error: unknown): CreateEnd {
-    const { job, stop, limitMs, facts } = this.#terms;
+    const { stop, limitMs } = this.#limits;
     if (error instanceof CreateFailure) {
       const { refused, context } = error;
       const isUnsure = this.perhapsAccepted || refused.charged === "unknown";
       const charged = isUnsure && refused.charged === "no" ? "unknown" : refused.charged;
-      const told = facts({ ...context, charged });
+      const told = this.#host.facts({ ...context, charged });
       const failure = error.late
         ? new TimeoutError({ ...told, timeoutMs: limitMs })
         : errorOf({ ...refused, charged }, told);
@@ -188,14 +194,14 @@ export class Create {
     if (isImageError(error) && !this.#isEnd(error)) {
       // No key, or a function of the caller's that threw: nothing was sent by this attempt.
       const charged = this.perhapsAccepted ? "unknown" : error.charged;
-      const told = withJob(error, charged, job);
+      const told = withJob(error, charged, this.#host.job);
       return { state: this.perhapsAccepted ? "unknown" : "refused", error: told };
     }
     const { gateway } = this.#context;
     const perhapsSent = this.#isOnItsWay || this.perhapsAccepted;
     const when = perhapsSent ? "while it was being sent" : "before it was sent";
     const detail = stop.aborted ? `The call ended ${when}` : String(error);
-    const told = facts({
+    const told = this.#host.facts({
       charged: perhapsSent ? "unknown" : "no",
       detail: gateway.clean(detail),
       cause: gateway.safe(error),

@@ -6,7 +6,7 @@ import type { ImageSink } from "./decoded-image";
 import { CallbackError, isImageError } from "./errors";
 import { FileSink } from "./file-sink";
 import { Gateway } from "./gateway";
-import { namesUnder } from "./identity";
+import { namesUnder, newId } from "./identity";
 import type { ResolvedInputs } from "./inputs";
 import type { ImageJob, ParsedReference } from "./job";
 import type { Journaling, RecoverOptions } from "./journaling";
@@ -19,7 +19,7 @@ import type { InputRule, Provider } from "./provider";
 import { resolveInputs } from "./read-inputs";
 import type { ParsedRequest } from "./request";
 import type { ImageResult } from "./result";
-import { type JobContext, RunningJob, type TaskWait } from "./running-job";
+import { type JobContext, RunningJob, type Scope, type TaskWait } from "./running-job";
 import { fixedSchedule } from "./schedule";
 import { Slots } from "./slots";
 import type { JobTask } from "./task";
@@ -65,7 +65,9 @@ export class Engine {
         if (this.#remembers) this.#live.add(job, taskId);
         this.#hints?.accepted(taskId);
       },
-      settled: (job) => this.#live.delete(job),
+      settled: (job) => {
+        if (this.#remembers) this.#live.delete(job);
+      },
     };
   }
 
@@ -105,17 +107,17 @@ export class Engine {
 
   /** Sends, and waits for the pictures. */
   async run(plan: Plan, options: ParsedCallOptions): Promise<ImageResult> {
-    const call = await this.#open(plan, options);
-    const { job, saveTo } = call;
-    const createSink = this.#sinkFor(saveTo);
+    const { saveTo } = options;
+    const call = await this.#open(plan, options, { createSink: this.#sinkFor(saveTo) });
+    const { job } = call;
     const outcomeOf = (task: JobTask) =>
-      this.#sendTask(call, task, (limits) => job.outcome(task, limits, saveTo), createSink);
+      this.#sendTask(call, task, (limits) => job.outcome(task, limits, saveTo));
     return this.#end(call, job.tasks.map(outcomeOf), (outcomes) => job.assemble(outcomes));
   }
 
   /** Sends, and waits until every task is accepted, refused or of unknown fate. */
   async submit(plan: Plan, options: ParsedCallOptions): Promise<ImageJob> {
-    const call = await this.#open(plan, options, options.saveTo);
+    const call = await this.#open(plan, options, { resultSaveTo: options.saveTo });
     const { job } = call;
     const refusalOf = (task: JobTask) =>
       this.#sendTask(call, task, async (limits) => {
@@ -160,55 +162,69 @@ export class Engine {
    * Everything before the first create. What it needs ends with it, as does all that each create
    * needs once that was answered: thousands of calls may wait for minutes.
    */
-  async #open(plan: Plan, call: ParsedCallOptions, resultSaveTo?: string): Promise<RunningCall> {
+  async #open(
+    plan: Plan,
+    call: ParsedCallOptions,
+    { createSink, resultSaveTo }: Saving,
+  ): Promise<RunningCall> {
     const { clock, provider } = this.#jobs;
-    const { idempotencyKey, saveTo, timeoutMs = this.#jobs.timeoutMs } = call;
+    const { idempotencyKey, onSubmitted, onEvent, metadata } = call;
     const { idempotent } = provider.adapter;
-    const warnings = [...plan.warnings, ...strayOptions(plan.request.providerOptions, provider)];
-    if (idempotencyKey !== undefined && !idempotent && this.#journaling === undefined) {
-      warnings.push(`idempotencyKey was not sent: ${provider.name} honours none`);
-    }
-    const naming = this.#name(plan, idempotencyKey);
-    const { id, keys, ledgerFor } = await within(clock, naming, { signal: call.signal });
-    const { fields, operation } = plan.request;
+    const { request } = plan;
+    const { fields, operation } = request;
+    const stray = strayOptions(request.providerOptions, provider);
+    const warnings = stray.length === 0 ? plan.warnings : [...plan.warnings, ...stray];
+    const unsent = idempotencyKey !== undefined && !idempotent && this.#journaling === undefined;
+    const names = idempotencyKey === undefined ? undefined : namesUnder(idempotencyKey, provider);
+    // With a journal the caller's key names the job, so that the same call finds it again.
+    const id = this.#journaling && (names?.jobId ?? newId());
+    // Its pages in the journal, where there is one.
+    const ledgers = id === undefined ? undefined : this.#journaling?.ledgersFor(id, plan);
+    const ledgerFor = ledgers && (await within(clock, ledgers, { signal: call.signal }));
+    const mint = idempotent ? newId : () => "";
+    const keys = plan.split.map((_, index) => names?.taskKey(index) ?? mint());
     const hook = this.#hookFor(plan);
+    const tasks = plan.split.map((n, index) => ({
+      index,
+      n,
+      state: "waiting" as const,
+      ledger: ledgerFor?.(index),
+      key: idempotent ? keys[index] : undefined,
+    }));
     const job = new RunningJob(
       {
         id,
         operation,
-        submittedAt: clock.now(),
-        warnings,
         quality: typeof fields.quality === "string" ? fields.quality : undefined,
         sizeClass: sizeClassOf({ size: fields.size, resolution: fields.resolution }),
-        tasks: plan.split.map((n, index) => ({
-          index,
-          n,
-          state: "waiting" as const,
-          ledger: ledgerFor?.(index),
-          ...(idempotent && { key: keys[index] ?? "" }),
-        })),
+        backstopMs: hook?.isOurs ? this.#options.webhooks?.backstopMs : undefined,
+        submittedAt: clock.now(),
+        tasks,
+        warnings: unsent
+          ? [...warnings, `idempotencyKey was not sent: ${provider.name} honours none`]
+          : warnings,
         resultSaveTo,
-        ...(hook?.isOurs && { backstopMs: this.#options.webhooks?.backstopMs }),
-        ...call,
+        onSubmitted,
+        onEvent,
+        metadata,
       },
       this.#jobs,
     );
     if (this.#remembers) this.#live.add(job);
     const scope = job.scope(call.signal);
-    const { signal } = scope;
-    const opened = { job, scope, saveTo, timeoutMs };
+    const opened = { job, scope, timeoutMs: call.timeoutMs ?? this.#jobs.timeoutMs };
     try {
-      signal.throwIfAborted();
-      await within(clock, inTurn(), { signal });
+      scope.throwIfAborted();
+      const place = inTurn();
+      if (place !== undefined) await within(clock, place, { signal: scope });
       const { inputs: rule } = plan.description;
-      const inputs = rule === undefined ? none : await this.#inputs(plan.request, rule, signal);
+      const inputs = rule === undefined ? none : await this.#inputs(request, rule, scope);
       for (const task of job.tasks) {
         const { index, n } = task;
         const webhookUrl = hook?.addressFor(job.id, index);
         const sending = { operation, n, key: keys[index] ?? "", ...inputs };
-        task.prepare(
-          plan.task.create(webhookUrl === undefined ? sending : { webhookUrl, ...sending }),
-        );
+        const given = webhookUrl === undefined ? sending : { webhookUrl, ...sending };
+        task.prepare(plan.task.create(given), createSink);
       }
     } catch (error) {
       this.#abandon(opened, error);
@@ -235,7 +251,7 @@ export class Engine {
 
   /** Ends the creates still waiting when the whole call ends, as when `onSubmitted` throws. */
   #abandon({ job, scope }: RunningCall, reason: unknown): void {
-    scope.signal.abort(reason);
+    scope.abort(reason);
     for (const task of job.tasks) task.abandon();
     scope.end();
   }
@@ -244,18 +260,6 @@ export class Engine {
   #sinkFor(saveTo: string | undefined): (() => ImageSink) | undefined {
     if (saveTo === undefined || this.#journaling !== undefined) return undefined;
     return () => new FileSink(resolve(saveTo));
-  }
-
-  /** What the job and its tasks are called, and its pages in the journal where there is one. */
-  async #name(plan: Plan, idempotencyKey: string | undefined) {
-    const names =
-      idempotencyKey === undefined ? undefined : namesUnder(idempotencyKey, this.#jobs.provider);
-    // With a journal the caller's key names the job, so that the same call finds it again.
-    const id = (this.#journaling && names?.jobId) ?? newId();
-    const { idempotent } = this.#jobs.provider.adapter;
-    const mint = idempotent ? newId : () => "";
-    const keys = plan.split.map((_, index) => names?.taskKey(index) ?? mint());
-    return { id, keys, ledgerFor: await this.#journaling?.ledgersFor(id, plan) };
   }
 
   /** Where the outcome is to be posted, at a provider that takes the address with the request. */
@@ -283,13 +287,12 @@ export class Engine {
     call: RunningCall,
     task: JobTask,
     then: (limits: TaskWait) => Promise<Value>,
-    createSink?: () => ImageSink,
   ): Promise<Value> {
-    const { timeoutMs } = call;
-    const { signal } = call.scope;
-    const release = await this.#slots.acquire(signal);
+    const { timeoutMs, scope: signal } = call;
+    const slot = this.#slots.acquire(signal);
+    const release = typeof slot === "function" ? slot : await slot;
     const limits = { signal, deadlineAt: this.#jobs.clock.now() + timeoutMs, timeoutMs };
-    const isAnswered = await this.#create(call.job, task, limits, release, createSink);
+    const isAnswered = await this.#create(call.job, task, limits, release);
     try {
       return await then(limits);
     } finally {
@@ -306,15 +309,15 @@ export class Engine {
     task: JobTask,
     { signal, deadlineAt, timeoutMs }: TaskWait & { deadlineAt: number; signal: EndSignal },
     release: () => void,
-    createSink: (() => ImageSink) | undefined,
   ): Promise<boolean> {
     const { clock, provider } = this.#jobs;
-    const creating = task.create(signal, deadlineAt, createSink).then(() => job.announce(task));
-    const settledCreating = creating.catch(() => {
-      // Whoever still waits gets it below; whoever has left heard of it as an event.
-    });
+    const creating = task.create(signal, deadlineAt).then(() => job.announce(task));
+    // Whoever still waits gets what went wrong below; whoever has left heard of it as an event.
+    const isSettled = () => {
+      this.#creating.delete(settledCreating);
+    };
+    const settledCreating = creating.then(isSettled, isSettled);
     this.#creating.add(settledCreating);
-    settledCreating.finally(() => this.#creating.delete(settledCreating));
     try {
       const onDeadline = () => task.timeoutError(timeoutMs);
       // A create that answers with the images ends by itself, and knows which of them have come.
@@ -333,18 +336,20 @@ export class Engine {
   }
 }
 
-/** In one piece: Node joins a UUID of twenty strings, and would keep them all. */
-function newId(): string {
-  return Buffer.from(crypto.randomUUID()).toString();
-}
-
 const none: ResolvedInputs = { imageUrls: [], imageFiles: [] };
+
+/** Where the images of a call go. */
+interface Saving {
+  /** While they come. */
+  readonly createSink?: (() => ImageSink) | undefined;
+  /** Once somebody asks for the result. */
+  readonly resultSaveTo?: string | undefined;
+}
 
 /** What a call holds until it ends. */
 interface RunningCall {
   readonly job: RunningJob;
-  readonly scope: ReturnType<RunningJob["scope"]>;
-  readonly saveTo: string | undefined;
+  readonly scope: Scope;
   readonly timeoutMs: number;
 }
 

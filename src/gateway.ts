@@ -13,7 +13,7 @@ export interface Reading {
   readonly status: number;
   readonly requestId: string | undefined;
   /** The answer without image bytes and without the key. */
-  raw(): unknown;
+  readonly raw: () => unknown;
   /** Images that came whole in an answer to a create that is no success otherwise. */
   readonly images: readonly DecodedImage[];
 }
@@ -29,12 +29,17 @@ export class Gateway {
   readonly #transport: Transport;
   /** Every key that was sent, to be kept out of whatever is shown. */
   readonly #secrets: string[] = [];
+  /** The caller's own headers. */
+  readonly #headers: Readonly<Record<string, string>>;
 
   constructor(provider: Provider, transport: Transport) {
     this.#provider = provider;
     this.#transport = transport;
-    for (const [name, value] of Object.entries(provider.headers())) {
-      if (/auth|key|token|secret|cookie/i.test(name)) this.#know(value);
+    const headers: Record<string, string> = {};
+    addHeaders(headers, provider.headers());
+    this.#headers = headers;
+    for (const name in headers) {
+      if (/auth|key|token|secret|cookie/.test(name)) this.#know(headers[name] ?? "");
     }
   }
 
@@ -43,27 +48,28 @@ export class Gateway {
   }
 
   /** Describes a call as HTTP. Done once for a task, so that every attempt sends the same. */
-  async prepare(call: Call): Promise<HttpRequest> {
-    const { baseURL } = this.#provider;
+  prepare(call: Call): HttpRequest | Promise<HttpRequest> {
+    const { method, path, body } = call;
     const query = call.query === undefined ? "" : `?${new URLSearchParams(call.query)}`;
+    const url = this.#provider.baseURL + path + query;
     const headers: Record<string, string> = {};
-    addHeaders(headers, this.#provider.headers());
+    addHeaders(headers, this.#headers);
     headers.accept = "application/json";
-    for (const [name, value] of Object.entries(call.headers ?? {})) {
+    for (const name in call.headers) {
+      const value = call.headers[name];
       // What an adapter makes of a caller's key: nothing has been sent yet.
       if (!isHeader(name, value)) throw new TypeError(`HTTP cannot hold the header ${name}`);
-      headers[name.toLowerCase()] = value;
+      headers[name.toLowerCase()] = String(value);
     }
-    const { method } = call;
-    const url = `${baseURL}${call.path}${query}`;
-    if (call.body === undefined) return { method, url, headers };
-    if ("json" in call.body) {
+    if (body === undefined) return { method, url, headers };
+    if ("json" in body) {
       headers["content-type"] = "application/json";
-      return { method, url, headers, body: JSON.stringify(call.body.json) };
+      return { method, url, headers, body: JSON.stringify(body.json) };
     }
-    const { contentType, bytes } = await encodeMultipart(call.body.parts);
-    headers["content-type"] = contentType;
-    return { method, url, headers, body: bytes };
+    return encodeMultipart(body.parts).then(({ contentType, bytes }) => {
+      headers["content-type"] = contentType;
+      return { method, url, headers, body: bytes };
+    });
   }
 
   /**
@@ -73,7 +79,8 @@ export class Gateway {
    * {@link TransportFault} without an answer; the signal's reason if it aborts.
    */
   async exchange(phase: Phase, request: HttpRequest, limits: ExchangeLimits): Promise<Reading> {
-    const apiKey = await this.#apiKey();
+    const key = this.#askForKey();
+    const apiKey = this.#checked(typeof key === "object" ? await key : key);
     const { adapter } = this.#provider;
     const { method, url, body } = request;
     const headers: Record<string, string> = {};
@@ -92,15 +99,17 @@ export class Gateway {
     );
     const outcome = this.#clean(this.#read(phase, answer));
     const { images } = answer;
+    const raw = () =>
+      answer.body === undefined && answer.text !== undefined
+        ? this.#start(answer.text)
+        : elided(answer.body, this.#secrets);
     return {
       outcome,
       images: images.length === 0 ? images : await salvaged(phase, outcome, images),
       status: answer.status,
       requestId: this.#redacted(answer.headers["x-request-id"] ?? answer.headers["request-id"]),
-      raw: () =>
-        answer.body === undefined && answer.text !== undefined
-          ? this.#start(answer.text)
-          : elided(answer.body, this.#secrets),
+      // Kept for as long as the result is: an image that nobody decoded must not be.
+      raw: adapter.decodesImages || outcome.state !== "succeeded" ? raw : always(raw()),
     };
   }
 
@@ -177,14 +186,22 @@ export class Gateway {
     return text === undefined ? undefined : redacted(text, this.#secrets, least);
   }
 
-  async #apiKey(): Promise<string> {
-    const { name, adapter } = this.#provider;
-    let apiKey: string | undefined;
+  #askForKey(): ReturnType<Provider["apiKey"]> {
+    const failed = (cause: unknown) => {
+      const facts = { provider: this.#provider.name, charged: "no", cause } as const;
+      throw new CallbackError({ ...facts, callback: "apiKey" });
+    };
     try {
-      apiKey = (await this.#provider.apiKey())?.trim();
+      const key = this.#provider.apiKey();
+      return typeof key === "object" ? Promise.resolve(key).catch(failed) : key;
     } catch (cause) {
-      throw new CallbackError({ provider: name, charged: "no", callback: "apiKey", cause });
+      return failed(cause);
     }
+  }
+
+  #checked(given: string | undefined): string {
+    const { name, adapter } = this.#provider;
+    const apiKey = typeof given === "string" ? given.trim() : undefined;
     if (!apiKey) {
       const variable = adapter.keyVariable;
       const where = variable === undefined ? "" : `, or set the environment variable ${variable}`;
@@ -205,7 +222,11 @@ export class Gateway {
 }
 
 function addHeaders(headers: Record<string, string>, more: Readonly<Record<string, string>>): void {
-  for (const [name, value] of Object.entries(more)) headers[name.toLowerCase()] = value;
+  for (const name in more) headers[name.toLowerCase()] = more[name] ?? "";
+}
+
+function always<Value>(value: Value): () => Value {
+  return () => value;
 }
 
 /** The images that no output of a success is: what was paid for is kept, and the rest let go. */

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { Provider } from "./provider";
 import { type ImageInput, isLoadable, isLocalFile, type ParsedRequest } from "./request";
@@ -13,6 +13,11 @@ export function namesUnder(
     // Hashed, since a caller's key may hold what no header can.
     taskKey: (index) => digestOf([index, idempotencyKey]).slice(0, 32),
   };
+}
+
+/** A new name, in one piece: Node joins a UUID of twenty strings, and would keep them all. */
+export function newId(): string {
+  return Buffer.from(randomUUID()).toString("latin1");
 }
 
 function digestOf(value: unknown): string {

@@ -172,9 +172,11 @@ export class Poller<Value> {
   }
 
   async #poll(running: Ending): Promise<void> {
-    await inTurn();
+    const place = inTurn();
+    if (place !== undefined) await place;
+    const turn = this.#loop.turn?.(running);
     // It rejects where nobody waits any more.
-    await this.#loop.turn?.(running)?.catch(() => {});
+    if (turn !== undefined) await turn.catch(() => {});
     if (running.aborted) return;
     const step = await this.once(running);
     if (running.aborted || "settled" in step) return;

@@ -27,7 +27,8 @@ export interface ImageInfo {
   readonly byteLength: number;
 }
 
-type Read<Value> = (body: Body) => Promise<Value>;
+/** What becomes of a download. */
+export type Read<Value> = (body: Body) => Promise<Value>;
 
 /** What an image needs of its client. */
 export interface ImageSource {
@@ -295,8 +296,10 @@ export class GeneratedImage {
   }
 
   async #load(): Promise<Uint8Array> {
-    const stored = await this.#source.stored?.();
-    if (stored !== undefined) return stored;
+    if (this.#source.stored !== undefined) {
+      const stored = await this.#source.stored();
+      if (stored !== undefined) return stored;
+    }
     while (this.#streaming !== undefined) await this.#streaming;
     if (this.file !== undefined) {
       try {
@@ -329,11 +332,10 @@ export class GeneratedImage {
   }
 
   async #fetch<Value>(read: Read<Value>, signal?: AbortSignal): Promise<Value> {
-    const { download } = this.#source;
     const { url } = this;
     if (url === undefined) throw this.#error("The answer gave neither bytes nor a URL");
     try {
-      return await download(url, read, signal);
+      return await this.#source.download(url, read, signal);
     } catch (error) {
       signal?.throwIfAborted();
       const expired = error instanceof DownloadFault && error.expired;
@@ -341,7 +343,7 @@ export class GeneratedImage {
       if (fresh === undefined) throw this.#error(undefined, error);
       Object.assign(this, { url: fresh });
       try {
-        return await download(fresh, read, signal);
+        return await this.#source.download(fresh, read, signal);
       } catch (again) {
         signal?.throwIfAborted();
         throw this.#error(undefined, again);
@@ -423,7 +425,7 @@ export interface ResultFacts {
   readonly usage: Usage | undefined;
   readonly warnings: readonly string[];
   readonly timing: Timing;
-  readonly raw: readonly unknown[];
+  readonly raw: readonly (() => unknown)[];
 }
 
 /** The pictures, and what they cost. The same whoever made them. */
@@ -445,8 +447,8 @@ export class ImageResult {
   /** What was left out or came otherwise than asked, in sentences. */
   readonly warnings: readonly string[];
   readonly timing: Timing;
-  /** The provider's last answer for each task that succeeded, without image bytes. */
-  readonly raw: readonly unknown[];
+  readonly #answers: readonly (() => unknown)[];
+  #raw: readonly unknown[] | undefined;
 
   constructor(facts: ResultFacts) {
     this.images = facts.images;
@@ -456,10 +458,16 @@ export class ImageResult {
     this.job = facts.job;
     this.warnings = facts.warnings;
     this.timing = facts.timing;
-    this.raw = facts.raw;
+    this.#answers = facts.raw;
     if (facts.model !== undefined) this.model = facts.model;
     if (facts.cost !== undefined) this.cost = facts.cost;
     if (facts.usage !== undefined) this.usage = facts.usage;
+  }
+
+  /** The provider's last answer for each task that succeeded, without image bytes. */
+  get raw(): readonly unknown[] {
+    this.#raw ??= this.#answers.map((answer) => answer());
+    return this.#raw;
   }
 
   /** Short and safe to log: no image bytes, no prompt, no key. */

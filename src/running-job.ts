@@ -1,4 +1,4 @@
-import { abortSignalOf, Ending, type WaitLimits } from "./clock";
+import { abortSignalOf, Ending, type EndSignal, type WaitLimits } from "./clock";
 import { type Charged, totalCost } from "./cost";
 import { DecodedImage } from "./decoded-image";
 import {
@@ -12,6 +12,7 @@ import {
   reasonOf,
   withFailures,
 } from "./errors";
+import { newId } from "./identity";
 import {
   type CallOptions,
   type ImageEvent,
@@ -24,16 +25,19 @@ import {
 import { parseWaitOptions } from "./options";
 import type { Output, Succeeded, Usage } from "./provider";
 import type { Operation } from "./request";
-import { GeneratedImage, ImageResult, keepIn, nameInPlace, saveInto } from "./result";
-import type { SizeClass } from "./schedule";
 import {
-  JobTask,
-  type Settled,
-  type TaskContext,
-  type TaskEvent,
-  type TaskJob,
-  type TaskSeed,
-} from "./task";
+  GeneratedImage,
+  ImageResult,
+  type ImageSource,
+  keepIn,
+  nameInPlace,
+  type Read,
+  saveInto,
+  type Timing,
+} from "./result";
+import type { SizeClass } from "./schedule";
+import { JobTask, type Settled, type TaskJob, type TaskSeed } from "./task";
+import type { TaskContext, TaskEvent } from "./task-context";
 import type { Transport } from "./transport";
 
 /** What a client's jobs share. */
@@ -52,7 +56,8 @@ export interface JobContext extends TaskContext {
 
 /** What a job is made of. */
 export interface JobSeed {
-  readonly id: string;
+  /** Minted where it is left out. */
+  readonly id?: string | undefined;
   readonly operation: Operation;
   /** What was asked for, as far as it decides how long it takes; not known of a resumed job. */
   readonly quality?: string | undefined;
@@ -76,41 +81,52 @@ export type TaskOutcome =
   | {
       readonly task: JobTask;
       readonly succeeded: Succeeded;
-      readonly raw: unknown;
+      readonly raw: (() => unknown) | undefined;
       readonly images: readonly GeneratedImage[];
       readonly failures: readonly ImageError[];
     };
 
 type SucceededTask = Extract<TaskOutcome, { succeeded: unknown }>;
 
+/** What happened to a task, and when. */
+interface Happening {
+  readonly event: TaskEvent;
+  readonly at: number;
+}
+
 /** A job of a client: its tasks, its listeners and, in the end, its result. */
 export class RunningJob implements TaskJob {
-  readonly id: string;
   readonly provider: string;
+  #id: string | undefined;
   readonly #tasks: readonly JobTask[];
   readonly #context: JobContext;
-  readonly #facts: Omit<JobSeed, "tasks" | "warnings">;
+  readonly #facts: JobSeed;
   /** Those of `events()`; absent where nobody has asked for any. */
   #listeners: Set<(event: ImageEvent) => void> | undefined;
-  /** The newest event of each task, by its index. */
-  readonly #newest: (ImageEvent | undefined)[];
+  /** The newest of each task, by its index. */
+  readonly #newest: (Happening | undefined)[];
   /** Those of the tasks that have succeeded; absent before one has. */
   #images: Map<JobTask, readonly GeneratedImage[]> | undefined;
-  readonly #warnings: string[];
+  #warnings: readonly string[];
   #isGivenUp = false;
   #openScopes = 0;
   #endedUnattended = false;
 
   constructor(seed: JobSeed, context: JobContext) {
-    this.id = seed.id;
+    this.#id = seed.id;
     this.provider = context.provider.name;
-    const { tasks, warnings = [], ...facts } = seed;
-    this.#facts = facts;
+    this.#facts = seed;
     this.#context = context;
-    this.#warnings = [...warnings];
-    this.#newest = tasks.map(() => undefined);
-    this.#tasks = tasks.map((task) => new JobTask(task, this, context));
+    this.#warnings = seed.warnings ?? [];
+    this.#newest = seed.tasks.map(() => undefined);
+    this.#tasks = seed.tasks.map((task) => new JobTask(task, this, context));
     for (const task of this.#tasks) task.adoptRecord();
+  }
+
+  /** Minted when it is first asked for: nobody may have seen another before. */
+  get id(): string {
+    this.#id ??= newId();
+    return this.#id;
   }
 
   get operation(): Operation {
@@ -149,10 +165,10 @@ export class RunningJob implements TaskJob {
   }
 
   get reference(): JobReference {
-    const { id, operation, submittedAt } = this.#facts;
+    const { operation, submittedAt } = this.#facts;
     const { name, baseURL } = this.#context.provider;
     return {
-      ...{ v: 1, id, provider: name, baseURL, operation },
+      ...{ v: 1, id: this.id, provider: name, baseURL, operation },
       submittedAt: new Date(submittedAt).toISOString(),
       tasks: this.tasks.map((task) => task.reference),
     };
@@ -165,8 +181,8 @@ export class RunningJob implements TaskJob {
   async status({ signal }: Pick<WaitCallOptions, "signal"> = {}): Promise<JobStatus> {
     const scope = this.scope(signal);
     try {
-      scope.signal.throwIfAborted();
-      await Promise.all(this.tasks.map((task) => task.poll(scope.signal)));
+      scope.throwIfAborted();
+      await Promise.all(this.tasks.map((task) => task.poll(scope)));
     } finally {
       scope.end();
     }
@@ -182,8 +198,8 @@ export class RunningJob implements TaskJob {
   }
 
   #progress(): number | undefined {
-    const known = this.#newest.flatMap((event) =>
-      event?.type === "status" && event.progress !== undefined ? [event.progress] : [],
+    const known = this.#newest.flatMap((each) =>
+      each?.event.type === "status" ? (each.event.progress ?? []) : [],
     );
     if (known.length === 0) return undefined;
     return known.reduce((sum, each) => sum + each, 0) / known.length;
@@ -199,7 +215,7 @@ export class RunningJob implements TaskJob {
     const deadlineAt = this.#context.clock.now() + timeoutMs;
     const scope = this.scope(signal);
     try {
-      const limits = { signal: scope.signal, deadlineAt, timeoutMs };
+      const limits = { signal: scope, deadlineAt, timeoutMs };
       return this.assemble(
         await Promise.all(this.tasks.map((task) => this.outcome(task, limits, saveTo))),
       );
@@ -211,7 +227,7 @@ export class RunningJob implements TaskJob {
   async *events({
     signal,
   }: Pick<WaitCallOptions, "signal"> = {}): AsyncIterableIterator<ImageEvent> {
-    const queue = this.#newest.filter((event) => event !== undefined);
+    const queue = this.#newest.flatMap((each, task) => (each ? this.#told(task, each) : []));
     let wake: () => void = () => {};
     let ended = false;
     const listener = (event: ImageEvent) => {
@@ -221,7 +237,7 @@ export class RunningJob implements TaskJob {
     this.#listeners ??= new Set();
     this.#listeners.add(listener);
     const scope = this.scope(signal);
-    const waits = this.tasks.map((task) => task.wait({ signal: scope.signal }));
+    const waits = this.tasks.map((task) => task.wait({ signal: scope }));
     // However the waiting ends, the events end: what went wrong is an event itself, or the caller's.
     void Promise.allSettled(waits).then(() => {
       ended = true;
@@ -240,30 +256,22 @@ export class RunningJob implements TaskJob {
       }
     } finally {
       this.#listeners.delete(listener);
-      scope.signal.abort(new Error("nobody listens any more"));
+      scope.abort(new Error("nobody listens any more"));
       scope.end();
     }
   }
 
   /** The caller's signal and the client's end in one; `end` lets go of both. */
   scope(signal: AbortSignal | undefined): Scope {
-    const { closing } = this.#context;
-    const ending = new Ending();
-    const onEnd = () => ending.abort(closing.aborted ? this.#closedError() : signal?.reason);
-    if (closing.aborted || signal?.aborted) onEnd();
-    signal?.addEventListener("abort", onEnd, { once: true });
-    closing.addEventListener("abort", onEnd, { once: true });
     this.#openScopes += 1;
     if (this.#openScopes === 1) this.#context.awaited?.(this, true);
-    return {
-      signal: ending,
-      end: () => {
-        signal?.removeEventListener("abort", onEnd);
-        closing.removeEventListener("abort", onEnd);
-        this.#openScopes -= 1;
-        if (this.#openScopes === 0) this.#context.awaited?.(this, false);
-      },
-    };
+    return new Scope(this, signal, this.#context.closing);
+  }
+
+  /** One who waited has left. */
+  leave(): void {
+    this.#openScopes -= 1;
+    if (this.#openScopes === 0) this.#context.awaited?.(this, false);
   }
 
   #charged(): Charged {
@@ -272,21 +280,23 @@ export class RunningJob implements TaskJob {
     return charges.includes("unknown") ? "unknown" : "no";
   }
 
-  #closedError(): ClientClosedError {
+  /** What becomes of those who wait when the client is closed. */
+  closedError(): ClientClosedError {
     return new ClientClosedError({ provider: this.provider, charged: this.#charged(), job: this });
   }
 
   /** How a task ends for one who waits, its images saved as they arrive; what ends the call is thrown. */
   async outcome(task: JobTask, limits: TaskWait, saveTo: string | undefined): Promise<TaskOutcome> {
-    const settled = await this.#settledOf(task, limits);
+    const settled = task.settled ?? (await this.#settledOf(task, limits));
     if ("error" in settled) return settled;
-    const made = this.#imagesOf(task, settled.succeeded);
+    const { succeeded, raw } = settled;
+    const made = this.#imagesOf(task, succeeded);
     task.dropBase64();
-    if (saveTo === undefined) return { task, images: made, failures: [], ...settled };
+    if (saveTo === undefined) return { task, succeeded, raw, images: made, failures: [] };
     const saved = await Promise.all(made.map((each) => this.#saved(task, each, saveTo, limits)));
     const images = saved.filter((each) => each instanceof GeneratedImage);
     const failures = saved.filter((each) => each instanceof ImageError);
-    return { task, images, failures, ...settled };
+    return { task, succeeded, raw, images, failures };
   }
 
   #settledOf(task: JobTask, { signal, deadlineAt, timeoutMs }: TaskWait): Promise<Settled> {
@@ -300,10 +310,14 @@ export class RunningJob implements TaskJob {
   }
 
   /** Tells the caller that a task was accepted; what it throws ends the call, and the job is on it. */
-  async announce(task: JobTask): Promise<void> {
-    if (!task.accepted) return;
+  announce(task: JobTask): Promise<void> | undefined {
+    const { onSubmitted } = this.#facts;
+    return task.accepted && onSubmitted !== undefined ? this.#call(onSubmitted, task) : undefined;
+  }
+
+  async #call(onSubmitted: NonNullable<JobSeed["onSubmitted"]>, task: JobTask): Promise<void> {
     try {
-      await this.#facts.onSubmitted?.(this);
+      await onSubmitted(this);
     } catch (cause) {
       const charged = this.#charged();
       const facts: ErrorFacts = { provider: this.provider, charged, job: this, cause };
@@ -322,7 +336,7 @@ export class RunningJob implements TaskJob {
     const succeeded: SucceededTask[] = [];
     const images: GeneratedImage[] = [];
     const failures: ImageError[] = [];
-    const raw: unknown[] = [];
+    const raw: (() => unknown)[] = [];
     let model: string | undefined;
     for (const outcome of outcomes) {
       if ("error" in outcome) {
@@ -354,28 +368,38 @@ export class RunningJob implements TaskJob {
       model,
       cost: totalCost(succeeded.map((each) => each.task.cost)),
       usage: totalUsage(succeeded.map((each) => each.succeeded.usage)),
-      warnings: [...this.#warnings, ...this.#shortfall(succeeded)],
+      warnings: this.#warningsWith(succeeded),
       timing: this.#timing(),
       raw,
     });
   }
 
-  #shortfall(succeeded: readonly SucceededTask[]): string[] {
-    const asked = succeeded.reduce((sum, each) => sum + each.task.n, 0);
-    const came = succeeded.reduce((sum, each) => sum + each.succeeded.outputs.length, 0);
-    return came < asked ? [`${asked} images were asked for and paid tasks gave ${came}`] : [];
+  #warningsWith(succeeded: readonly SucceededTask[]): readonly string[] {
+    let asked = 0;
+    let came = 0;
+    for (const { task, succeeded: outcome } of succeeded) {
+      asked += task.n;
+      came += outcome.outputs.length;
+    }
+    if (came >= asked) return [...this.#warnings];
+    return [...this.#warnings, `${asked} images were asked for and paid tasks gave ${came}`];
   }
 
-  #timing() {
-    const sent = this.tasks.flatMap((task) => task.sentAt ?? []);
-    const ended = this.tasks.flatMap((task) => task.settledAt ?? []);
-    const submittedAt = Math.min(...sent);
-    const completedAt = Math.max(submittedAt, ...ended);
+  #timing(): Timing {
+    let submittedAt = Number.POSITIVE_INFINITY;
+    let completedAt = 0;
+    let polls = 0;
+    for (const task of this.#tasks) {
+      submittedAt = Math.min(submittedAt, task.sentAt ?? Number.POSITIVE_INFINITY);
+      completedAt = Math.max(completedAt, task.settledAt ?? 0);
+      polls += task.polls;
+    }
+    completedAt = Math.max(submittedAt, completedAt);
     return {
       submittedAt: new Date(submittedAt),
       completedAt: new Date(completedAt),
       durationMs: completedAt - submittedAt,
-      polls: this.tasks.reduce((sum, task) => sum + task.polls, 0),
+      polls,
     };
   }
 
@@ -390,28 +414,10 @@ export class RunningJob implements TaskJob {
   }
 
   #createImages(task: JobTask, outputs: readonly Output[]): readonly GeneratedImage[] {
-    const { transport, gateway } = this.#context;
-    const { provider, id } = this;
-    const { ledger } = task;
-    const facts: ErrorFacts = { provider, charged: "yes", job: this, cost: task.cost };
-    return outputs.map((output, position) => {
-      const name = `${id}-${task.index}-${position}`;
-      return new GeneratedImage(output, {
-        facts,
-        name,
-        clean: (error) => gateway.safe(error),
-        stored: ledger && (() => ledger.readImage(position)),
-        download: (url, read, signal) =>
-          transport.download(url, read, {
-            signal,
-            onRetry: (delayMs, error) => {
-              const reason = gateway.clean(reasonOf(error));
-              this.emit(task.index, { type: "retry", phase: "download", reason, delayMs });
-            },
-          }),
-        refresh: async (signal) => (await task.freshOutputs(signal))?.[position]?.url,
-      });
-    });
+    return outputs.map(
+      (output, position) =>
+        new GeneratedImage(output, new TaskImage(this, this.#context, task, position)),
+    );
   }
 
   async salvage(
@@ -425,13 +431,18 @@ export class RunningJob implements TaskJob {
   }
 
   /** With a journal, the bytes are on disk before anybody hears of success, and the record after them. */
-  async keep(task: JobTask, outcome: Succeeded): Promise<void> {
+  keep(task: JobTask, outcome: Succeeded): Promise<void> | undefined {
+    const isNameless = outcome.outputs.some(({ base64 }) => base64 instanceof DecodedImage);
     const { ledger } = task;
-    if (outcome.outputs.some(({ base64 }) => base64 instanceof DecodedImage)) {
-      // Whether or not anybody waits for it still.
-      await Promise.all(this.#imagesOf(task, outcome).map(nameInPlace));
-    }
-    if (ledger?.record === undefined || ledger.released) return;
+    const isKept = ledger?.record !== undefined && !ledger.released;
+    return isNameless || isKept ? this.#keep(task, outcome, isKept) : undefined;
+  }
+
+  async #keep(task: JobTask, outcome: Succeeded, isKept: boolean): Promise<void> {
+    // Whether or not anybody waits for it still.
+    await Promise.all(this.#imagesOf(task, outcome).map(nameInPlace));
+    const { ledger } = task;
+    if (!isKept || ledger === undefined) return;
     // Another poll's answer may hold fresher URLs than the images of an earlier try.
     this.#images?.delete(task);
     const images = this.#imagesOf(task, outcome);
@@ -442,7 +453,7 @@ export class RunningJob implements TaskJob {
   }
 
   warn(warning: string): void {
-    this.#warnings.push(warning);
+    this.#warnings = [...this.#warnings, warning];
   }
 
   async release(): Promise<void> {
@@ -470,19 +481,14 @@ export class RunningJob implements TaskJob {
   /** Tells whoever listens what has happened. */
   emit(task: number, event: TaskEvent): void {
     const { clock, onEvent } = this.#context;
-    const { id: jobId, provider } = this;
-    const { metadata } = this.#facts;
-    const at = clock.now();
-    // What is spread comes last, in all that is made for each poll: before other properties it gives
-    // every object a hidden class of its own, at 300 bytes and 2 µs.
-    const whole: ImageEvent =
-      metadata === undefined
-        ? { provider, jobId, task, at, ...event }
-        : { provider, jobId, task, at, metadata, ...event };
-    this.#newest[task] = whole;
-    for (const listener of this.#listeners ?? []) listener(whole);
-    notify(onEvent, whole);
-    notify(this.#facts.onEvent, whole);
+    const happening = { event, at: clock.now() };
+    this.#newest[task] = happening;
+    if (this.#listeners !== undefined || (onEvent ?? this.#facts.onEvent) !== undefined) {
+      const told = this.#told(task, happening);
+      for (const listener of this.#listeners ?? []) listener(told);
+      notify(onEvent, told);
+      notify(this.#facts.onEvent, told);
+    }
     if (event.type === "submitted" && event.id !== undefined) {
       this.#context.accepted(this, event.id);
     }
@@ -492,12 +498,90 @@ export class RunningJob implements TaskJob {
       this.#context.settled(this);
     }
   }
+
+  /** As it is told to others. */
+  #told(task: number, { event, at }: Happening): ImageEvent {
+    const { id: jobId, provider } = this;
+    const { metadata } = this.#facts;
+    // What is spread comes last, in all that is made for each poll: before other properties it gives
+    // every object a hidden class of its own, at 300 bytes and 2 µs.
+    return metadata === undefined
+      ? { provider, jobId, task, at, ...event }
+      : { provider, jobId, task, at, metadata, ...event };
+  }
 }
 
-/** What a caller's signal and the client's end come to. */
-interface Scope {
-  readonly signal: Ending;
-  end(): void;
+/** A caller's signal and the client's end in one. */
+export class Scope extends Ending {
+  readonly #job: RunningJob;
+  readonly #signal: AbortSignal | undefined;
+  readonly #closing: EndSignal;
+
+  constructor(job: RunningJob, signal: AbortSignal | undefined, closing: EndSignal) {
+    super();
+    this.#job = job;
+    this.#signal = signal;
+    this.#closing = closing;
+    if (closing.aborted || signal?.aborted) this.#onEnd();
+    signal?.addEventListener("abort", this.#onEnd, { once: true });
+    closing.addEventListener("abort", this.#onEnd, { once: true });
+  }
+
+  readonly #onEnd = () =>
+    this.abort(this.#closing.aborted ? this.#job.closedError() : this.#signal?.reason);
+
+  /** Nobody waits any more. */
+  end(): void {
+    this.#signal?.removeEventListener("abort", this.#onEnd);
+    this.#closing.removeEventListener("abort", this.#onEnd);
+    this.#job.leave();
+  }
+}
+
+/** Where an image of a task comes from. */
+class TaskImage implements ImageSource {
+  readonly #job: RunningJob;
+  readonly #context: JobContext;
+  readonly #task: JobTask;
+  readonly #position: number;
+  declare readonly stored?: () => Promise<Uint8Array | undefined>;
+
+  constructor(job: RunningJob, context: JobContext, task: JobTask, position: number) {
+    this.#job = job;
+    this.#context = context;
+    this.#task = task;
+    this.#position = position;
+    const { ledger } = task;
+    if (ledger !== undefined) this.stored = () => ledger.readImage(position);
+  }
+
+  get facts(): ErrorFacts {
+    const job = this.#job;
+    return { provider: job.provider, charged: "yes", job, cost: this.#task.cost };
+  }
+
+  get name(): string {
+    return `${this.#job.id}-${this.#task.index}-${this.#position}`;
+  }
+
+  clean(cause: unknown): unknown {
+    return this.#context.gateway.safe(cause);
+  }
+
+  download<Value>(url: string, read: Read<Value>, signal?: AbortSignal): Promise<Value> {
+    const { transport, gateway } = this.#context;
+    return transport.download(url, read, {
+      signal,
+      onRetry: (delayMs, error) => {
+        const reason = gateway.clean(reasonOf(error));
+        this.#job.emit(this.#task.index, { type: "retry", phase: "download", reason, delayMs });
+      },
+    });
+  }
+
+  async refresh(signal?: AbortSignal): Promise<string | undefined> {
+    return (await this.#task.freshOutputs(signal))?.[this.#position]?.url;
+  }
 }
 
 /** How long a call waits for a task. */

@@ -9,13 +9,14 @@ export class Slots {
     this.#free = count;
   }
 
-  /** Resolves with the function that gives the slot back; rejects with the signal's reason. */
-  acquire(signal: EndSignal): Promise<() => void> {
+  /** The function that gives the slot back, once there is one; rejects with the signal's reason. */
+  acquire(signal: EndSignal): (() => void) | Promise<() => void> {
+    signal.throwIfAborted();
+    if (this.#free > 0) {
+      this.#free -= 1;
+      return this.#releaser();
+    }
     return new Promise((resolve, reject) => {
-      if (signal.aborted) {
-        reject(signal.reason);
-        return;
-      }
       const enter = () => {
         signal.removeEventListener("abort", leave);
         resolve(this.#releaser());
@@ -24,11 +25,6 @@ export class Slots {
         this.#queue.splice(this.#queue.indexOf(enter), 1);
         reject(signal.reason);
       };
-      if (this.#free > 0) {
-        this.#free -= 1;
-        enter();
-        return;
-      }
       signal.addEventListener("abort", leave, { once: true });
       this.#queue.push(enter);
     });

@@ -1,6 +1,6 @@
 import { type Clock, Ending, type EndSignal, sleep, type WaitLimits, within } from "./clock";
 import type { Charged, Cost } from "./cost";
-import { type Acceptance, Create } from "./create";
+import { type Acceptance, Create, type CreateHost } from "./create";
 import type { ImageSink } from "./decoded-image";
 import {
   CallbackError,
@@ -16,22 +16,14 @@ import {
   withJob,
 } from "./errors";
 import { contextOf, errorOf } from "./failure";
-import type { Gateway, Reading } from "./gateway";
-import {
-  type ImageEvent,
-  type ImageJob,
-  isSettled,
-  type TaskReference,
-  type TaskState,
-} from "./job";
+import type { Reading } from "./gateway";
+import { type ImageJob, isSettled, type TaskReference, type TaskState } from "./job";
 import type { JournalRecord } from "./journal-record";
 import type { TaskLedger } from "./ledger";
-import type { Pace } from "./pace";
 import { Poller, type PollLoop, type PollStep } from "./poller";
 import {
   type Call,
   type DecodedImage,
-  type Provider,
   type RefusalKind,
   type Refused,
   refusalKinds,
@@ -39,33 +31,18 @@ import {
 } from "./provider";
 import type { Operation } from "./request";
 import type { GeneratedImage } from "./result";
-import type { PollMoment, PollSchedule, SizeClass } from "./schedule";
+import type { PollMoment, SizeClass } from "./schedule";
+import type { TaskContext, TaskEvent } from "./task-context";
 import { TransportFault } from "./transport";
 
 /** How a task ended. */
 export type Settled =
-  | { readonly succeeded: Succeeded; readonly raw: unknown }
+  | {
+      readonly succeeded: Succeeded;
+      /** The answer, where there was one. */
+      readonly raw: (() => unknown) | undefined;
+    }
   | { readonly error: ImageError };
-
-type Distribute<Event> = Event extends ImageEvent
-  ? Omit<Event, "provider" | "jobId" | "task" | "at" | "metadata">
-  : never;
-
-/** An event, before the job has said whose it is. */
-export type TaskEvent = Distribute<ImageEvent>;
-
-/** What all tasks of a client share. */
-export interface TaskContext {
-  readonly provider: Provider;
-  readonly gateway: Gateway;
-  readonly clock: Clock;
-  readonly schedule: PollSchedule;
-  readonly timeoutMs: number;
-  readonly pace: Pace;
-  readonly attemptTimeoutMs: number;
-  /** Aborts when the client is closed. */
-  readonly closing: EndSignal;
-}
 
 /** What a task needs of its job. */
 export interface TaskJob extends ImageJob {
@@ -75,8 +52,8 @@ export interface TaskJob extends ImageJob {
   /** Milliseconds between polls while a webhook is expected. */
   readonly backstopMs: number | undefined;
   emit(task: number, event: TaskEvent): void;
-  /** Puts the pictures where they outlive the process, before anybody hears of them. */
-  keep(task: JobTask, outcome: Succeeded): Promise<void>;
+  /** Puts the pictures where they outlive the process, before anybody hears of them, if it must. */
+  keep(task: JobTask, outcome: Succeeded): Promise<void> | undefined;
   /** Images that came whole in an answer that is no success otherwise. */
   salvage(task: JobTask, images: readonly DecodedImage[]): Promise<readonly GeneratedImage[]>;
   warn(warning: string): void;
@@ -97,7 +74,7 @@ export interface TaskSeed {
 }
 
 /** One native request, from its create to its end: the only place that sends either. */
-export class JobTask implements PollLoop<Settled> {
+export class JobTask implements PollLoop<Settled>, CreateHost {
   readonly index: number;
   readonly n: number;
   readonly key: string | undefined;
@@ -115,17 +92,20 @@ export class JobTask implements PollLoop<Settled> {
   /** Made for those who ask for it alone. */
   #end: Ending | undefined;
   /** The provider's answer with the pictures, until they are in the journal. */
-  #unkept: { readonly outcome: Succeeded; readonly raw: unknown } | undefined;
+  #unkept: { readonly outcome: Succeeded; readonly raw: () => unknown } | undefined;
   /** A create of unknown fate that another process began, and that this one may finish. */
   #unfinished: Call | undefined;
   #call: Call | undefined;
+  #createSink: (() => ImageSink) | undefined;
   readonly ledger: TaskLedger | undefined;
-  readonly #job: TaskJob;
+  readonly job: TaskJob;
   readonly #context: TaskContext;
   readonly #poller: Poller<Settled>;
   /** Whether this process made it: what another one has sent may be done by now. */
   readonly #isNew: boolean;
-  /** Resolves once its create has ended; absent where none is awaited. */
+  /** Its create has not ended. */
+  #isCreating: boolean;
+  /** Resolves once it has; made for those who wait for that. */
   #created: Promise<void> | undefined;
   #markCreated: (() => void) | undefined;
 
@@ -138,15 +118,11 @@ export class JobTask implements PollLoop<Settled> {
     this.#cost = seed.cost;
     this.#sentAt = seed.sentAt;
     this.#hasLeft = seed.sentAt !== undefined;
-    this.#job = job;
+    this.job = job;
     this.#context = context;
     this.ledger = seed.ledger;
     this.#isNew = seed.sentAt === undefined;
-    if (this.#isNew) {
-      this.#created = new Promise((resolve) => {
-        this.#markCreated = resolve;
-      });
-    }
+    this.#isCreating = this.#isNew;
     this.#poller = new Poller(this);
   }
 
@@ -227,16 +203,17 @@ export class JobTask implements PollLoop<Settled> {
     };
   }
 
-  /** Gives it what `create` sends; held until then, and no longer. */
-  prepare(call: Call): void {
+  /** Gives it what `create` sends, and where its images go; held until then, and no longer. */
+  prepare(call: Call, createSink: (() => ImageSink) | undefined): void {
     this.#call = call;
+    this.#createSink = createSink;
   }
 
   /** It will never be sent: the call ended first. */
   abandon(): void {
     if (this.#sentAt !== undefined || this.#settled !== undefined) return;
     this.#call = undefined;
-    const facts = this.#facts({
+    const facts = this.facts({
       charged: "no",
       detail: "It was never sent: the call ended before",
     });
@@ -250,19 +227,25 @@ export class JobTask implements PollLoop<Settled> {
    * @param stop ends the repetitions. A create in flight to a provider that answers with a job is
    * not torn: the job may exist, and its id is in the answer.
    */
-  async create(stop: EndSignal, deadlineAt: number, createSink?: () => ImageSink): Promise<void> {
+  async create(stop: EndSignal, deadlineAt: number): Promise<void> {
     const { clock, gateway } = this.#context;
     const call = this.#call;
     if (call === undefined) return;
+    const createSink = this.#createSink;
     this.#call = undefined;
+    this.#createSink = undefined;
     this.#sentAt = clock.now();
     const { ledger } = this;
-    const create = this.#newCreate(stop, deadlineAt, createSink);
+    const limits = { stop, deadlineAt, limitMs: deadlineAt - this.#sentAt, createSink };
+    const create = new Create(this.#context, this, limits);
     create.perhapsAccepted = ledger?.record !== undefined;
     try {
-      const prepared = await gateway.prepare(call);
-      if (!(await this.#mayBegin(call, stop, deadlineAt))) return;
-      create.perhapsAccepted = ledger !== undefined && !ledger.begun;
+      const described = gateway.prepare(call);
+      const prepared = described instanceof Promise ? await described : described;
+      if (ledger !== undefined) {
+        if (!(await this.#mayBegin(ledger, call, stop, deadlineAt))) return;
+        create.perhapsAccepted = !ledger.begun;
+      }
       await this.#accept(await create.send(prepared));
     } catch (error) {
       const { state, refused, ...settled } = create.endBy(error);
@@ -274,35 +257,27 @@ export class JobTask implements PollLoop<Settled> {
     }
   }
 
-  #newCreate(
-    stop: EndSignal,
-    deadlineAt: number,
-    createSink: (() => ImageSink) | undefined,
-  ): Create {
-    const { clock } = this.#context;
-    return new Create(this.#context, {
-      job: this.#job,
-      stop,
-      deadlineAt,
-      limitMs: deadlineAt - (this.#sentAt ?? clock.now()),
-      createSink,
-      facts: (facts) => this.#facts(facts),
-      salvage: (images) => this.#job.salvage(this, images),
-      leaving: () => {
-        this.#state = "submitting";
-        this.#emit({ type: "submitting" });
-        this.#hasLeft = true;
-      },
-      emit: (event) => this.#emit(event),
-    });
+  /** An attempt at its create is about to leave. */
+  leaving(): void {
+    this.#state = "submitting";
+    this.emit({ type: "submitting" });
+    this.#hasLeft = true;
+  }
+
+  /** Images that came whole in an answer that is no success otherwise. */
+  salvage(images: readonly DecodedImage[]): Promise<readonly GeneratedImage[]> {
+    return this.job.salvage(this, images);
   }
 
   async #accept(accepted: Acceptance): Promise<void> {
     if ("succeeded" in accepted) {
-      await this.#succeed(accepted.succeeded, accepted.raw).catch((error: unknown) => {
-        // The pictures are in memory, and whoever waits tries once more to keep them.
-        this.#lastFailure = error;
-      });
+      const succeeding = this.#succeed(accepted.succeeded, accepted.raw);
+      if (succeeding instanceof Promise) {
+        await succeeding.catch((error: unknown) => {
+          // The pictures are in memory, and whoever waits tries once more to keep them.
+          this.#lastFailure = error;
+        });
+      }
       return;
     }
     const { id, outcome } = accepted;
@@ -311,9 +286,9 @@ export class JobTask implements PollLoop<Settled> {
     this.#cost = outcome.cost ?? this.#cost;
     await this.ledger?.accepted(id, this.#cost).catch((error: unknown) => {
       // It is paid for, and this process knows the id: the job goes on, and the result says so.
-      this.#job.warn(`The journal does not know that it was accepted: ${reasonOf(error)}`);
+      this.job.warn(`The journal does not know that it was accepted: ${reasonOf(error)}`);
     });
-    this.#emit({ type: "submitted", id });
+    this.emit({ type: "submitted", id });
   }
 
   /** Tells the journal how a create ended that is no job. */
@@ -327,11 +302,12 @@ export class JobTask implements PollLoop<Settled> {
       else if (refused !== undefined) await ledger.failed(refused);
     } catch (failure) {
       // The marker stands as it was, and says "unknown": no more than what is true.
-      this.#job.warn(reasonOf(failure));
+      this.job.warn(reasonOf(failure));
     }
   }
 
   #endCreate(): void {
+    this.#isCreating = false;
     this.#markCreated?.();
     this.#markCreated = undefined;
     this.#created = undefined;
@@ -341,9 +317,12 @@ export class JobTask implements PollLoop<Settled> {
    * Writes the marker that must be there before anything is sent. Where one stands already, the
    * create was somebody's: what came of it is taken over, and it is sent again under its key alone.
    */
-  async #mayBegin(call: Call, stop: EndSignal, deadlineAt: number): Promise<boolean> {
-    const { ledger } = this;
-    if (ledger === undefined) return true;
+  async #mayBegin(
+    ledger: TaskLedger,
+    call: Call,
+    stop: EndSignal,
+    deadlineAt: number,
+  ): Promise<boolean> {
     if (ledger.record !== undefined) return true;
     const { clock } = this.#context;
     let existing = await ledger.begin(call, this.key);
@@ -391,7 +370,7 @@ export class JobTask implements PollLoop<Settled> {
         const refused: Refused = {
           ...{ state: "failed", kind: kindOf(kind), resend: "never", message, charged, code },
         };
-        const error = errorOf(refused, this.#facts({ charged }));
+        const error = errorOf(refused, this.facts({ charged }));
         this.#settle("failed", { error });
         return true;
       }
@@ -406,7 +385,7 @@ export class JobTask implements PollLoop<Settled> {
    */
   wait(limits: WaitLimits): Promise<Settled> {
     this.#finishCreate();
-    const isRunning = this.#created === undefined && this.#unkept === undefined;
+    const isRunning = !this.#isCreating && this.#unkept === undefined;
     const isPolled = isRunning && this.#settled === undefined && this.#id !== undefined;
     return isPolled ? this.#poller.wait(limits) : this.#waitForCreate(limits);
   }
@@ -417,7 +396,7 @@ export class JobTask implements PollLoop<Settled> {
     if (this.#settled !== undefined) return this.#settled;
     if (this.#unkept !== undefined) {
       const { outcome, raw } = this.#unkept;
-      return within(clock, this.#succeed(outcome, raw), limits);
+      return within(clock, Promise.resolve(this.#succeed(outcome, raw)), limits);
     }
     if (this.#id === undefined) await within(clock, this.#follow(limits), limits);
     if (this.#settled !== undefined) return this.#settled;
@@ -448,7 +427,8 @@ export class JobTask implements PollLoop<Settled> {
     if (call === undefined) return;
     const { clock, closing, timeoutMs } = this.#context;
     this.#call = call;
-    this.#created = this.create(closing, clock.now() + timeoutMs);
+    this.#isCreating = true;
+    void this.create(closing, clock.now() + timeoutMs);
   }
 
   /** One poll now. */
@@ -467,7 +447,11 @@ export class JobTask implements PollLoop<Settled> {
 
   /** Waits until it is known what came of its create. */
   async created(limits: WaitLimits): Promise<void> {
-    if (this.#created !== undefined) await within(this.clock, this.#created, limits);
+    if (!this.#isCreating) return;
+    this.#created ??= new Promise((resolve) => {
+      this.#markCreated = resolve;
+    });
+    await within(this.clock, this.#created, limits);
   }
 
   /** A webhook tells of its end: a schedule that learns is not told of the whole wait before it. */
@@ -502,7 +486,7 @@ export class JobTask implements PollLoop<Settled> {
   /** What a time-out becomes. */
   timeoutError(timeoutMs: number): TimeoutError {
     const cause = this.#lastFailure;
-    return new TimeoutError({ ...this.#facts({ charged: this.charged, cause }), timeoutMs });
+    return new TimeoutError({ ...this.facts({ charged: this.charged, cause }), timeoutMs });
   }
 
   /** Waits until the polls of other jobs that are before it have left. */
@@ -515,7 +499,7 @@ export class JobTask implements PollLoop<Settled> {
     const step = await this.#query(signal);
     // It ends the waiting, though not the job: whoever listens hears why.
     if ("stopped" in step && isImageError(step.stopped)) {
-      this.#emit({ type: "failed", error: step.stopped });
+      this.emit({ type: "failed", error: step.stopped });
     }
     return step;
   }
@@ -537,7 +521,7 @@ export class JobTask implements PollLoop<Settled> {
       if (!(error instanceof TransportFault)) return { stopped: this.#stoppedBy(error) };
       const facts = { charged: "unknown", detail: gateway.clean(error.message) } as const;
       const cause = gateway.safe(error.cause ?? error);
-      return this.#again(new ProviderUnavailableError(this.#facts({ ...facts, cause })));
+      return this.#again(new ProviderUnavailableError(this.facts({ ...facts, cause })));
     }
     const { outcome } = reading;
     const isTooOften = outcome.state === "refused" && outcome.kind === "rate_limited";
@@ -555,7 +539,7 @@ export class JobTask implements PollLoop<Settled> {
         this.#cost = outcome.cost ?? this.#cost;
         this.#lastFailure = undefined;
         this.#runningAgeMs = askedAtMs;
-        this.#emit(
+        this.emit(
           progress === undefined
             ? { type: "status", state, word, known }
             : { type: "status", state, word, known, progress },
@@ -564,12 +548,12 @@ export class JobTask implements PollLoop<Settled> {
       }
       case "succeeded":
         try {
-          return { settled: await this.#succeed(outcome, reading.raw()) };
+          return { settled: await this.#succeed(outcome, reading.raw) };
         } catch (error) {
           return { stopped: error };
         }
       case "absent": {
-        const facts = this.#facts({
+        const facts = this.facts({
           ...{ charged: "unknown", status: reading.status, raw: reading.raw() },
           detail: `It does not know the job: ${outcome.message}`,
         });
@@ -579,18 +563,18 @@ export class JobTask implements PollLoop<Settled> {
       }
       case "refused": {
         // Whatever an adapter makes of it: the job was accepted, and this poll says nothing of it.
-        const facts = this.#facts({ ...contextOf(reading), charged: "unknown" });
+        const facts = this.facts({ ...contextOf(reading), charged: "unknown" });
         const error = errorOf({ ...outcome, charged: "unknown" }, facts);
         return outcome.resend === "wait"
           ? this.#again(error, outcome.retryAfterMs)
           : { stopped: error };
       }
       case "failed": {
-        const facts = this.#facts({ ...contextOf(reading), charged: outcome.charged });
+        const facts = this.facts({ ...contextOf(reading), charged: outcome.charged });
         try {
           await this.ledger?.failed(outcome);
         } catch (error) {
-          this.#job.warn(reasonOf(error));
+          this.job.warn(reasonOf(error));
         }
         return { settled: this.#settle("failed", { error: errorOf(outcome, facts) }) };
       }
@@ -601,38 +585,40 @@ export class JobTask implements PollLoop<Settled> {
   #again(failure: ImageError, retryAfterMs?: number): PollStep<Settled> {
     this.#lastFailure = failure;
     const delayMs = Math.max(retryAfterMs ?? 0, this.#scheduledMs(this.polls));
-    this.#emit({ type: "retry", phase: "poll", reason: failure.message, delayMs });
+    this.emit({ type: "retry", phase: "poll", reason: failure.message, delayMs });
     return { failure, retryAfterMs };
   }
 
   /** Something ended the polling that says nothing about the job: a missing key, a function that threw. */
   #stoppedBy(error: unknown): unknown {
-    if (isImageError(error)) return withJob(error, "unknown", this.#job);
+    if (isImageError(error)) return withJob(error, "unknown", this.job);
     const facts = {
       charged: "unknown",
       detail: this.#context.gateway.clean(String(error)),
     } as const;
     return new ProviderUnavailableError(
-      this.#facts({ ...facts, cause: this.#context.gateway.safe(error) }),
+      this.facts({ ...facts, cause: this.#context.gateway.safe(error) }),
     );
   }
 
   /** Nobody hears of the pictures before they are where they outlive the process. */
-  async #succeed(outcome: Succeeded, raw: unknown): Promise<Settled> {
+  #succeed(outcome: Succeeded, raw: () => unknown): Settled | Promise<Settled> {
     if (this.#settled !== undefined) return this.#settled;
-    this.#unkept = { outcome, raw };
     this.#cost = outcome.cost ?? this.#cost;
-    try {
-      await this.#job.keep(this, outcome);
-    } catch (error) {
-      // Whoever hears of it goes on with the job, once there is room.
-      throw isImageError(error) ? Object.assign(error, { job: this.#job }) : error;
-    }
-    this.#unkept = undefined;
-    return this.#settleSucceeded(outcome, raw);
+    this.#unkept = { outcome, raw };
+    const keeping = this.job.keep(this, outcome);
+    if (keeping === undefined) return this.#settleSucceeded(outcome, raw);
+    return keeping.then(
+      () => this.#settleSucceeded(outcome, raw),
+      (error: unknown) => {
+        // Whoever hears of it goes on with the job, once there is room.
+        throw isImageError(error) ? Object.assign(error, { job: this.job }) : error;
+      },
+    );
   }
 
-  #settleSucceeded(outcome: Succeeded, raw: unknown): Settled {
+  #settleSucceeded(outcome: Succeeded, raw: (() => unknown) | undefined): Settled {
+    this.#unkept = undefined;
     this.#cost = outcome.cost ?? this.#cost;
     return this.#settle("succeeded", { succeeded: outcome, raw });
   }
@@ -652,7 +638,7 @@ export class JobTask implements PollLoop<Settled> {
       // A schedule that cannot learn must not cost the caller what was paid for.
     }
     const cost = this.#cost === undefined ? {} : { cost: this.#cost };
-    this.#emit(
+    this.emit(
       "error" in settled
         ? { type: "failed", error: settled.error }
         : { type: "succeeded", images: settled.succeeded.outputs.length, ...cost },
@@ -666,16 +652,17 @@ export class JobTask implements PollLoop<Settled> {
   #unknownError(): ImageError {
     if (this.#state === "refused") {
       const detail = "The provider did not take it when it was submitted";
-      return new GenerationFailedError(this.#facts({ charged: "no", detail }));
+      return new GenerationFailedError(this.facts({ charged: "no", detail }));
     }
     const detail = isSettled(this.#state)
       ? "No id of it is known, so that nobody can ask after it"
       : "It had not been accepted when this reference was written";
-    return new SubmissionUnknownError(this.#facts({ charged: "unknown", detail }));
+    return new SubmissionUnknownError(this.facts({ charged: "unknown", detail }));
   }
 
-  #facts(facts: ErrorFacts): ErrorFacts {
-    return { provider: this.#job.provider, job: this.#job, cost: this.#cost, ...facts };
+  /** What an error of it is made of. */
+  facts(facts: ErrorFacts): ErrorFacts {
+    return { provider: this.job.provider, job: this.job, cost: this.#cost, ...facts };
   }
 
   /** The wait before a poll, for the poller. */
@@ -690,7 +677,7 @@ export class JobTask implements PollLoop<Settled> {
     try {
       delayMs = schedule.next(moment);
     } catch (cause) {
-      const facts = this.#facts({ charged: "unknown", cause });
+      const facts = this.facts({ charged: "unknown", cause });
       throw new CallbackError({ ...facts, callback: "poll.next" });
     }
     // A timer of anything else fires at once, and would poll without end.
@@ -698,11 +685,11 @@ export class JobTask implements PollLoop<Settled> {
     const isDelay = typeof delayMs === "number" && !Number.isNaN(delayMs);
     const sane = isDelay ? Math.max(0, Number(delayMs)) : unsaidDelayMs;
     // A webhook may never come: polling slows down, and never stops.
-    return Math.max(sane, this.#job.backstopMs ?? 0);
+    return Math.max(sane, this.job.backstopMs ?? 0);
   }
 
   #moment(attempt: number): PollMoment {
-    const { provider, operation, quality, sizeClass } = this.#job;
+    const { provider, operation, quality, sizeClass } = this.job;
     const previousAgeMs = this.#runningAgeMs;
     const ageMs = this.#ageMs();
     const { pollFloorMs: floorMs } = this.#context.provider.adapter;
@@ -714,8 +701,9 @@ export class JobTask implements PollLoop<Settled> {
     return this.#context.clock.now() - (this.#sentAt ?? this.#context.clock.now());
   }
 
-  #emit(event: TaskEvent): void {
-    this.#job.emit(this.index, event);
+  /** Tells whoever listens what has happened. */
+  emit(event: TaskEvent): void {
+    this.job.emit(this.index, event);
   }
 }
 

@@ -327,7 +327,7 @@ export class Transport {
       const { statusCode: status, headers } = answer;
       return { status, headers: flatHeaders(headers), body: bodyOf(answer.body) };
     }
-    return receive(await pool(route), target, end);
+    return receive(openPools.get(route) ?? (await pool(route)), target, end);
   }
 
   #targetOf({ method, url, headers, body }: HttpRequest): Dispatcher.DispatchOptions {
@@ -369,6 +369,7 @@ async function* empty(): AsyncIterable<Uint8Array> {}
 // ---- the shared pool ----
 
 const pools = new Map<Route, Promise<Dispatcher>>();
+const openPools = new Map<Route, Dispatcher>();
 const connectFailures = new WeakSet<object>();
 
 /** One pool for all clients of a process, made at the first send: a client a tenant costs nothing. */
@@ -390,6 +391,12 @@ function pool(route: Route): Promise<Dispatcher> {
 const mostPolls = 128;
 
 async function createPool(route: Route): Promise<Dispatcher> {
+  const dispatcher = await newPool(route);
+  openPools.set(route, dispatcher);
+  return dispatcher;
+}
+
+async function newPool(route: Route): Promise<Dispatcher> {
   const { Agent, buildConnector, EnvHttpProxyAgent } = await import("undici");
   const connections = route === "poll" ? mostPolls : null;
   if (hasProxy()) return new EnvHttpProxyAgent({ connections });

@@ -58,7 +58,9 @@ test("an ending is an AbortSignal for functions that take no other, before and a
 test("a thousand that begin at once begin in many turns of the event loop, in their order", async () => {
   await turn();
   const begun: number[] = [];
-  const all = Array.from({ length: 1_000 }, (_, index) => inTurn().then(() => begun.push(index)));
+  const all = Array.from({ length: 1_000 }, (_, index) =>
+    Promise.resolve(inTurn()).then(() => begun.push(index)),
+  );
   let turns = 0;
   let most = 0;
   for (let before = 0; before < all.length; turns += 1) {

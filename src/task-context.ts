@@ -1,0 +1,26 @@
+import type { Clock, EndSignal } from "./clock";
+import type { Gateway } from "./gateway";
+import type { ImageEvent } from "./job";
+import type { Pace } from "./pace";
+import type { Provider } from "./provider";
+import type { PollSchedule } from "./schedule";
+
+/** What all tasks of a client share. */
+export interface TaskContext {
+  readonly provider: Provider;
+  readonly gateway: Gateway;
+  readonly clock: Clock;
+  readonly schedule: PollSchedule;
+  readonly timeoutMs: number;
+  readonly pace: Pace;
+  readonly attemptTimeoutMs: number;
+  /** Aborts when the client is closed. */
+  readonly closing: EndSignal;
+}
+
+type Distribute<Event> = Event extends ImageEvent
+  ? Omit<Event, "provider" | "jobId" | "task" | "at" | "metadata">
+  : never;
+
+/** An event, before the job has said whose it is. */
+export type TaskEvent = Distribute<ImageEvent>;

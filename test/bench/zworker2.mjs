@@ -1,0 +1,70 @@
+/**
+ * One contender does one work once, in this process of its own, and tells its parent what it took.
+ *
+ * Memory is the operating system's own peak of this process, above what it held when it was ready.
+ */
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+
+const { contender, work, picture, atOnce, count, warmUp, ...settings } = JSON.parse(
+  process.argv[2],
+);
+const make = (await import(`/work/main/test/bench/contenders/${contender}.mjs`))[work];
+
+/** Does the work `total` times, some at once, and gives all results. */
+async function repeat(run, total) {
+  const results = [];
+  let begun = 0;
+  const next = async () => {
+    while (begun < total) {
+      const index = begun;
+      begun += 1;
+      results.push(await run("A dew-covered web at sunrise", index));
+    }
+  };
+  await Promise.all(Array.from({ length: atOnce }, next));
+  return results;
+}
+
+/**
+ * `maxRSS` of a process begins at that of the process which started it, on Linux: where the kernel
+ * tells the peak of this one alone, that is taken.
+ */
+function peakBytes() {
+  try {
+    const [, kibibytes] = /VmHWM:\s*(\d+)/.exec(readFileSync("/proc/self/status", "utf8"));
+    return Number(kibibytes) * 1024;
+  } catch {
+    return process.resourceUsage().maxRSS * 1024;
+  }
+}
+
+const cpuMs = () => {
+  const { userCPUTime, systemCPUTime } = process.resourceUsage();
+  return (userCPUTime + systemCPUTime) / 1_000;
+};
+
+/** What came out, told apart by its bytes. */
+async function hashOf(result) {
+  const isFile = work.startsWith("save");
+  const content = isFile ? await readFile(result) : result;
+  return createHash("sha256").update(content).digest("hex");
+}
+
+// Always small: it must not raise the peak.
+await repeat(make({ ...settings, picture: "small" }), warmUp);
+const run = make({ ...settings, picture });
+global.gc();
+const idleBytes = process.memoryUsage().rss;
+const startedCpuMs = cpuMs();
+const startedAt = performance.now(); const ru0=process.resourceUsage();
+const results = await repeat(run, count);
+const wallMs = performance.now() - startedAt;
+const spentCpuMs = cpuMs() - startedCpuMs; const ru1=process.resourceUsage(); process.stderr.write(`  user ${((ru1.userCPUTime-ru0.userCPUTime)/1e3/count).toFixed(1)} sys ${((ru1.systemCPUTime-ru0.systemCPUTime)/1e3/count).toFixed(1)} minflt ${ru1.minorPageFault-ru0.minorPageFault} vcsw ${ru1.voluntaryContextSwitches-ru0.voluntaryContextSwitches} ivcsw ${ru1.involuntaryContextSwitches-ru0.involuntaryContextSwitches}\n`);
+const peakAboveIdleBytes = peakBytes() - idleBytes;
+
+const hashes = new Set();
+
+const figures = { cpuMs: spentCpuMs / count, wallMs: wallMs / count, peakAboveIdleBytes };
+process.send({ figures, hashes: [...hashes], results: results.length }, () => process.exit());
