@@ -4,6 +4,8 @@ import { sniff } from "./media";
 
 const quote = 0x22;
 const backslash = 0x5c;
+const dash = 0x2d;
+const underscore = 0x5f;
 
 /** A shorter string is not worth a detour. */
 const longStringBytes = 1024;
@@ -40,6 +42,8 @@ export class JsonScanner {
   #image: Base64Image | undefined;
   /** An escape within an image, as far as it has come. */
   #escape = "";
+  /** There has been one in an image: its writer escapes slashes, one in 64 letters. */
+  #hasEscapes = false;
 
   constructor(createSink: () => ImageSink) {
     this.#createSink = createSink;
@@ -66,10 +70,15 @@ export class JsonScanner {
 
   /** Takes the next bytes, which must not change afterwards, and may ask to wait before more come. */
   write(chunk: Uint8Array): Promise<void> | undefined {
-    const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+    const bytes = Buffer.isBuffer(chunk)
+      ? chunk
+      : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
     // In windows: after each of many escapes the search for a quote begins anew.
-    for (let at = 0; at < bytes.length; at += pieceBytes) {
-      this.#scan(bytes.subarray(at, at + pieceBytes));
+    if (bytes.length <= pieceBytes) this.#scan(bytes);
+    else {
+      for (let at = 0; at < bytes.length; at += pieceBytes) {
+        this.#scan(bytes.subarray(at, at + pieceBytes));
+      }
     }
     return this.#image?.sink?.ready?.();
   }
@@ -183,17 +192,25 @@ export class JsonScanner {
   /** Goes on to the end of the image, of the bytes or of an escape, or to where it is no image. */
   #readImage(image: Base64Image, bytes: Buffer, at: number): number {
     if (this.#escape !== "") return this.#readEscape(image, bytes, at);
-    const { end, stop } = nextMark(bytes, at);
-    const reached = image.add(bytes, at, end);
+    const found = bytes.indexOf(quote, at);
+    const end = found === -1 ? bytes.length : found;
+    // Few have escapes, and a decoder stumbles over the first: only then is each looked for.
+    let reached = this.#hasEscapes ? at : image.add(bytes, at, end);
     if (reached < end) {
-      this.#giveUp(image);
-      return reached;
+      const escapeAt = bytes.subarray(reached, end).indexOf(backslash);
+      const stop = escapeAt === -1 ? end : reached + escapeAt;
+      if (this.#hasEscapes || stop < end) reached = image.add(bytes, reached, stop);
+      if (reached < stop) {
+        this.#giveUp(image);
+        return reached;
+      }
+      if (stop < end) {
+        this.#hasEscapes = true;
+        this.#escape = "\\";
+        return stop + 1;
+      }
     }
-    if (stop === undefined) return end;
-    if (stop === backslash) {
-      this.#escape = "\\";
-      return end + 1;
-    }
+    if (found === -1) return end;
     if (!image.end()) {
       this.#giveUp(image);
       return end;
@@ -232,6 +249,12 @@ function nextMark(bytes: Buffer, at: number): { end: number; stop?: number } {
   const escapeAt = bytes.subarray(at, limit).indexOf(backslash);
   if (escapeAt !== -1) return { end: at + escapeAt, stop: backslash };
   return quoteAt === -1 ? { end: limit } : { end: limit, stop: quote };
+}
+
+/** Where the first of two bytes is; behind the end where neither is. */
+function firstOf(bytes: Buffer, from: number, one: number, other: number): number {
+  const places = [bytes.indexOf(one, from), bytes.indexOf(other, from)];
+  return Math.min(...places.map((place) => (place === -1 ? bytes.length : place)));
 }
 
 /** What an escape of JSON stands for; `undefined` where it is none. */
@@ -276,27 +299,34 @@ class Base64Image {
     return this.#decoded;
   }
 
-  /** Takes base64 from `start` to `end`, and gives how far it is that: `end`, if all of it is. */
+  /** Takes base64 from `start` to `end`, and gives how far it has come: to `end`, if all of it is. */
   add(bytes: Buffer, start: number, end: number): number {
     let at = start;
     if (this.#rest !== "") {
       const taken = Math.min(4 - this.#rest.length, end - at);
       const quartet = this.#rest + bytes.toString("latin1", at, at + taken);
-      if (at + taken === end) this.#rest = quartet;
-      else if (!/[-_]/.test(quartet) && this.#decode(quartet)) this.#rest = "";
-      else return at;
+      if (at + taken < end) {
+        if (/[-_]/.test(quartet) || !this.#decode(quartet)) return at;
+        this.#rest = "";
+      } else if (quartet.includes("\\")) return at;
+      else this.#rest = quartet;
       at += taken;
     }
+    // Of the URL alphabet, which a decoder takes as well.
+    const other = firstOf(bytes, at, dash, underscore);
     while (end - at > 4) {
       const most = this.#sink === undefined ? signatureLetters : pieceBytes;
       const length = Math.min((end - at - 1) & ~3, most);
-      // Of the URL alphabet, which a decoder takes as well.
-      const piece = bytes.subarray(at, at + length);
-      const isOther = piece.includes(0x2d) || piece.includes(0x5f);
-      if (isOther || !this.#decode(piece.toString("latin1"))) return at;
+      if (at + length > other || !this.#decode(bytes.toString("latin1", at, at + length))) {
+        return at;
+      }
       at += length;
     }
-    if (at < end) this.#rest = bytes.toString("latin1", at, end);
+    if (at < end) {
+      const rest = bytes.toString("latin1", at, end);
+      if (rest.includes("\\")) return at;
+      this.#rest = rest;
+    }
     return end;
   }
 
