@@ -134,11 +134,8 @@ export class Engine {
   /** The job of a reference that is this provider's. */
   resume({ id, operation, submittedAt, tasks }: ParsedReference): RunningJob {
     const sentAt = Date.parse(submittedAt);
-    const seed = {
-      ...{ id, operation, submittedAt: sentAt },
-      tasks: tasks.map((task) => ({ ...task, sentAt })),
-    };
-    return new RunningJob(seed, {
+    const seeds = tasks.map((task) => ({ ...task, sentAt }));
+    return new RunningJob({ id, operation, submittedAt: sentAt }, seeds, {
       ...this.#jobs,
       // References are resumed freely: only while somebody waits does a webhook have to find them.
       awaited: (job, isAwaited) => {
@@ -199,7 +196,6 @@ export class Engine {
         sizeClass: sizeClassOf({ size: fields.size, resolution: fields.resolution }),
         backstopMs: hook?.isOurs ? this.#options.webhooks?.backstopMs : undefined,
         submittedAt: clock.now(),
-        tasks,
         warnings: unsent
           ? [...warnings, `idempotencyKey was not sent: ${provider.name} honours none`]
           : warnings,
@@ -208,6 +204,7 @@ export class Engine {
         onEvent,
         metadata,
       },
+      tasks,
       this.#jobs,
     );
     if (this.#remembers) this.#live.add(job);

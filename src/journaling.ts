@@ -163,7 +163,7 @@ export class Journaling {
       const isUnsent = !isOpen && !unreadable.has(recordId(jobId, index));
       return { index, n, state: isUnsent ? ("refused" as const) : ("unknown" as const), sentAt };
     });
-    const job = new RunningJob({ id: jobId, operation, submittedAt, tasks }, this.#jobs);
+    const job = new RunningJob({ id: jobId, operation, submittedAt }, tasks, this.#jobs);
     if (!job.isSettled) this.#live.add(job, ...job.tasks.flatMap((task) => task.id ?? []));
     return job;
   }

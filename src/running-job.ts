@@ -66,7 +66,6 @@ export interface JobSeed {
   readonly backstopMs?: number | undefined;
   /** Milliseconds since 1970. */
   readonly submittedAt: number;
-  readonly tasks: readonly TaskSeed[];
   readonly warnings?: readonly string[];
   /** Where `result` saves unless it is told otherwise: as a `submit` was. */
   readonly resultSaveTo?: string | undefined;
@@ -112,14 +111,14 @@ export class RunningJob implements TaskJob {
   #openScopes = 0;
   #endedUnattended = false;
 
-  constructor(seed: JobSeed, context: JobContext) {
+  constructor(seed: JobSeed, tasks: readonly TaskSeed[], context: JobContext) {
     this.#id = seed.id;
     this.provider = context.provider.name;
     this.#facts = seed;
     this.#context = context;
     this.#warnings = seed.warnings ?? [];
-    this.#newest = seed.tasks.map(() => undefined);
-    this.#tasks = seed.tasks.map((task) => new JobTask(task, this, context));
+    this.#newest = tasks.map(() => undefined);
+    this.#tasks = tasks.map((task) => new JobTask(task, this, context));
     for (const task of this.#tasks) task.adoptRecord();
   }
 
@@ -287,7 +286,17 @@ export class RunningJob implements TaskJob {
 
   /** How a task ends for one who waits, its images saved as they arrive; what ends the call is thrown. */
   async outcome(task: JobTask, limits: TaskWait, saveTo: string | undefined): Promise<TaskOutcome> {
-    const settled = task.settled ?? (await this.#settledOf(task, limits));
+    const { signal, deadlineAt, timeoutMs } = limits;
+    this.#isGivenUp = false;
+    let settled: Settled;
+    try {
+      const onDeadline = () => task.timeoutError(timeoutMs);
+      settled = task.settled ?? (await task.wait({ signal, deadlineAt, onDeadline }));
+    } catch (error) {
+      this.#isGivenUp = true;
+      if (signal?.aborted || !isImageError(error)) throw error;
+      return { error };
+    }
     if ("error" in settled) return settled;
     const { succeeded, raw } = settled;
     const made = this.#imagesOf(task, succeeded);
@@ -297,16 +306,6 @@ export class RunningJob implements TaskJob {
     const images = saved.filter((each) => each instanceof GeneratedImage);
     const failures = saved.filter((each) => each instanceof ImageError);
     return { task, succeeded, raw, images, failures };
-  }
-
-  #settledOf(task: JobTask, { signal, deadlineAt, timeoutMs }: TaskWait): Promise<Settled> {
-    this.#isGivenUp = false;
-    const onDeadline = () => task.timeoutError(timeoutMs);
-    return task.wait({ signal, deadlineAt, onDeadline }).catch((error: unknown) => {
-      this.#isGivenUp = true;
-      if (signal?.aborted || !isImageError(error)) throw error;
-      return { error };
-    });
   }
 
   /** Tells the caller that a task was accepted; what it throws ends the call, and the job is on it. */
