@@ -1,5 +1,3 @@
-import { setImmediate } from "node:timers";
-
 /** Time, so that tests can hold it in their hands. */
 export interface Clock {
   /** Milliseconds since 1970. */

@@ -3,11 +3,9 @@ import { createHash } from "node:crypto";
 import { subscribe } from "node:diagnostics_channel";
 import { appendFileSync } from "node:fs";
 import * as fs from "node:fs/promises";
-import type { JournalFileSystem } from "../../src/directory-journal";
 import {
   aigptimage,
   createImageClient,
-  directoryJournal,
   isImageError,
   type Journal,
   memoryJournal,
@@ -15,6 +13,7 @@ import {
   shortapi,
   trinetra,
 } from "../../src/index";
+import { type JournalFileSystem, journalIn } from "../../src/journal-files";
 import { type CrashTask, type TraceLine, tagsIn, type WorkerPlan } from "./plan";
 
 const plan: WorkerPlan = JSON.parse(process.argv[2] ?? "");
@@ -151,7 +150,7 @@ function mutated(inner: Journal): Journal {
 const makers = { shortapi, aigptimage, trinetra, openaiCompatible };
 const client = createImageClient({
   provider: makers[provider](access),
-  journal: watched(mutated(directoryJournal(directory, disk))),
+  journal: watched(mutated(journalIn(directory, disk))),
   poll: 15,
   timeoutMs: 15_000,
 });

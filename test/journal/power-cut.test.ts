@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { createImageClient } from "../../src/client";
-import { directoryJournal, type JournalFileSystem } from "../../src/directory-journal";
 import type { Journal } from "../../src/journal";
+import { type JournalFileSystem, journalIn } from "../../src/journal-files";
 import { type JournalRecord, journalRecordSchema } from "../../src/journal-record";
 import { aigptimage, openaiCompatible, shortapi, trinetra } from "../../src/providers/index";
 import { startSandbox } from "../../src/testing/sandbox";
@@ -45,7 +45,7 @@ async function live(journal: Journal, done: Acknowledged): Promise<void> {
 const order = ["submitting", "submitted", "succeeded"];
 
 async function check(disk: BrittleDisk, done: Acknowledged): Promise<void> {
-  const journal = directoryJournal(directory, disk.fileSystem);
+  const journal = journalIn(directory, disk.fileSystem);
   const found = await journal.read(id);
   const kept = await Promise.all(images.map((_, position) => journal.readImage(id, position)));
   if (found === undefined) {
@@ -73,7 +73,7 @@ async function operationsOf(work: (disk: BrittleDisk) => Promise<unknown>): Prom
 
 test("a record is synced before it has a name, and its name before anybody hears of it", async () => {
   const operations = await operationsOf(async (disk) => {
-    const journal = directoryJournal(directory, disk.fileSystem);
+    const journal = journalIn(directory, disk.fileSystem);
     await journal.create(recordOf(id));
     await journal.update(recordOf(id, { state: "submitted" }));
     await journal.writeImage(id, 0, pngOf(""));
@@ -94,9 +94,7 @@ test.each(survivals)(
   "after a power cut at any moment a record is whole or absent, and its images are there (%s unsynced survives)",
   async (survival) => {
     const count = (
-      await operationsOf((disk) =>
-        live(directoryJournal(directory, disk.fileSystem), { images: [] }),
-      )
+      await operationsOf((disk) => live(journalIn(directory, disk.fileSystem), { images: [] }))
     ).length;
     expect(count).toBeGreaterThan(30);
     for (let cutAt = 0; cutAt <= count; cutAt += 1) {
@@ -104,7 +102,7 @@ test.each(survivals)(
         const disk = new BrittleDisk();
         disk.cutAt = cutAt;
         const done: Acknowledged = { images: [] };
-        const living = live(directoryJournal(directory, disk.fileSystem), done);
+        const living = live(journalIn(directory, disk.fileSystem), done);
         if (cutAt < count) await expect(living).rejects.toThrow("the power is cut");
         else await living;
         await check(disk.restarted(survival, seed), done);
@@ -122,7 +120,7 @@ test.each([
     const disk = new BrittleDisk();
     disk.cutAt = cutAt;
     const done: Acknowledged = { images: [] };
-    const journal = directoryJournal(directory, withoutSync(disk.fileSystem, ofFolders));
+    const journal = journalIn(directory, withoutSync(disk.fileSystem, ofFolders));
     await live(journal, done).catch(() => {});
     for (const survival of survivals) {
       await check(disk.restarted(survival), done).catch(() => {
@@ -163,9 +161,9 @@ test("a marker whose name could not be made durable is taken back", async () => 
       return handle;
     },
   };
-  await expect(directoryJournal(directory, failing).create(recordOf(id))).rejects.toThrow("EIO");
+  await expect(journalIn(directory, failing).create(recordOf(id))).rejects.toThrow("EIO");
   expect(syncs).toBe(1);
-  expect(await directoryJournal(directory, fileSystem).read(id)).toBeUndefined();
+  expect(await journalIn(directory, fileSystem).read(id)).toBeUndefined();
 });
 
 const makers = { shortapi, aigptimage, trinetra, openaiCompatible };
@@ -182,7 +180,7 @@ test.each([
     const clientOn = (disk: BrittleDisk) =>
       createImageClient({
         provider: makers[name](sandbox[name]),
-        journal: directoryJournal(directory, disk.fileSystem),
+        journal: journalIn(directory, disk.fileSystem),
         poll: 5,
       });
     const whole = new BrittleDisk();
