@@ -111,6 +111,7 @@ export class ProviderClient implements ProviderImageClient {
   readonly #clock: Clock;
   readonly #closing = new Ending();
   #loading: Promise<Engine> | undefined;
+  #loaded: Engine | undefined;
 
   constructor(given: ImageClientOptions, clock: Clock) {
     this.#options = parseClientOptions(given);
@@ -124,6 +125,10 @@ export class ProviderClient implements ProviderImageClient {
   #engine(): Promise<Engine> {
     this.#loading ??= import("./engine")
       .then(({ Engine }) => Engine.load(this.#options, this.#clock, this.#closing))
+      .then((engine) => {
+        this.#loaded = engine;
+        return engine;
+      })
       .catch((cause: unknown) => {
         // The next call tries again: too many open files, say, are a matter of a moment.
         this.#loading = undefined;
@@ -153,19 +158,22 @@ export class ProviderClient implements ProviderImageClient {
   async generate(request: GenerateRequest, options?: CallOptions): Promise<ImageResult> {
     const call = parseCallOptions(options);
     const plan = this.#planOrThrow("generate", request);
-    return (await this.#engineFor(call)).run(plan, call);
+    const engine = this.#loaded ?? (await this.#engineFor(call));
+    return engine.run(plan, call);
   }
 
   async edit(request: EditRequest, options?: CallOptions): Promise<ImageResult> {
     const call = parseCallOptions(options);
     const plan = this.#planOrThrow("edit", request);
-    return (await this.#engineFor(call)).run(plan, call);
+    const engine = this.#loaded ?? (await this.#engineFor(call));
+    return engine.run(plan, call);
   }
 
   async submit(request: ImageRequest, options?: CallOptions): Promise<ImageJob> {
     const call = parseCallOptions(options);
     const plan = this.#planOrThrow(operationOf(request), request);
-    return (await this.#engineFor(call)).submit(plan, call);
+    const engine = this.#loaded ?? (await this.#engineFor(call));
+    return engine.submit(plan, call);
   }
 
   resume(reference: unknown): ImageJob {

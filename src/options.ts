@@ -37,9 +37,11 @@ const callSchema = once(() =>
 /** The second argument of `generate`, `edit` and `submit`, checked. */
 export type ParsedCallOptions = z.output<ReturnType<typeof callSchema>>;
 
+const noOptions: ParsedCallOptions = Object.freeze({});
+
 /** Checks the second argument of `generate`, `edit` and `submit`. */
-export function parseCallOptions(value: unknown = {}): ParsedCallOptions {
-  return parseOptions(callSchema(), value, "options");
+export function parseCallOptions(value: unknown): ParsedCallOptions {
+  return value === undefined ? noOptions : parseOptions(callSchema(), value, "options");
 }
 
 /** Checks the argument of `job.result`. */

@@ -98,8 +98,9 @@ export function priceOf({ task, split }: Plan): Cost | undefined {
 }
 
 function splitCount(n: number, most: number): number[] {
-  const tasks = Math.ceil(n / most);
-  return Array.from({ length: tasks }, (_, index) => Math.min(most, n - index * most));
+  const split: number[] = [];
+  for (let left = n; left > 0; left -= most) split.push(Math.min(most, left));
+  return split;
 }
 
 interface Translation {

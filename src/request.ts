@@ -233,6 +233,7 @@ const notFields = new Set(["n", "providerOptions", "images", "mask"]);
 /** An object without the fields that are `undefined`; anything else as it is. */
 export function withoutUndefined(value: unknown): unknown {
   if (typeof value !== "object" || value === null) return value;
+  if (!Object.values(value).includes(undefined)) return value;
   return Object.fromEntries(Object.entries(value).filter(([, each]) => each !== undefined));
 }
 

@@ -141,7 +141,7 @@ export class Transport {
    * @throws {@link TransportFault} if there is no answer; the signal's reason if it aborts.
    */
   async exchange(request: HttpRequest, limits: ExchangeLimits): Promise<HttpAnswer> {
-    const { clock, maxAnswerBytes } = this.#options;
+    const { clock, maxAnswerBytes, fetch, dispatcher } = this.#options;
     const timer = new Timer(clock, limits.timeoutMs, limits.signal);
     let head: Pick<OpenAnswer, "status" | "headers"> | undefined;
     const images: DecodedImage[] = [];
@@ -165,8 +165,9 @@ export class Transport {
       }
     };
     try {
-      // A fetch or dispatcher of the caller's may be deaf to the signal: nobody waits for it.
-      return await within(clock, reading(), { signal: timer });
+      // What is the caller's own, or a disk, may be deaf to the signal: nobody waits for it.
+      const isDeaf = (fetch ?? dispatcher ?? limits.createSink) !== undefined;
+      return await (isDeaf ? within(clock, reading(), { signal: timer }) : reading());
     } catch (error) {
       // A body that was not read to its end would keep its connection.
       timer.abort(new Error("It is not read any further"));
