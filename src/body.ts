@@ -6,7 +6,7 @@ export type Take = (chunk: Uint8Array) => Promise<void> | undefined;
 
 /** The bytes of an answer, as they come. */
 export interface Body {
-  /** Hands over each piece. Rejects with what `take` throws or rejects with, or with why it broke off. */
+  /** Hands over each piece, and may be called once. Rejects with what `take` throws or rejects with, or with why it broke off. */
   each(take: Take): Promise<void>;
 }
 
@@ -29,10 +29,11 @@ export async function bytesOf(body: Body): Promise<Buffer> {
 
 /** A body as it was before a server packed it, though nobody asked it to. */
 export function unpacked(body: Body, encoding: string | undefined): Body {
-  const unpack = unpackers[encoding?.trim().toLowerCase() ?? ""];
+  const name = encoding?.trim().toLowerCase() ?? "";
+  const unpack = Object.hasOwn(unpackers, name) ? unpackers[name] : undefined;
   if (unpack === undefined) return body;
   // What goes wrong on the way ends the last stream, and is heard there.
-  return bodyOf(pipeline(packed(body), unpack(), () => {}));
+  return bodyOf(pipeline(streamOf(body), unpack(), () => {}));
 }
 
 const unpackers: Readonly<Record<string, () => Transform>> = {
@@ -42,7 +43,7 @@ const unpackers: Readonly<Record<string, () => Transform>> = {
 };
 
 /** A body as a stream, for those who take nothing else. */
-function packed(body: Body): Readable {
+function streamOf(body: Body): Readable {
   let more: (() => void) | undefined;
   const stream = new Readable({ read: () => more?.() });
   const take: Take = (chunk) => {
@@ -69,28 +70,40 @@ async function iterated(chunks: AsyncIterable<Uint8Array>, take: Take): Promise<
 function drained(chunks: Readable, take: Take): Promise<void> {
   return new Promise<void>((resolve, reject) => {
     let isEnded = false;
+    /** The end comes while the last piece is still being taken. */
+    let taking: Promise<void> | undefined;
     const fail = (error: unknown) => {
       isEnded = true;
       chunks.destroy();
       reject(error);
     };
+    const brokeOff = () => fail(chunks.errored ?? new Error("The answer broke off"));
+    if (chunks.readableEnded) {
+      resolve();
+      return;
+    }
+    if (chunks.destroyed) {
+      brokeOff();
+      return;
+    }
     chunks.on("data", (chunk: Uint8Array) => {
       try {
-        const isReady = take(chunk);
-        if (isReady === undefined) return;
+        taking = take(chunk);
+        if (taking === undefined) return;
         chunks.pause();
-        isReady.then(() => chunks.resume(), fail);
+        taking.then(() => chunks.resume(), fail);
       } catch (error) {
         fail(error);
       }
     });
     chunks.once("end", () => {
       isEnded = true;
-      resolve();
+      if (taking === undefined) resolve();
+      else taking.then(resolve, reject);
     });
     chunks.on("error", fail);
     chunks.once("close", () => {
-      if (!isEnded) fail(new Error("The answer broke off"));
+      if (!isEnded) brokeOff();
     });
   });
 }

@@ -45,7 +45,7 @@ export interface CreateLimits {
 /** The provider has accepted: a job that has an id, or the pictures themselves. */
 export type Acceptance =
   | { readonly id: string; readonly outcome: Pending }
-  | { readonly succeeded: Succeeded; readonly raw: () => unknown };
+  | { readonly succeeded: Succeeded; readonly raw: unknown };
 
 /** How a create ended that nobody accepted, as far as that is known. */
 export interface CreateEnd {
@@ -101,7 +101,7 @@ export class Create {
     const { answersWith } = provider.adapter;
     const limits =
       answersWith === "job"
-        ? { timeoutMs: attemptTimeoutMs }
+        ? { timeoutMs: attemptTimeoutMs, stop }
         : { timeoutMs: deadlineAt - clock.now(), signal: stop, createSink };
     let reading: Reading;
     try {
@@ -122,7 +122,7 @@ export class Create {
     const { outcome } = reading;
     switch (outcome.state) {
       case "succeeded":
-        return { succeeded: outcome, raw: reading.raw };
+        return { succeeded: outcome, raw: reading.raw() };
       case "queued":
       case "running":
         if (outcome.id === undefined) break;

@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import type { Journal } from "./journal";
 
 /**
@@ -10,11 +11,13 @@ import type { Journal } from "./journal";
  * @throws what the file system throws: a client turns it into a `JournalError` before it sends.
  */
 export function directoryJournal(path: string): Journal {
-  const from = process.cwd();
+  if (typeof path !== "string")
+    throw new TypeError("directoryJournal takes the path of a directory");
+  const directory = resolve(path);
   let loading: Promise<Journal> | undefined;
   // An app that starts with one shall not wait for the file system's functions.
   const files = (): Promise<Journal> => {
-    loading ??= load(from, path).catch((error: unknown) => {
+    loading ??= load(directory).catch((error: unknown) => {
       // Too many open files, say, are a matter of a moment.
       loading = undefined;
       throw error;
@@ -34,8 +37,7 @@ export function directoryJournal(path: string): Journal {
   };
 }
 
-async function load(from: string, path: string): Promise<Journal> {
-  const parts = [import("node:path"), import("./journal-files")] as const;
-  const [{ resolve }, { journalIn }] = await Promise.all(parts);
-  return journalIn(resolve(from, path));
+async function load(directory: string): Promise<Journal> {
+  const { journalIn } = await import("./journal-files");
+  return journalIn(directory);
 }

@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { bytesOf } from "./body";
 import type { ClientOptions } from "./client-options";
-import { type Clock, type EndSignal, inTurn, within } from "./clock";
+import { type Clock, type EndSignal, within } from "./clock";
 import type { ImageSink } from "./decoded-image";
 import { CallbackError, isImageError } from "./errors";
 import { FileSink } from "./file-sink";
@@ -24,6 +24,7 @@ import { fixedSchedule } from "./schedule";
 import { Slots } from "./slots";
 import type { JobTask } from "./task";
 import { Transport } from "./transport";
+import { inTurn } from "./turns";
 import type { Hook, WebhookHints } from "./webhook-hints";
 import type { Webhooks } from "./webhooks";
 
@@ -310,10 +311,10 @@ export class Engine {
     const { clock, provider } = this.#jobs;
     const creating = task.create(signal, deadlineAt).then(() => job.announce(task));
     // Whoever still waits gets what went wrong below; whoever has left heard of it as an event.
-    const isSettled = () => {
+    const forget = () => {
       this.#creating.delete(settledCreating);
     };
-    const settledCreating = creating.then(isSettled, isSettled);
+    const settledCreating = creating.then(forget, forget);
     this.#creating.add(settledCreating);
     try {
       const onDeadline = () => task.timeoutError(timeoutMs);

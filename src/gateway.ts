@@ -13,7 +13,7 @@ export interface Reading {
   readonly status: number;
   readonly requestId: string | undefined;
   /** The answer without image bytes and without the key. */
-  readonly raw: () => unknown;
+  raw(): unknown;
   /** Images that came whole in an answer to a create that is no success otherwise. */
   readonly images: readonly DecodedImage[];
 }
@@ -29,17 +29,12 @@ export class Gateway {
   readonly #transport: Transport;
   /** Every key that was sent, to be kept out of whatever is shown. */
   readonly #secrets: string[] = [];
-  /** The caller's own headers. */
-  readonly #headers: Readonly<Record<string, string>>;
 
   constructor(provider: Provider, transport: Transport) {
     this.#provider = provider;
     this.#transport = transport;
-    const headers: Record<string, string> = {};
-    addHeaders(headers, provider.headers());
-    this.#headers = headers;
-    for (const name in headers) {
-      if (/auth|key|token|secret|cookie/.test(name)) this.#know(headers[name] ?? "");
+    for (const [name, value] of Object.entries(provider.headers())) {
+      if (/auth|key|token|secret|cookie/i.test(name)) this.#know(value);
     }
   }
 
@@ -53,13 +48,12 @@ export class Gateway {
     const query = call.query === undefined ? "" : `?${new URLSearchParams(call.query)}`;
     const url = this.#provider.baseURL + path + query;
     const headers: Record<string, string> = {};
-    addHeaders(headers, this.#headers);
+    addHeaders(headers, this.#provider.headers());
     headers.accept = "application/json";
-    for (const name in call.headers) {
-      const value = call.headers[name];
+    for (const [name, value] of Object.entries(call.headers ?? {})) {
       // What an adapter makes of a caller's key: nothing has been sent yet.
       if (!isHeader(name, value)) throw new TypeError(`HTTP cannot hold the header ${name}`);
-      headers[name.toLowerCase()] = String(value);
+      headers[name.toLowerCase()] = value;
     }
     if (body === undefined) return { method, url, headers };
     if ("json" in body) {
@@ -86,12 +80,13 @@ export class Gateway {
     const headers: Record<string, string> = {};
     addHeaders(headers, request.headers);
     addHeaders(headers, adapter.authorize(apiKey));
-    const { timeoutMs, signal, createSink } = limits;
+    const { timeoutMs, signal, stop, createSink } = limits;
     const answer = await this.#transport.exchange(
       body === undefined ? { method, url, headers } : { method, url, headers, body },
       {
         timeoutMs,
         signal,
+        stop,
         createSink,
         isPoll: phase === "query",
         decodesImages: adapter.decodesImages,
@@ -99,17 +94,15 @@ export class Gateway {
     );
     const outcome = this.#clean(this.#read(phase, answer));
     const { images } = answer;
-    const raw = () =>
-      answer.body === undefined && answer.text !== undefined
-        ? this.#start(answer.text)
-        : elided(answer.body, this.#secrets);
     return {
       outcome,
       images: images.length === 0 ? images : await salvaged(phase, outcome, images),
       status: answer.status,
       requestId: this.#redacted(answer.headers["x-request-id"] ?? answer.headers["request-id"]),
-      // Kept for as long as the result is: an image that nobody decoded must not be.
-      raw: adapter.decodesImages || outcome.state !== "succeeded" ? raw : always(raw()),
+      raw: () =>
+        answer.body === undefined && answer.text !== undefined
+          ? this.#start(answer.text)
+          : elided(answer.body, this.#secrets),
     };
   }
 
@@ -201,7 +194,11 @@ export class Gateway {
 
   #checked(given: string | undefined): string {
     const { name, adapter } = this.#provider;
-    const apiKey = typeof given === "string" ? given.trim() : undefined;
+    if ((given ?? "") !== "" && typeof given !== "string") {
+      const detail = "What `apiKey` gives is no string";
+      throw new AuthenticationError({ provider: name, charged: "no", detail });
+    }
+    const apiKey = given?.trim();
     if (!apiKey) {
       const variable = adapter.keyVariable;
       const where = variable === undefined ? "" : `, or set the environment variable ${variable}`;
@@ -222,11 +219,7 @@ export class Gateway {
 }
 
 function addHeaders(headers: Record<string, string>, more: Readonly<Record<string, string>>): void {
-  for (const name in more) headers[name.toLowerCase()] = more[name] ?? "";
-}
-
-function always<Value>(value: Value): () => Value {
-  return () => value;
+  for (const [name, value] of Object.entries(more)) headers[name.toLowerCase()] = value;
 }
 
 /** The images that no output of a success is: what was paid for is kept, and the rest let go. */

@@ -251,12 +251,6 @@ function nextMark(bytes: Buffer, at: number): { end: number; stop?: number } {
   return quoteAt === -1 ? { end: limit } : { end: limit, stop: quote };
 }
 
-/** Where the first of two bytes is; behind the end where neither is. */
-function firstOf(bytes: Buffer, from: number, one: number, other: number): number {
-  const places = [bytes.indexOf(one, from), bytes.indexOf(other, from)];
-  return Math.min(...places.map((place) => (place === -1 ? bytes.length : place)));
-}
-
 /** What an escape of JSON stands for; `undefined` where it is none. */
 function unescaped(sequence: string): string | undefined {
   try {
@@ -313,13 +307,12 @@ class Base64Image {
       at += taken;
     }
     // Of the URL alphabet, which a decoder takes as well.
-    const other = firstOf(bytes, at, dash, underscore);
+    const letters = bytes.subarray(at, end);
+    const isOther = letters.includes(dash) || letters.includes(underscore);
     while (end - at > 4) {
       const most = this.#sink === undefined ? signatureLetters : pieceBytes;
       const length = Math.min((end - at - 1) & ~3, most);
-      if (at + length > other || !this.#decode(bytes.toString("latin1", at, at + length))) {
-        return at;
-      }
+      if (isOther || !this.#decode(bytes.toString("latin1", at, at + length))) return at;
       at += length;
     }
     if (at < end) {

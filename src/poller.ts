@@ -1,4 +1,5 @@
-import { type Clock, Ending, type EndSignal, inTurn, type WaitLimits } from "./clock";
+import { type Clock, Ending, type EndSignal, type WaitLimits } from "./clock";
+import { inTurn } from "./turns";
 
 /** What one poll gave: the end, an error that ends the waiting though not the job, or one more wait. */
 export type PollStep<Value> =

@@ -425,7 +425,7 @@ export interface ResultFacts {
   readonly usage: Usage | undefined;
   readonly warnings: readonly string[];
   readonly timing: Timing;
-  readonly raw: readonly (() => unknown)[];
+  readonly raw: readonly unknown[];
 }
 
 /** The pictures, and what they cost. The same whoever made them. */
@@ -447,8 +447,8 @@ export class ImageResult {
   /** What was left out or came otherwise than asked, in sentences. */
   readonly warnings: readonly string[];
   readonly timing: Timing;
-  readonly #answers: readonly (() => unknown)[];
-  #raw: readonly unknown[] | undefined;
+  /** The provider's last answer for each task that succeeded, without image bytes. */
+  readonly raw: readonly unknown[];
 
   constructor(facts: ResultFacts) {
     this.images = facts.images;
@@ -458,16 +458,10 @@ export class ImageResult {
     this.job = facts.job;
     this.warnings = facts.warnings;
     this.timing = facts.timing;
-    this.#answers = facts.raw;
+    this.raw = facts.raw;
     if (facts.model !== undefined) this.model = facts.model;
     if (facts.cost !== undefined) this.cost = facts.cost;
     if (facts.usage !== undefined) this.usage = facts.usage;
-  }
-
-  /** The provider's last answer for each task that succeeded, without image bytes. */
-  get raw(): readonly unknown[] {
-    this.#raw ??= this.#answers.map((answer) => answer());
-    return this.#raw;
   }
 
   /** Short and safe to log: no image bytes, no prompt, no key. */

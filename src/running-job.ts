@@ -80,7 +80,7 @@ export type TaskOutcome =
   | {
       readonly task: JobTask;
       readonly succeeded: Succeeded;
-      readonly raw: (() => unknown) | undefined;
+      readonly raw: unknown;
       readonly images: readonly GeneratedImage[];
       readonly failures: readonly ImageError[];
     };
@@ -311,10 +311,15 @@ export class RunningJob implements TaskJob {
   /** Tells the caller that a task was accepted; what it throws ends the call, and the job is on it. */
   announce(task: JobTask): Promise<void> | undefined {
     const { onSubmitted } = this.#facts;
-    return task.accepted && onSubmitted !== undefined ? this.#call(onSubmitted, task) : undefined;
+    return task.accepted && onSubmitted !== undefined
+      ? this.#callOnSubmitted(onSubmitted, task)
+      : undefined;
   }
 
-  async #call(onSubmitted: NonNullable<JobSeed["onSubmitted"]>, task: JobTask): Promise<void> {
+  async #callOnSubmitted(
+    onSubmitted: NonNullable<JobSeed["onSubmitted"]>,
+    task: JobTask,
+  ): Promise<void> {
     try {
       await onSubmitted(this);
     } catch (cause) {
@@ -335,7 +340,7 @@ export class RunningJob implements TaskJob {
     const succeeded: SucceededTask[] = [];
     const images: GeneratedImage[] = [];
     const failures: ImageError[] = [];
-    const raw: (() => unknown)[] = [];
+    const raw: unknown[] = [];
     let model: string | undefined;
     for (const outcome of outcomes) {
       if ("error" in outcome) {

@@ -9,7 +9,7 @@ export class Slots {
     this.#free = count;
   }
 
-  /** The function that gives the slot back, once there is one; rejects with the signal's reason. */
+  /** The function that gives the slot back, once there is one; throws or rejects with the signal's reason. */
   acquire(signal: EndSignal): (() => void) | Promise<() => void> {
     signal.throwIfAborted();
     if (this.#free > 0) {

@@ -37,11 +37,7 @@ import { TransportFault } from "./transport";
 
 /** How a task ended. */
 export type Settled =
-  | {
-      readonly succeeded: Succeeded;
-      /** The answer, where there was one. */
-      readonly raw: (() => unknown) | undefined;
-    }
+  | { readonly succeeded: Succeeded; readonly raw: unknown }
   | { readonly error: ImageError };
 
 /** What a task needs of its job. */
@@ -92,7 +88,7 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
   /** Made for those who ask for it alone. */
   #end: Ending | undefined;
   /** The provider's answer with the pictures, until they are in the journal. */
-  #unkept: { readonly outcome: Succeeded; readonly raw: () => unknown } | undefined;
+  #unkept: { readonly outcome: Succeeded; readonly raw: unknown } | undefined;
   /** A create of unknown fate that another process began, and that this one may finish. */
   #unfinished: Call | undefined;
   #call: Call | undefined;
@@ -213,6 +209,7 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
   abandon(): void {
     if (this.#sentAt !== undefined || this.#settled !== undefined) return;
     this.#call = undefined;
+    this.#createSink = undefined;
     const facts = this.facts({
       charged: "no",
       detail: "It was never sent: the call ended before",
@@ -548,7 +545,7 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
       }
       case "succeeded":
         try {
-          return { settled: await this.#succeed(outcome, reading.raw) };
+          return { settled: await this.#succeed(outcome, reading.raw()) };
         } catch (error) {
           return { stopped: error };
         }
@@ -602,7 +599,7 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
   }
 
   /** Nobody hears of the pictures before they are where they outlive the process. */
-  #succeed(outcome: Succeeded, raw: () => unknown): Settled | Promise<Settled> {
+  #succeed(outcome: Succeeded, raw: unknown): Settled | Promise<Settled> {
     if (this.#settled !== undefined) return this.#settled;
     this.#cost = outcome.cost ?? this.#cost;
     this.#unkept = { outcome, raw };
@@ -617,7 +614,7 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     );
   }
 
-  #settleSucceeded(outcome: Succeeded, raw: (() => unknown) | undefined): Settled {
+  #settleSucceeded(outcome: Succeeded, raw: unknown): Settled {
     this.#unkept = undefined;
     this.#cost = outcome.cost ?? this.#cost;
     return this.#settle("succeeded", { succeeded: outcome, raw });

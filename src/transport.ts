@@ -4,6 +4,13 @@ import type { Dispatcher } from "undici";
 import { type Body, bodyOf, unpacked } from "./body";
 import { abortSignalOf, type Clock, Ending, type EndSignal, sleep, within } from "./clock";
 import { type DecodedImage, type ImageSink, MemorySink } from "./decoded-image";
+import {
+  dispatch,
+  type ExchangeEnds,
+  flatHeaders,
+  NotSentError,
+  type OpenAnswer,
+} from "./dispatch";
 import { readJson } from "./json-body";
 import {
   assertPublicHost,
@@ -12,7 +19,6 @@ import {
   urlProblem,
 } from "./network-guard";
 import type { Answer } from "./provider";
-import { flatHeaders, type OpenAnswer, receive } from "./receiver";
 
 /** One HTTP request, ready to go. */
 export interface HttpRequest {
@@ -26,6 +32,8 @@ export interface HttpRequest {
 export interface ExchangeLimits {
   readonly timeoutMs: number;
   readonly signal?: EndSignal | undefined;
+  /** Once it has aborted the exchange does not begin; one that is under way goes on. */
+  readonly stop?: EndSignal | undefined;
   /** It asks after a job, and may wait for a connection. */
   readonly isPoll?: boolean | undefined;
   /** Whether images in a large answer may stand in it decoded. */
@@ -120,8 +128,8 @@ type Route = "provider" | "poll" | "stranger";
 /** One call in, one answer out: over undici or `fetch`, with time-outs, limits and the network guard. */
 export class Transport {
   readonly #options: TransportOptions;
-  /** Where the last call went, without its query: a client's calls go to few places. */
-  #lastPlace = { url: "", origin: "", pathname: "" };
+  /** Where the last call went: the creates of a client all go to one place. */
+  #last = { url: "", origin: "", path: "" };
 
   constructor(options: TransportOptions) {
     this.#options = options;
@@ -148,7 +156,8 @@ export class Transport {
     /** Those that were there when nobody waited any longer. */
     let handedOut: readonly DecodedImage[] | undefined;
     const reading = async (): Promise<HttpAnswer> => {
-      const answer = await this.#send(request, limits.isPoll ? "poll" : "provider", timer);
+      const route = limits.isPoll ? "poll" : "provider";
+      const answer = await this.#send(request, route, { signal: timer, stop: limits.stop });
       const { status, headers } = answer;
       head = { status, headers };
       try {
@@ -254,20 +263,25 @@ export class Transport {
     for (let hops = 0; hops <= 5; hops += 1) {
       const route = await this.#routeTo(url);
       const request = { method: "GET", url, headers: { accept: "image/*, */*;q=0.1" } } as const;
-      const answer = await this.#send(request, route, timer);
+      // Its own end, so that a redirect whose body stalls lets go of its connection.
+      const hop = new Ending();
+      const onAbort = () => hop.abort(timer.reason);
+      if (timer.aborted) onAbort();
+      timer.addEventListener("abort", onAbort);
+      const answer = await this.#send(request, route, { signal: hop });
       timer.restart();
       const { status, headers } = answer;
       const location = status >= 300 && status < 400 ? headers.location : undefined;
       if (location === undefined) {
         if (status >= 200 && status < 300) return answer;
-        await discard(answer.body, this.#options.clock);
+        await discard(answer.body, hop, this.#options.clock);
         throw new DownloadFault(`HTTP ${status}`, {
           status,
           transient: status === 408 || status === 425 || status === 429 || status >= 500,
           retryAfterMs: waitOf(headers["retry-after"], this.#options.clock.now()),
         });
       }
-      await discard(answer.body, this.#options.clock);
+      await discard(answer.body, hop, this.#options.clock);
       if (!URL.canParse(location, url)) break;
       url = new URL(location, url).href;
     }
@@ -319,29 +333,29 @@ export class Transport {
     };
   }
 
-  async #send(request: HttpRequest, route: Route, end: EndSignal): Promise<OpenAnswer> {
+  async #send(request: HttpRequest, route: Route, ends: ExchangeEnds): Promise<OpenAnswer> {
     const { fetch, dispatcher } = this.#options;
-    if (fetch !== undefined) return sendWithFetch(fetch, request, abortSignalOf(end));
+    if (ends.stop?.aborted) throw new NotSentError("The call ended before it was sent");
+    if (fetch !== undefined) return sendWithFetch(fetch, request, abortSignalOf(ends.signal));
     const target = this.#targetOf(request);
     if (dispatcher !== undefined) {
-      const answer = await dispatcher.request({ ...target, signal: abortSignalOf(end) });
+      const answer = await dispatcher.request({ ...target, signal: abortSignalOf(ends.signal) });
       const { statusCode: status, headers } = answer;
       return { status, headers: flatHeaders(headers), body: bodyOf(answer.body) };
     }
-    return receive(openPools.get(route) ?? (await pool(route)), target, end);
+    const ours = pool(route);
+    return dispatch(ours instanceof Promise ? await ours : ours, target, ends);
   }
 
   #targetOf({ method, url, headers, body }: HttpRequest): Dispatcher.DispatchOptions {
-    const cut = url.indexOf("?");
-    const place = cut < 0 ? url : url.slice(0, cut);
-    if (this.#lastPlace.url !== place) {
-      const { origin, pathname } = new URL(place);
-      this.#lastPlace = { url: place, origin, pathname };
+    if (this.#last.url !== url) {
+      const { origin, pathname, search } = new URL(url);
+      this.#last = { url, origin, path: pathname + search };
     }
-    const { origin, pathname } = this.#lastPlace;
+    const { origin, path } = this.#last;
     return {
       origin,
-      path: cut < 0 ? pathname : pathname + url.slice(cut),
+      path,
       method,
       headers,
       body: body ?? null,
@@ -369,20 +383,26 @@ async function* empty(): AsyncIterable<Uint8Array> {}
 
 // ---- the shared pool ----
 
-const pools = new Map<Route, Promise<Dispatcher>>();
-const openPools = new Map<Route, Dispatcher>();
+const pools = new Map<Route, Dispatcher | Promise<Dispatcher>>();
 const connectFailures = new WeakSet<object>();
 
 /** One pool for all clients of a process, made at the first send: a client a tenant costs nothing. */
-function pool(route: Route): Promise<Dispatcher> {
-  let made = pools.get(route);
-  if (made === undefined) {
-    made = createPool(route);
-    pools.set(route, made);
-    // What could not be loaded may be the next time.
-    made.catch(() => pools.delete(route));
-  }
-  return made;
+function pool(route: Route): Dispatcher | Promise<Dispatcher> {
+  const known = pools.get(route);
+  if (known !== undefined) return known;
+  const making = createPool(route).then(
+    (made) => {
+      pools.set(route, made);
+      return made;
+    },
+    (error: unknown) => {
+      // What could not be loaded may be the next time.
+      pools.delete(route);
+      throw error;
+    },
+  );
+  pools.set(route, making);
+  return making;
 }
 
 /**
@@ -392,12 +412,6 @@ function pool(route: Route): Promise<Dispatcher> {
 const mostPolls = 128;
 
 async function createPool(route: Route): Promise<Dispatcher> {
-  const dispatcher = await newPool(route);
-  openPools.set(route, dispatcher);
-  return dispatcher;
-}
-
-async function newPool(route: Route): Promise<Dispatcher> {
   const { Agent, buildConnector, EnvHttpProxyAgent } = await import("undici");
   const connections = route === "poll" ? mostPolls : null;
   if (hasProxy()) return new EnvHttpProxyAgent({ connections });
@@ -431,7 +445,8 @@ const connectCodes =
 
 function neverConnected(error: unknown): boolean {
   if (typeof error !== "object" || error === null) return false;
-  if (connectFailures.has(error) || error instanceof BlockedAddressError) return true;
+  if (connectFailures.has(error)) return true;
+  if (error instanceof BlockedAddressError || error instanceof NotSentError) return true;
   // An open connection can die of the same codes.
   if ("syscall" in error && (error.syscall === "read" || error.syscall === "write")) return false;
   if (error instanceof AggregateError) {
@@ -493,8 +508,8 @@ function inMemory(headers: Readonly<Record<string, string>>): () => ImageSink {
 /** No answer is taken at its word for more: it may never come. */
 const mostExpected = 48 * 1024 * 1024;
 
-/** Reads the rest of a small body so that its connection can serve again; a large or slow one is left. */
-async function discard(body: Body, clock: Clock): Promise<void> {
+/** Reads the rest of a small body so that its connection can serve again; that of a large or slow one is ended. */
+async function discard(body: Body, end: Ending, clock: Clock): Promise<void> {
   let length = 0;
   const rest = body.each((chunk) => {
     length += chunk.byteLength;
@@ -503,6 +518,7 @@ async function discard(body: Body, clock: Clock): Promise<void> {
   });
   // Whatever happens to a body that nobody wants is no concern of ours.
   await within(clock, rest, { deadlineAt: clock.now() + 1_000 }).catch(() => {});
+  end.abort(new Error("It is not read any further"));
 }
 
 /** `Retry-After` in milliseconds, given in seconds or as a date. */

@@ -108,6 +108,7 @@ test("the floor knows nothing above it", () => {
   expect(targets("dimensions")).toEqual([]);
   expect(targets("clock")).toEqual([]);
   expect(targets("once")).toEqual([]);
+  expect(targets("turns")).toEqual([]);
   // The type of a signal alone.
   expect(targets("slots")).toEqual(["clock"]);
   expect(from("slots").every(({ typeOnly }) => typeOnly)).toBe(true);
@@ -143,7 +144,7 @@ test("the list of providers names every adapter and nothing more", () => {
 });
 
 test("the poller knows time alone: no HTTP, no schema, no provider", () => {
-  expect(targets("poller")).toEqual(["clock"]);
+  expect(targets("poller")).toEqual(["clock", "turns"]);
 });
 
 test("only the transport runs undici and p-retry", () => {

@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { ProviderClient } from "../src/client";
 import {
   createImageClient,
@@ -166,6 +166,27 @@ test("an abort while the key is being fetched sends nothing, and leaves no rejec
   } finally {
     process.off("unhandledRejection", onUnhandled);
   }
+});
+
+test("forty generations come though a test has faked the timers", async () => {
+  let sent = 0;
+  const fetch = async () => {
+    sent += 1;
+    return Response.json({ data: [{ b64_json: pixel.toString("base64") }] });
+  };
+  const baseURL = "https://provider.example/v1";
+  const client = createImageClient({
+    provider: openaiCompatible({ baseURL, apiKey: "a-key" }),
+    fetch,
+  });
+  await client.generate({ prompt });
+  vi.useFakeTimers();
+  try {
+    for (let count = 0; count < 40; count += 1) await client.generate({ prompt });
+  } finally {
+    vi.useRealTimers();
+  }
+  expect(sent).toBe(41);
 });
 
 test("an apiKey function is asked at each send, so that a key can be changed", async () => {

@@ -1,6 +1,7 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { abortSignalOf, Ending, inTurn } from "../src/clock";
+import { abortSignalOf, Ending } from "../src/clock";
+import { inTurn } from "../src/turns";
 import { reasonOf, startStage } from "./support/stage";
 
 test("an ending tells all who listen, in their order and once, with the first reason", () => {

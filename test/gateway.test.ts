@@ -148,6 +148,21 @@ test("an apiKey function that throws is the caller's own error", async () => {
   }
 });
 
+test("an apiKey function that gives anything but a string is refused before anything is sent", async () => {
+  // What JavaScript callers may do.
+  const number = (() => 12_345) as unknown as () => string;
+  for (const apiKey of [number, async () => number()]) {
+    const { gateway, calls } = gatewayOf(provide({ apiKey }));
+    await expect(
+      gateway.exchange("create", await gateway.prepare(post), limits),
+    ).rejects.toMatchObject({
+      code: "authentication",
+      message: expect.stringContaining("no string"),
+    });
+    expect(calls).toHaveLength(0);
+  }
+});
+
 test.each(["kéy-0123456789", "key 0123456789", "key\r\nx: 1", "key\u0000"])(
   "a key %j that no header can hold is refused before anything is sent",
   async (apiKey) => {
@@ -198,8 +213,9 @@ test("a message that is cut in the middle of the key shows no half of it", async
   expect(gateway.clean(`${"y".repeat(495)} key-0123456789`)).not.toContain("key-");
   const page = `${"y".repeat(495)} key-0123456789`;
   const { gateway: other } = gatewayOf(provide(), () => new Response(page, { status: 502 }));
-  const { raw } = await other.exchange("create", await other.prepare(post), limits);
-  expect(raw).not.toContain("key-");
+  const reading = await other.exchange("create", await other.prepare(post), limits);
+  expect(reading.raw()).toContain("yyy");
+  expect(reading.raw()).not.toContain("key-");
 });
 
 test("what an answer says of a picture comes through as it is", async () => {

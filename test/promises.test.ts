@@ -270,6 +270,37 @@ test.for([
   },
 );
 
+test.each(allProviders)(
+  "%s: a create whose call ended while it waited for its key is never sent",
+  async (name) => {
+    await using stage = await startStage();
+    const { baseURL, apiKey } = stage.sandbox[name];
+    let give: (key: string) => void = () => {};
+    let isAsked = false;
+    const given = new Promise<string>((resolve) => {
+      give = resolve;
+    });
+    const provider = providerOf(name, {
+      baseURL,
+      // The types of the sandbox's access know plain keys alone.
+      apiKey: (() => {
+        isAsked = true;
+        return given;
+      }) as unknown as string,
+    });
+    const client = new ProviderClient({ provider }, stage.clock);
+    const controller = new AbortController();
+    const generating = client.generate({ prompt }, { signal: controller.signal });
+    await until(() => isAsked);
+    controller.abort(new Error("enough"));
+    expect(await reasonOf(generating)).toMatchObject({ message: "enough" });
+    give(apiKey);
+    await client.close();
+    expect(stage.count("create")).toBe(0);
+    expect(stage.sandbox.charges).toHaveLength(0);
+  },
+);
+
 test("after a lost create, an `apiKey` function that throws cannot say that nothing was charged", async () => {
   await using stage = await startStage();
   const target = { provider: "aigptimage", phase: "create" } as const;

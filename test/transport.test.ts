@@ -1,4 +1,4 @@
-import { connect as connectTo } from "node:net";
+import { connect as connectTo, type Socket } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import { brotliCompressSync, deflateSync, gzipSync } from "node:zlib";
 import { Agent, type Dispatcher } from "undici";
@@ -505,6 +505,48 @@ test("the provider's own host is let through, and with allowPrivateNetwork any",
   expect(server.requests).toHaveLength(2);
 });
 
+test("a result URL is asked for as URLs are written: encoded, and without a fragment", async () => {
+  await using server = await startServer(({ path }, response) => {
+    if (path !== "/redirect") return picture(response);
+    response.writeHead(302, { location: "/moved.png?sig=1#part" });
+    return response.end();
+  });
+  const dispatcher = new Agent();
+  const urls = [
+    "/x.png?sig=1#part",
+    "/x.png#part?b=1",
+    "/x.png?name=a b",
+    "/é.png?name=日本",
+    "/redirect",
+  ];
+  for (const own of [{}, { dispatcher }, { fetch: globalThis.fetch }]) {
+    const transport = transportWith(own);
+    for (const url of urls) await transport.download(`${server.url}${url}`, bytesOf);
+  }
+  await dispatcher.close();
+  const asked = [
+    "/x.png?sig=1",
+    "/x.png",
+    "/x.png?name=a%20b",
+    "/%C3%A9.png?name=%E6%97%A5%E6%9C%AC",
+    "/redirect",
+    "/moved.png?sig=1",
+  ];
+  expect(server.requests.map(({ path }) => path)).toEqual([...asked, ...asked, ...asked]);
+});
+
+test("a packed body that is corrupt ends its download, and its connection", async () => {
+  const sockets = new Set<Socket>();
+  await using server = await startServer((_, response) => {
+    if (response.socket !== null) sockets.add(response.socket);
+    response.writeHead(200, { "content-encoding": "gzip" });
+    response.write(Buffer.alloc(1_000, 1));
+  });
+  await faultOf(transportWith().download(server.url, bytesOf));
+  await until(() => [...sockets].every((socket) => socket.destroyed));
+  expect(sockets.size).toBeGreaterThan(0);
+});
+
 test("a redirect to a private address is refused, though the first URL is good", async () => {
   await using inner = await startServer((_, response) => picture(response));
   await using outer = await startServer((_, response) => {
@@ -655,7 +697,7 @@ test("a download that falls silent is tried again", async () => {
   expect(server.requests).toHaveLength(2);
 });
 
-test("a receiver's own error ends a download at once and is not taken for the network's", async () => {
+test("a reader's own error ends a download at once and is not taken for the network's", async () => {
   await using server = await startServer((_, response) => picture(response));
   const full = Object.assign(new Error("the disk is full"), { code: "ENOSPC" });
   const fault = await faultOf(transportWith().download(server.url, () => Promise.reject(full)));

@@ -146,3 +146,24 @@ test("nothing is left behind by writes that came through", async () => {
   await journal.writeImage("job.0", 0, pngOf(""));
   expect((await readdir(path)).sort()).toEqual(["job.0.0.png", "job.0.json"]);
 });
+
+test("a journal without a path is refused at once", () => {
+  // As a variable of the environment that is not set comes in from JavaScript.
+  const missing = undefined as unknown as string;
+  expect(() => directoryJournal(missing)).toThrow("the path of a directory");
+});
+
+test("a relative path is that of the directory in which the journal was made", async () => {
+  const before = process.cwd();
+  const path = place();
+  await mkdir(path, { recursive: true });
+  process.chdir(path);
+  try {
+    const journal = directoryJournal("kept");
+    process.chdir(before);
+    await journal.create(recordOf("job.0"));
+  } finally {
+    process.chdir(before);
+  }
+  expect(await readdir(join(path, "kept"))).toEqual(["job.0.json"]);
+});

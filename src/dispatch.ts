@@ -22,31 +22,43 @@ export function flatHeaders(
   return flat;
 }
 
+/** The call had ended before there was a connection to send it on. */
+export class NotSentError extends Error {
+  override readonly name = "NotSentError";
+}
+
+/** Who ends an exchange: `signal` at any time, `stop` only as long as it has not begun to leave. */
+export interface ExchangeEnds {
+  readonly signal: EndSignal;
+  readonly stop?: EndSignal | undefined;
+}
+
 /**
  * Sends by a dispatcher, and gives the answer once its head has come.
  *
- * @throws the signal's reason the moment it aborts; what undici says went wrong.
+ * @throws the signal's reason the moment it aborts; {@link NotSentError}; what undici says went wrong.
  */
-export function receive(
+export function dispatch(
   dispatcher: Dispatcher,
   options: Dispatcher.DispatchOptions,
-  signal: EndSignal,
+  ends: ExchangeEnds,
 ): Promise<OpenAnswer> {
   return new Promise((resolve, reject) => {
-    if (signal.aborted) reject(signal.reason);
-    else dispatcher.dispatch(options, new Receiver(signal, resolve, reject));
+    if (ends.signal.aborted) reject(ends.signal.reason);
+    else dispatcher.dispatch(options, new Exchange(ends, resolve, reject));
   });
 }
 
 /** So many bytes may wait for somebody to take them before the sender is asked to wait. */
-const mostWaiting = 64 * 1024;
+const mostWaitingBytes = 64 * 1024;
 
 /**
  * One exchange over undici's dispatcher. `undici.request` would put a stream in between, which copies
  * nothing and yet is a third of what an answer costs once its bytes are here.
  */
-class Receiver implements Dispatcher.DispatchHandler, Body {
+class Exchange implements Dispatcher.DispatchHandler, Body {
   readonly #signal: EndSignal;
+  readonly #stop: EndSignal | undefined;
   readonly #open: (answer: OpenAnswer) => void;
   /** Tells of a failure whoever waits by now: for the head, or for the end of the body. */
   #reject: (reason: unknown) => void;
@@ -56,15 +68,16 @@ class Receiver implements Dispatcher.DispatchHandler, Body {
   #isTaking = false;
   readonly #waiting: Uint8Array[] = [];
   #waitingBytes = 0;
-  #hasCome = false;
+  #isWhole = false;
   #failure: { readonly reason: unknown } | undefined;
 
   constructor(
-    signal: EndSignal,
+    { signal, stop }: ExchangeEnds,
     open: (answer: OpenAnswer) => void,
     reject: (reason: unknown) => void,
   ) {
     this.#signal = signal;
+    this.#stop = stop;
     this.#open = open;
     this.#reject = reject;
     signal.addEventListener("abort", this.#onAbort, { once: true });
@@ -76,6 +89,7 @@ class Receiver implements Dispatcher.DispatchHandler, Body {
     this.#controller = controller;
     // While it waited for a connection the caller left: it must not go out.
     if (this.#failure !== undefined) controller.abort(new Error("Nobody waits for it"));
+    else if (this.#stop?.aborted) this.#fail(new NotSentError("The call ended before it was sent"));
   }
 
   onResponseStart(
@@ -89,18 +103,18 @@ class Receiver implements Dispatcher.DispatchHandler, Body {
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Uint8Array): void {
     // A parser that goes on after a pause begins with nothing.
-    if (chunk.byteLength === 0) return;
+    if (chunk.byteLength === 0 || this.#failure !== undefined) return;
     if (this.#take !== undefined && !this.#isTaking) {
       this.#give(this.#take, chunk);
       return;
     }
     this.#waiting.push(chunk);
     this.#waitingBytes += chunk.byteLength;
-    if (this.#waitingBytes >= mostWaiting) controller.pause();
+    if (this.#waitingBytes >= mostWaitingBytes) controller.pause();
   }
 
   onResponseEnd(): void {
-    this.#hasCome = true;
+    this.#isWhole = true;
     this.#signal.removeEventListener("abort", this.#onAbort);
     this.#advance();
   }
@@ -129,7 +143,7 @@ class Receiver implements Dispatcher.DispatchHandler, Body {
     while (!this.#isTaking && this.#failure === undefined) {
       const chunk = this.#waiting.shift();
       if (chunk === undefined) {
-        if (this.#hasCome) this.#resolve?.();
+        if (this.#isWhole) this.#resolve?.();
         else this.#controller?.resume();
         return;
       }
@@ -160,6 +174,7 @@ class Receiver implements Dispatcher.DispatchHandler, Body {
     this.#failure = { reason };
     this.#signal.removeEventListener("abort", this.#onAbort);
     this.#waiting.length = 0;
+    this.#take = undefined;
     this.#controller?.abort(reason instanceof Error ? reason : new Error(String(reason)));
     this.#reject(reason);
   }

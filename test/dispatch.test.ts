@@ -6,7 +6,7 @@ import { Agent } from "undici";
 import { afterEach, expect, test } from "vitest";
 import { bytesOf, type Take } from "../src/body";
 import { Ending } from "../src/clock";
-import { type OpenAnswer, receive } from "../src/receiver";
+import { dispatch, NotSentError, type OpenAnswer } from "../src/dispatch";
 import { startServer } from "./support/server";
 import { aMoment, reasonOf, until } from "./support/stage";
 
@@ -23,7 +23,7 @@ function agentOf(options: Agent.Options = {}): Agent {
 }
 
 const ask = (url: string, agent = agentOf(), signal = new Ending()): Promise<OpenAnswer> =>
-  receive(agent, { origin: url, path: "/", method: "POST", body: "{}" }, signal);
+  dispatch(agent, { origin: url, path: "/", method: "POST", body: "{}" }, { signal });
 
 /** A server that answers in bytes of the test's own. */
 async function startRawServer(answer: (socket: Socket) => void) {
@@ -114,6 +114,25 @@ test("what was aborted while it waited for a connection is never sent", async ()
   waiting[1]?.();
   await bytesOf((await third).body);
   expect(server.requests).toHaveLength(2);
+});
+
+test("what was stopped while it waited for a connection is never sent, and what has left goes on", async () => {
+  const waiting: (() => void)[] = [];
+  await using server = await startServer((_, response) => {
+    waiting.push(() => response.end("{}"));
+  });
+  const agent = agentOf({ connections: 1 });
+  const stop = new Ending();
+  const options = { origin: server.url, path: "/", method: "POST", body: "{}" } as const;
+  const ends = { signal: new Ending(), stop };
+  const first = dispatch(agent, options, ends);
+  await until(() => waiting.length === 1);
+  const second = dispatch(agent, options, ends);
+  stop.abort(new Error("the call has ended"));
+  waiting[0]?.();
+  expect((await bytesOf((await first).body)).toString()).toBe("{}");
+  expect(await reasonOf(second)).toBeInstanceOf(NotSentError);
+  expect(server.requests).toHaveLength(1);
 });
 
 test("what was aborted before it began is never sent", async () => {
