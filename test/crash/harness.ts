@@ -309,10 +309,15 @@ class Lane {
       const unknown = own.filter(
         ({ record: { state } }) => state === "submitting" || state === "unknown",
       ).length;
+      // An answer that broke off after a whole image: the caller has the error, and on it the image.
+      const inPart = own.filter(
+        ({ record: { state, failure } }) =>
+          state === "failed" && failure?.kind === "malformed_response" && failure.charged === "yes",
+      ).length;
       row.tasks += wanted;
       row.charged += billed.length;
       row.onDisk += there;
-      row.lost += Math.max(0, billed.length - there - unknown);
+      row.lost += Math.max(0, billed.length - there - unknown - inPart);
       row.double += Math.max(0, billed.length - wanted);
       const resolved = history.filter((line) => line.type === "resolved" && line.tag === tag);
       for (const line of resolved) {
