@@ -535,6 +535,20 @@ test("a result URL is asked for as URLs are written: encoded, and without a frag
   expect(server.requests.map(({ path }) => path)).toEqual([...asked, ...asked, ...asked]);
 });
 
+test("a redirect whose body never ends does not keep its connection", async () => {
+  const sockets = new Set<Socket>();
+  await using server = await startServer(({ path }, response) => {
+    if (path !== "/") return picture(response);
+    if (response.socket !== null) sockets.add(response.socket);
+    response.writeHead(302, { location: "/there.png", "content-length": "10" });
+    return response.write("abc");
+  });
+  const bytes = await transportWith({}, systemClock).download(server.url, bytesOf);
+  expect(pixel.equals(bytes)).toBe(true);
+  await until(() => [...sockets].every((socket) => socket.destroyed));
+  expect(sockets.size).toBe(1);
+});
+
 test("a packed body that is corrupt ends its download, and its connection", async () => {
   const sockets = new Set<Socket>();
   await using server = await startServer((_, response) => {
