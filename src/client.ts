@@ -141,7 +141,8 @@ export class ProviderClient implements ProviderImageClient {
   }
 
   /** The same for a call, which may end while it is loaded. */
-  async #engineFor({ signal }: ParsedCallOptions): Promise<Engine> {
+  #engineFor({ signal }: ParsedCallOptions): Engine | Promise<Engine> {
+    if (this.#loaded !== undefined) return this.#loaded;
     signal?.throwIfAborted();
     return within(this.#clock, this.#engine(), { signal });
   }
@@ -158,22 +159,19 @@ export class ProviderClient implements ProviderImageClient {
   async generate(request: GenerateRequest, options?: CallOptions): Promise<ImageResult> {
     const call = parseCallOptions(options);
     const plan = this.#planOrThrow("generate", request);
-    const engine = this.#loaded ?? (await this.#engineFor(call));
-    return engine.run(plan, call);
+    return (await this.#engineFor(call)).run(plan, call);
   }
 
   async edit(request: EditRequest, options?: CallOptions): Promise<ImageResult> {
     const call = parseCallOptions(options);
     const plan = this.#planOrThrow("edit", request);
-    const engine = this.#loaded ?? (await this.#engineFor(call));
-    return engine.run(plan, call);
+    return (await this.#engineFor(call)).run(plan, call);
   }
 
   async submit(request: ImageRequest, options?: CallOptions): Promise<ImageJob> {
     const call = parseCallOptions(options);
     const plan = this.#planOrThrow(operationOf(request), request);
-    const engine = this.#loaded ?? (await this.#engineFor(call));
-    return engine.submit(plan, call);
+    return (await this.#engineFor(call)).submit(plan, call);
   }
 
   resume(reference: unknown): ImageJob {

@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import type { Journal } from "./journal";
+import { onceLoaded } from "./once";
 
 /**
  * A journal in a directory: `<job>.<task>.json` for each task, and its images beside it as
@@ -14,16 +15,8 @@ export function directoryJournal(path: string): Journal {
   if (typeof path !== "string")
     throw new TypeError("directoryJournal takes the path of a directory");
   const directory = resolve(path);
-  let loading: Promise<Journal> | undefined;
   // An app that starts with one shall not wait for the file system's functions.
-  const files = (): Promise<Journal> => {
-    loading ??= load(directory).catch((error: unknown) => {
-      // Too many open files, say, are a matter of a moment.
-      loading = undefined;
-      throw error;
-    });
-    return loading;
-  };
+  const files = onceLoaded(async () => (await import("./journal-files")).journalIn(directory));
   return {
     create: async (record) => (await files()).create(record),
     update: async (record) => (await files()).update(record),
@@ -35,9 +28,4 @@ export function directoryJournal(path: string): Journal {
     writeImage: async (id, position, bytes) => (await files()).writeImage(id, position, bytes),
     readImage: async (id, position) => (await files()).readImage(id, position),
   };
-}
-
-async function load(directory: string): Promise<Journal> {
-  const { journalIn } = await import("./journal-files");
-  return journalIn(directory);
 }

@@ -25,6 +25,10 @@ export function flatHeaders(
 /** The call had ended before there was a connection to send it on. */
 export class NotSentError extends Error {
   override readonly name = "NotSentError";
+
+  constructor() {
+    super("The call ended before it was sent");
+  }
 }
 
 /** Who ends an exchange: `signal` at any time, `stop` only as long as it has not begun to leave. */
@@ -53,8 +57,8 @@ export function dispatch(
 const mostWaitingBytes = 64 * 1024;
 
 /**
- * One exchange over undici's dispatcher. `undici.request` would put a stream in between, which copies
- * nothing and yet is a third of what an answer costs once its bytes are here.
+ * One exchange over undici's dispatcher. `undici.request` would put a stream in between, and nothing of
+ * what a stream does beyond this is needed here.
  */
 class Exchange implements Dispatcher.DispatchHandler, Body {
   readonly #signal: EndSignal;
@@ -89,7 +93,7 @@ class Exchange implements Dispatcher.DispatchHandler, Body {
     this.#controller = controller;
     // While it waited for a connection the caller left: it must not go out.
     if (this.#failure !== undefined) controller.abort(new Error("Nobody waits for it"));
-    else if (this.#stop?.aborted) this.#fail(new NotSentError("The call ended before it was sent"));
+    else if (this.#stop?.aborted) this.#fail(new NotSentError());
   }
 
   onResponseStart(

@@ -287,8 +287,7 @@ export class Engine {
     then: (limits: TaskWait) => Promise<Value>,
   ): Promise<Value> {
     const { timeoutMs, scope: signal } = call;
-    const slot = this.#slots.acquire(signal);
-    const release = typeof slot === "function" ? slot : await slot;
+    const release = await this.#slots.acquire(signal);
     const limits = { signal, deadlineAt: this.#jobs.clock.now() + timeoutMs, timeoutMs };
     const isAnswered = await this.#create(call.job, task, limits, release);
     try {

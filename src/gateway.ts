@@ -43,7 +43,7 @@ export class Gateway {
   }
 
   /** Describes a call as HTTP. Done once for a task, so that every attempt sends the same. */
-  prepare(call: Call): HttpRequest | Promise<HttpRequest> {
+  async prepare(call: Call): Promise<HttpRequest> {
     const { method, path, body } = call;
     const query = call.query === undefined ? "" : `?${new URLSearchParams(call.query)}`;
     const url = this.#provider.baseURL + path + query;
@@ -60,10 +60,9 @@ export class Gateway {
       headers["content-type"] = "application/json";
       return { method, url, headers, body: JSON.stringify(body.json) };
     }
-    return encodeMultipart(body.parts).then(({ contentType, bytes }) => {
-      headers["content-type"] = contentType;
-      return { method, url, headers, body: bytes };
-    });
+    const { contentType, bytes } = await encodeMultipart(body.parts);
+    headers["content-type"] = contentType;
+    return { method, url, headers, body: bytes };
   }
 
   /**
@@ -73,8 +72,7 @@ export class Gateway {
    * {@link TransportFault} without an answer; the signal's reason if it aborts.
    */
   async exchange(phase: Phase, request: HttpRequest, limits: ExchangeLimits): Promise<Reading> {
-    const key = this.#askForKey();
-    const apiKey = this.#checked(typeof key === "object" ? await key : key);
+    const apiKey = await this.#apiKey();
     const { adapter } = this.#provider;
     const { method, url, body } = request;
     const headers: Record<string, string> = {};
@@ -179,22 +177,15 @@ export class Gateway {
     return text === undefined ? undefined : redacted(text, this.#secrets, least);
   }
 
-  #askForKey(): ReturnType<Provider["apiKey"]> {
-    const failed = (cause: unknown) => {
-      const facts = { provider: this.#provider.name, charged: "no", cause } as const;
-      throw new CallbackError({ ...facts, callback: "apiKey" });
-    };
-    try {
-      const key = this.#provider.apiKey();
-      return typeof key === "object" ? Promise.resolve(key).catch(failed) : key;
-    } catch (cause) {
-      return failed(cause);
-    }
-  }
-
-  #checked(given: string | undefined): string {
+  async #apiKey(): Promise<string> {
     const { name, adapter } = this.#provider;
-    if ((given ?? "") !== "" && typeof given !== "string") {
+    let given: string | undefined;
+    try {
+      given = await this.#provider.apiKey();
+    } catch (cause) {
+      throw new CallbackError({ provider: name, charged: "no", callback: "apiKey", cause });
+    }
+    if (typeof (given ?? "") !== "string") {
       const detail = "What `apiKey` gives is no string";
       throw new AuthenticationError({ provider: name, charged: "no", detail });
     }

@@ -6,3 +6,16 @@ export function once<Value>(make: () => Value): () => Value {
     return made.value;
   };
 }
+
+/** As {@link once}, for what is loaded and may fail: then the next call tries again. */
+export function onceLoaded<Value>(load: () => Promise<Value>): () => Promise<Value> {
+  let loading: Promise<Value> | undefined;
+  return () => {
+    loading ??= load().catch((error: unknown) => {
+      // Too many open files, say, are a matter of a moment.
+      loading = undefined;
+      throw error;
+    });
+    return loading;
+  };
+}

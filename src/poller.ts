@@ -173,11 +173,9 @@ export class Poller<Value> {
   }
 
   async #poll(running: Ending): Promise<void> {
-    const place = inTurn();
-    if (place !== undefined) await place;
-    const turn = this.#loop.turn?.(running);
+    await inTurn();
     // It rejects where nobody waits any more.
-    if (turn !== undefined) await turn.catch(() => {});
+    await this.#loop.turn?.(running)?.catch(() => {});
     if (running.aborted) return;
     const step = await this.once(running);
     if (running.aborted || "settled" in step) return;

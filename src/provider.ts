@@ -319,7 +319,7 @@ export interface Provider {
   /** The caller's own headers. */
   headers(): Readonly<Record<string, string>>;
   /** The key; `undefined` where none was given and the variable is not set. */
-  apiKey(): string | undefined | Promise<string | undefined>;
+  apiKey(): Promise<string | undefined>;
 }
 
 /**
@@ -355,12 +355,10 @@ export function createProvider(
     baseURL: settings.baseURL.replace(/\/+$/, ""),
     adapter,
     headers: () => headers,
-    apiKey: () => {
+    apiKey: async () => {
+      const given = typeof apiKey === "function" ? await apiKey() : apiKey;
       const variable = adapter.keyVariable;
-      const fallback = () => (variable === undefined ? undefined : process.env[variable]);
-      const given = typeof apiKey === "function" ? apiKey() : apiKey;
-      if (typeof given !== "object") return given ?? fallback();
-      return Promise.resolve(given).then((key) => key ?? fallback());
+      return given ?? (variable === undefined ? undefined : process.env[variable]);
     },
   };
 }

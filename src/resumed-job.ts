@@ -6,6 +6,7 @@ import type {
   ParsedReference,
   WaitCallOptions,
 } from "./job";
+import { onceLoaded } from "./once";
 import type { ImageResult } from "./result";
 
 /** The job of a reference: what goes on with it is made when it is first asked something. */
@@ -13,29 +14,17 @@ export class ResumedJob implements ImageJob {
   readonly id: string;
   readonly provider: string;
   readonly #reference: ParsedReference;
-  readonly #resume: () => Promise<ImageJob>;
-  #resuming: Promise<ImageJob> | undefined;
+  readonly #resumed: () => Promise<ImageJob>;
   #job: ImageJob | undefined;
 
   constructor(reference: ParsedReference, resume: () => Promise<ImageJob>) {
     this.id = reference.id;
     this.provider = reference.provider;
     this.#reference = reference;
-    this.#resume = resume;
-  }
-
-  #resumed(): Promise<ImageJob> {
-    this.#resuming ??= this.#resume().then(
-      (job) => {
-        this.#job = job;
-        return job;
-      },
-      (error: unknown) => {
-        this.#resuming = undefined;
-        throw error;
-      },
-    );
-    return this.#resuming;
+    this.#resumed = onceLoaded(async () => {
+      this.#job = await resume();
+      return this.#job;
+    });
   }
 
   get reference(): JobReference {

@@ -9,14 +9,13 @@ export class Slots {
     this.#free = count;
   }
 
-  /** The function that gives the slot back, once there is one; throws or rejects with the signal's reason. */
-  acquire(signal: EndSignal): (() => void) | Promise<() => void> {
-    signal.throwIfAborted();
-    if (this.#free > 0) {
-      this.#free -= 1;
-      return this.#releaser();
-    }
+  /** Resolves with the function that gives the slot back; rejects with the signal's reason. */
+  acquire(signal: EndSignal): Promise<() => void> {
     return new Promise((resolve, reject) => {
+      if (signal.aborted) {
+        reject(signal.reason);
+        return;
+      }
       const enter = () => {
         signal.removeEventListener("abort", leave);
         resolve(this.#releaser());
@@ -25,6 +24,11 @@ export class Slots {
         this.#queue.splice(this.#queue.indexOf(enter), 1);
         reject(signal.reason);
       };
+      if (this.#free > 0) {
+        this.#free -= 1;
+        enter();
+        return;
+      }
       signal.addEventListener("abort", leave, { once: true });
       this.#queue.push(enter);
     });

@@ -237,8 +237,7 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     const create = new Create(this.#context, this, limits);
     create.perhapsAccepted = ledger?.record !== undefined;
     try {
-      const described = gateway.prepare(call);
-      const prepared = described instanceof Promise ? await described : described;
+      const prepared = await gateway.prepare(call);
       if (ledger !== undefined) {
         if (!(await this.#mayBegin(ledger, call, stop, deadlineAt))) return;
         create.perhapsAccepted = !ledger.begun;
@@ -268,12 +267,11 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
 
   async #accept(accepted: Acceptance): Promise<void> {
     if ("succeeded" in accepted) {
-      const succeeding = this.#succeed(accepted.succeeded, accepted.raw);
-      if (succeeding instanceof Promise) {
-        await succeeding.catch((error: unknown) => {
-          // The pictures are in memory, and whoever waits tries once more to keep them.
-          this.#lastFailure = error;
-        });
+      try {
+        await this.#succeed(accepted.succeeded, accepted.raw);
+      } catch (error) {
+        // The pictures are in memory, and whoever waits tries once more to keep them.
+        this.#lastFailure = error;
       }
       return;
     }

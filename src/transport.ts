@@ -18,6 +18,7 @@ import {
   createGuardedLookup,
   urlProblem,
 } from "./network-guard";
+import { onceLoaded } from "./once";
 import type { Answer } from "./provider";
 
 /** One HTTP request, ready to go. */
@@ -139,7 +140,7 @@ export class Transport {
   async prepare(): Promise<void> {
     const { fetch, dispatcher } = this.#options;
     if (fetch === undefined && dispatcher === undefined) {
-      await Promise.all([pool("provider"), pool("poll")]);
+      await Promise.all([pools.provider(), pools.poll()]);
     }
   }
 
@@ -179,7 +180,7 @@ export class Transport {
       return await (isDeaf ? within(clock, reading(), { signal: timer }) : reading());
     } catch (error) {
       // A body that was not read to its end would keep its connection.
-      timer.abort(new Error("It is not read any further"));
+      timer.abort(notReadFurther());
       const came = [...images];
       handedOut = came;
       // Images that came whole were paid for, whoever has left meanwhile.
@@ -243,7 +244,7 @@ export class Transport {
       return await within(clock, reading(), { signal: timer, deadlineAt, onDeadline });
     } catch (error) {
       // A body that was not read to its end would keep its connection.
-      timer.abort(new Error("It is not read any further"));
+      timer.abort(notReadFurther());
       signal?.throwIfAborted();
       if (error instanceof DownloadFault) throw error;
       if (error instanceof BlockedAddressError || !isNetworkFault(error, timer)) {
@@ -335,7 +336,7 @@ export class Transport {
 
   async #send(request: HttpRequest, route: Route, ends: ExchangeEnds): Promise<OpenAnswer> {
     const { fetch, dispatcher } = this.#options;
-    if (ends.stop?.aborted) throw new NotSentError("The call ended before it was sent");
+    if (ends.stop?.aborted) throw new NotSentError();
     if (fetch !== undefined) return sendWithFetch(fetch, request, abortSignalOf(ends.signal));
     const target = this.#targetOf(request);
     if (dispatcher !== undefined) {
@@ -343,8 +344,7 @@ export class Transport {
       const { statusCode: status, headers } = answer;
       return { status, headers: flatHeaders(headers), body: bodyOf(answer.body) };
     }
-    const ours = pool(route);
-    return dispatch(ours instanceof Promise ? await ours : ours, target, ends);
+    return dispatch(await pools[route](), target, ends);
   }
 
   #targetOf({ method, url, headers, body }: HttpRequest): Dispatcher.DispatchOptions {
@@ -383,27 +383,14 @@ async function* empty(): AsyncIterable<Uint8Array> {}
 
 // ---- the shared pool ----
 
-const pools = new Map<Route, Dispatcher | Promise<Dispatcher>>();
 const connectFailures = new WeakSet<object>();
 
 /** One pool for all clients of a process, made at the first send: a client a tenant costs nothing. */
-function pool(route: Route): Dispatcher | Promise<Dispatcher> {
-  const known = pools.get(route);
-  if (known !== undefined) return known;
-  const making = createPool(route).then(
-    (made) => {
-      pools.set(route, made);
-      return made;
-    },
-    (error: unknown) => {
-      // What could not be loaded may be the next time.
-      pools.delete(route);
-      throw error;
-    },
-  );
-  pools.set(route, making);
-  return making;
-}
+const pools: Readonly<Record<Route, () => Promise<Dispatcher>>> = {
+  provider: onceLoaded(() => createPool("provider")),
+  poll: onceLoaded(() => createPool("poll")),
+  stranger: onceLoaded(() => createPool("stranger")),
+};
 
 /**
  * How many polls are at one origin at once; the rest wait for their turn, however many jobs there
@@ -488,6 +475,8 @@ function tooLarge(limit: number): DownloadFault {
 
 // ---- bodies ----
 
+const notReadFurther = () => new Error("It is not read any further");
+
 /** How many bytes of images fit into an answer of that length. */
 function base64Bytes(headers: Readonly<Record<string, string>>): number {
   const length = Number(headers["content-length"]);
@@ -513,12 +502,12 @@ async function discard(body: Body, end: Ending, clock: Clock): Promise<void> {
   let length = 0;
   const rest = body.each((chunk) => {
     length += chunk.byteLength;
-    if (length > 16_384) throw new Error("It is not read any further");
+    if (length > 16_384) throw notReadFurther();
     return undefined;
   });
   // Whatever happens to a body that nobody wants is no concern of ours.
   await within(clock, rest, { deadlineAt: clock.now() + 1_000 }).catch(() => {});
-  end.abort(new Error("It is not read any further"));
+  end.abort(notReadFurther());
 }
 
 /** `Retry-After` in milliseconds, given in seconds or as a date. */

@@ -10,11 +10,11 @@ test("slots are given in the order in which they were asked for", async () => {
   const slots = new Slots(1);
   const first = await slots.acquire(never());
   const order: string[] = [];
-  const second = Promise.resolve(slots.acquire(never())).then((release) => {
+  const second = slots.acquire(never()).then((release) => {
     order.push("second");
     release();
   });
-  const third = Promise.resolve(slots.acquire(never())).then(() => order.push("third"));
+  const third = slots.acquire(never()).then(() => order.push("third"));
   first();
   await Promise.all([second, third]);
   expect(order).toEqual(["second", "third"]);
@@ -34,7 +34,7 @@ test("a slot that is given back twice is free once", async () => {
 
 test("who has left already gets no slot, and who leaves the queue makes room in it", async () => {
   const slots = new Slots(1);
-  expect(() => slots.acquire(AbortSignal.abort(new Error("gone")))).toThrow("gone");
+  await expect(slots.acquire(AbortSignal.abort(new Error("gone")))).rejects.toThrow("gone");
   const release = await slots.acquire(never());
   const leave = new AbortController();
   const left = slots.acquire(leave.signal);
