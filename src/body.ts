@@ -1,7 +1,10 @@
 import { pipeline, Readable, type Transform } from "node:stream";
 import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
 
-/** Takes the next piece. Whoever brings more waits for what it gives, where it gives something. */
+/**
+ * Takes the next piece, which is only lent: who needs it after he has returned copies it. Whoever brings
+ * more waits for what it gives, where it gives something.
+ */
 export type Take = (chunk: Uint8Array) => Promise<void> | undefined;
 
 /** The bytes of an answer, as they come. */
@@ -21,7 +24,7 @@ export function bodyOf(chunks: AsyncIterable<Uint8Array>): Body {
 export async function bytesOf(body: Body): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   await body.each((chunk) => {
-    chunks.push(chunk);
+    chunks.push(Buffer.from(chunk));
     return undefined;
   });
   return Buffer.concat(chunks);
@@ -48,7 +51,7 @@ function streamOf(body: Body): Readable {
   const stream = new Readable({ read: () => more?.() });
   const take: Take = (chunk) => {
     if (stream.destroyed) throw new Error("Nobody reads any further");
-    if (stream.push(chunk)) return undefined;
+    if (stream.push(Buffer.from(chunk))) return undefined;
     return new Promise((resolve) => {
       more = resolve;
     });

@@ -1,6 +1,7 @@
 import type { Dispatcher } from "undici";
 import type { Body, Take } from "./body";
 import type { EndSignal } from "./clock";
+import { pastHead } from "./lent-reads";
 
 /** An answer whose head has come. */
 export interface OpenAnswer {
@@ -106,18 +107,20 @@ class Exchange implements Dispatcher.DispatchHandler, Body {
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Uint8Array): void {
+    pastHead();
     // A parser that goes on after a pause begins with nothing.
     if (chunk.byteLength === 0 || this.#failure !== undefined) return;
     if (this.#take !== undefined && !this.#isTaking) {
       this.#give(this.#take, chunk);
       return;
     }
-    this.#waiting.push(chunk);
+    this.#waiting.push(Buffer.from(chunk));
     this.#waitingBytes += chunk.byteLength;
     if (this.#waitingBytes >= mostWaitingBytes) controller.pause();
   }
 
   onResponseEnd(): void {
+    pastHead();
     this.#isWhole = true;
     this.#signal.removeEventListener("abort", this.#onAbort);
     this.#advance();
@@ -161,6 +164,7 @@ class Exchange implements Dispatcher.DispatchHandler, Body {
       const taken = take(chunk);
       if (taken === undefined) return;
       this.#isTaking = true;
+      this.#controller?.pause();
       taken.then(
         () => {
           this.#isTaking = false;

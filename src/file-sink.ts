@@ -5,6 +5,12 @@ import { type ImageSink, MemorySink } from "./decoded-image";
 
 const blockBytes = 256 * 1024;
 
+/** Blocks that were written, to be filled again by whichever image comes next. */
+const freeBlocks: Buffer[] = [];
+
+/** So many of them are kept: four megabytes. */
+const mostFreeBlocks = 16;
+
 /**
  * An image on its way into a directory, under a name that nobody looks for until it is moved. If the
  * disk fails, the image was paid for all the same: it goes on in memory.
@@ -15,9 +21,8 @@ export class FileSink implements ImageSink {
   #file: FileHandle | undefined;
   #block: Buffer = Buffer.alloc(0);
   #used = 0;
-  /** Blocks on their way to the disk, and those that may be filled again. */
+  /** Blocks on their way to the disk. */
   readonly #full: Buffer[] = [];
-  readonly #free: Buffer[] = [];
   #onDisk = 0;
   #writing: Promise<void> | undefined;
   #isEnded = false;
@@ -33,7 +38,7 @@ export class FileSink implements ImageSink {
     if (this.#memory !== undefined) return this.#memory.reserve(length);
     if (this.#block.length - this.#used < length) {
       this.#passOn();
-      this.#block = this.#free.pop() ?? Buffer.allocUnsafeSlow(Math.max(blockBytes, length));
+      this.#block = freeBlocks.pop() ?? Buffer.allocUnsafeSlow(Math.max(blockBytes, length));
     }
     return this.#block.subarray(this.#used);
   }
@@ -104,7 +109,7 @@ export class FileSink implements ImageSink {
         await writeAt(this.#file, next, this.#onDisk);
         this.#onDisk += next.length;
         this.#full.shift();
-        this.#free.push(Buffer.from(next.buffer));
+        release(next.buffer);
       }
       if (this.#isEnded) await this.#close();
     } catch {
@@ -142,11 +147,15 @@ export class FileSink implements ImageSink {
     this.#memory = memory;
     this.#block = Buffer.alloc(0);
     this.#used = 0;
-    this.#free.length = 0;
     // Neither matters any more: the image is in memory.
     await this.#close().catch(() => {});
     await rm(this.#path, { force: true }).catch(() => {});
   }
+}
+
+function release(memory: ArrayBufferLike): void {
+  const isUsual = memory.byteLength === blockBytes;
+  if (isUsual && freeBlocks.length < mostFreeBlocks) freeBlocks.push(Buffer.from(memory));
 }
 
 async function readAll(file: FileHandle, into: Buffer): Promise<void> {
@@ -158,11 +167,7 @@ async function readAll(file: FileHandle, into: Buffer): Promise<void> {
 }
 
 /** Writes all of it: a single write may take less. */
-export async function writeAt(
-  file: FileHandle,
-  bytes: Uint8Array,
-  position: number,
-): Promise<void> {
+async function writeAt(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
   for (let at = 0; at < bytes.length; ) {
     const { bytesWritten } = await file.write(bytes, at, bytes.length - at, position + at);
     at += bytesWritten;

@@ -29,9 +29,9 @@ export async function readJson(
   from: Body,
   { maxBytes, createSink, images }: JsonReading,
 ): Promise<JsonBody> {
-  const small: Uint8Array[] = [];
+  const small: Buffer[] = [];
   let scanner: JsonScanner | undefined;
-  const tiny: Uint8Array[] = [];
+  const tiny: Buffer[] = [];
   let tinyLength = 0;
   let byteLength = 0;
   const take = (chunk: Uint8Array): Promise<void> | undefined => {
@@ -39,7 +39,7 @@ export async function readJson(
     if (byteLength > maxBytes) {
       throw new Error(`The answer is larger than ${maxBytes} bytes (\`maxAnswerBytes\`)`);
     }
-    if (scanner === undefined) small.push(chunk);
+    if (scanner === undefined) small.push(Buffer.from(chunk));
     if (byteLength <= smallBytes || createSink === undefined) return undefined;
     if (scanner === undefined) {
       scanner = new JsonScanner(createSink);
@@ -47,7 +47,7 @@ export async function readJson(
     }
     if (tiny.length === 0 && chunk.byteLength >= tinyBytes) return scan(scanner, chunk);
     // A drip of single bytes would leave as many pieces.
-    tiny.push(chunk);
+    tiny.push(Buffer.from(chunk));
     tinyLength += chunk.byteLength;
     return tinyLength >= tinyBytes ? flush(scanner) : undefined;
   };
@@ -63,10 +63,9 @@ export async function readJson(
   };
   try {
     await from.each(take);
-    const [first = new Uint8Array(), second] = small;
-    const text = Buffer.from(first.buffer, first.byteOffset, first.byteLength);
+    const [first = Buffer.alloc(0), second] = small;
     if (scanner === undefined) {
-      const read = parsed(second === undefined ? text : Buffer.concat(small));
+      const read = parsed(second === undefined ? first : Buffer.concat(small));
       if (read.body !== undefined) small.length = 0;
       return read;
     }

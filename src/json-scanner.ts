@@ -68,7 +68,7 @@ export class JsonScanner {
     return bytes.toString("utf8").slice(0, shownCharacters);
   }
 
-  /** Takes the next bytes, which must not change afterwards, and may ask to wait before more come. */
+  /** Takes the next bytes, which are only lent, and may ask to wait before more come. */
   write(chunk: Uint8Array): Promise<void> | undefined {
     const bytes = Buffer.isBuffer(chunk)
       ? chunk
@@ -144,10 +144,11 @@ export class JsonScanner {
         if (this.#isPlain || this.#stringBytes < longStringBytes || !this.#inString) continue;
         this.#skeleton.push(bytes.subarray(from, at));
         from = at;
+        // Which takes it out again.
         this.#tryImage();
       } else at = this.#readOutside(bytes, at, from);
     }
-    if (from < bytes.length) this.#skeleton.push(bytes.subarray(from));
+    if (from < bytes.length) this.#skeleton.push(Buffer.from(bytes.subarray(from)));
   }
 
   #readOutside(bytes: Buffer, at: number, from: number): number {

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { mkdir, open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { type Body, bytesOf } from "./body";
 import type { Cost } from "./cost";
@@ -11,7 +11,7 @@ import {
   MalformedResponseError,
   reasonOf,
 } from "./errors";
-import { writeAt } from "./file-sink";
+import { FileSink } from "./file-sink";
 import type { ImageJob } from "./job";
 import { mediaInfo, sniff } from "./media";
 import type { Output, Usage } from "./provider";
@@ -266,24 +266,24 @@ export class GeneratedImage {
   /** Fetches the image straight to the disk and gives its first bytes. */
   async #streamTo(path: string, signal: AbortSignal | undefined): Promise<Uint8Array> {
     return this.#fetch(async (body) => {
-      // Opened first: a stream that is torn while it opens its file makes it after it was removed.
-      const file = await open(path, "w");
+      const sink = new FileSink(dirname(path));
       try {
         let head: Uint8Array = new Uint8Array();
-        let written = 0;
         await body.each((chunk) => {
           if (head.byteLength < 64) {
             head = Buffer.concat([head, chunk.subarray(0, 64)]);
             if (looksLikeText(head)) throw notAnImage();
           }
-          const position = written;
-          written += chunk.byteLength;
-          return writeAt(file, chunk, position);
+          sink.reserve(chunk.byteLength).set(chunk);
+          sink.commit(chunk.byteLength);
+          return sink.ready();
         });
         if (head.byteLength === 0) throw notAnImage();
+        // What the disk did not take is in memory: writing it once more says why.
+        if (!(await sink.moveTo(path))) await writeFile(path, await sink.read(), { signal });
         return head;
       } finally {
-        await file.close();
+        await sink.discard();
       }
     }, signal);
   }

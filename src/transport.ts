@@ -12,6 +12,7 @@ import {
   type OpenAnswer,
 } from "./dispatch";
 import { readJson } from "./json-body";
+import { lentReads } from "./lent-reads";
 import {
   assertPublicHost,
   BlockedAddressError,
@@ -404,7 +405,9 @@ async function createPool(route: Route): Promise<Dispatcher> {
   if (hasProxy()) return new EnvHttpProxyAgent({ connections });
   const lookup: LookupFunction | undefined =
     route === "stranger" ? createGuardedLookup() : undefined;
-  const connector = buildConnector(lookup === undefined ? {} : { lookup });
+  const options = { onread: lentReads(), ...(lookup === undefined ? {} : { lookup }) };
+  // Its types know this option together with a port alone, and a port it sets itself.
+  const connector = buildConnector(options as Parameters<typeof buildConnector>[0]);
   return new Agent({
     connections,
     connect(options, callback) {

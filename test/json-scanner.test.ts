@@ -23,7 +23,11 @@ async function scanned(document: string | Buffer, cuts: readonly number[] = []):
   const ends = [...cuts.filter((cut) => cut <= bytes.length).sort((a, b) => a - b), bytes.length];
   let start = 0;
   for (const end of ends) {
-    await scanner.write(bytes.subarray(start, end));
+    const lent = Buffer.from(bytes.subarray(start, end));
+    const isReady = scanner.write(lent);
+    // It is somebody else's again.
+    lent.fill("?");
+    await isReady;
     start = end;
   }
   return scanner.end();

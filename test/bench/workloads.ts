@@ -38,8 +38,8 @@ const cpu: Column = { key: "cpuMs", label: "CPU", unit: "ms" };
 const peak: Column = { key: "peakAboveIdleBytes", label: "peak above idle", unit: "MB" };
 
 const small = { work: "bytes", picture: "small", atOnce: 16, count: 6_000, warmUp: 2_000 } as const;
-const large = { picture: "large", atOnce: 8, warmUp: 16 } as const;
-const saving = { ...large, count: 32 } as const;
+const large = { picture: "large", atOnce: 8, warmUp: 300 } as const;
+const saving = { ...large, count: 64 } as const;
 const holding = { ...large, work: "bytes", count: 8 } as const;
 const polling = { work: "poll", pollMs: 50, atOnce: 64, count: 256, warmUp: 256 } as const;
 const waiting = { jobs: 10_000, pollMs: 10_000, observedMs: 10_000, aborted: 50 };
@@ -77,7 +77,7 @@ export const workloads: readonly Workload[] = [
     name: "large-base64-save",
     title: "A 12 MB image as base64 in 16 MB of JSON, 8 at once, saved to a directory",
     method:
-      "32 images, after 16 small ones. undici: a stream written by hand from the socket through a base64 decoder to the file. Who has no way to save writes the bytes with writeFile.",
+      "64 images, after 300 small ones. undici: a stream written by hand from the socket through a base64 decoder to the file. Who has no way to save writes the bytes with writeFile.",
     contenders: ["ours", "undici", "openai", "ai"],
     columns: [cpu, peak],
     targets: [
@@ -91,7 +91,7 @@ export const workloads: readonly Workload[] = [
     name: "large-base64-memory",
     title: "The same, bytes in memory",
     method:
-      "8 images, all of them held, after 16 small ones. Held: peak above idle, by 8 times the decoded size.",
+      "8 images, all of them held, after 300 small ones. Held: peak above idle, by 8 times the decoded size.",
     contenders: ["ours", "undici", "openai", "ai"],
     columns: [cpu, peak, { key: "heldPerImage", label: "held of each", unit: "×" }],
     targets: [
@@ -107,7 +107,7 @@ export const workloads: readonly Workload[] = [
   {
     name: "url-save",
     title: "A 12 MB image by URL, 8 at once, saved to a directory",
-    method: "32 images, after 16 small ones. undici: request, then pipeline to a file.",
+    method: "64 images, after 300 small ones. undici: request, then pipeline to a file.",
     contenders: ["ours", "undici"],
     columns: [cpu, peak],
     targets: [
