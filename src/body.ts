@@ -2,10 +2,15 @@ import { pipeline, Readable, type Transform } from "node:stream";
 import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
 
 /**
- * Takes the next piece, which is only lent: who needs it after he has returned copies it. Whoever brings
- * more waits for what it gives, where it gives something.
+ * Takes the next piece. One that is lent is there until this returns: {@link kept} is for whoever needs it
+ * longer. Whoever brings more waits for what this gives, where it gives something.
  */
-export type Take = (chunk: Uint8Array) => Promise<void> | undefined;
+export type Take = (chunk: Uint8Array, isLent: boolean) => Promise<void> | undefined;
+
+/** A piece that outlives the call that brought it. */
+export function kept(chunk: Uint8Array, isLent: boolean): Buffer {
+  return isLent ? Buffer.from(chunk) : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
+}
 
 /** The bytes of an answer, as they come. */
 export interface Body {
@@ -23,8 +28,8 @@ export function bodyOf(chunks: AsyncIterable<Uint8Array>): Body {
 /** A download's bytes, whose number its giver has limited. */
 export async function bytesOf(body: Body): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
-  await body.each((chunk) => {
-    chunks.push(Buffer.from(chunk));
+  await body.each((chunk, isLent) => {
+    chunks.push(kept(chunk, isLent));
     return undefined;
   });
   return Buffer.concat(chunks);
@@ -49,9 +54,9 @@ const unpackers: Readonly<Record<string, () => Transform>> = {
 function streamOf(body: Body): Readable {
   let more: (() => void) | undefined;
   const stream = new Readable({ read: () => more?.() });
-  const take: Take = (chunk) => {
+  const take: Take = (chunk, isLent) => {
     if (stream.destroyed) throw new Error("Nobody reads any further");
-    if (stream.push(Buffer.from(chunk))) return undefined;
+    if (stream.push(kept(chunk, isLent))) return undefined;
     return new Promise((resolve) => {
       more = resolve;
     });
@@ -66,7 +71,7 @@ function streamOf(body: Body): Readable {
 }
 
 async function iterated(chunks: AsyncIterable<Uint8Array>, take: Take): Promise<void> {
-  for await (const chunk of chunks) await take(chunk);
+  for await (const chunk of chunks) await take(chunk, false);
 }
 
 /** A stream's events cost a fraction of its iterator. */
@@ -91,7 +96,7 @@ function drained(chunks: Readable, take: Take): Promise<void> {
     }
     chunks.on("data", (chunk: Uint8Array) => {
       try {
-        taking = take(chunk);
+        taking = take(chunk, false);
         if (taking === undefined) return;
         chunks.pause();
         taking.then(() => chunks.resume(), fail);

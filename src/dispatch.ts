@@ -111,7 +111,7 @@ class Exchange implements Dispatcher.DispatchHandler, Body {
     // A parser that goes on after a pause begins with nothing.
     if (chunk.byteLength === 0 || this.#failure !== undefined) return;
     if (this.#take !== undefined && !this.#isTaking) {
-      this.#give(this.#take, chunk);
+      this.#give(this.#take, chunk, true);
       return;
     }
     this.#waiting.push(Buffer.from(chunk));
@@ -155,13 +155,13 @@ class Exchange implements Dispatcher.DispatchHandler, Body {
         return;
       }
       this.#waitingBytes -= chunk.byteLength;
-      this.#give(take, chunk);
+      this.#give(take, chunk, false);
     }
   }
 
-  #give(take: Take, chunk: Uint8Array): void {
+  #give(take: Take, chunk: Uint8Array, isLent: boolean): void {
     try {
-      const taken = take(chunk);
+      const taken = take(chunk, isLent);
       if (taken === undefined) return;
       this.#isTaking = true;
       this.#controller?.pause();

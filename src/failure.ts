@@ -77,10 +77,13 @@ export function elided(value: unknown, secrets: readonly string[], depth = 0): u
 
 /** A text without the secrets in it. Keys of a few letters stand in any text, and are no secrets. */
 export function redacted(text: string, secrets: readonly string[], least = 6): string {
-  return secrets.reduce(
-    (clean, secret) => (secret.length >= least ? clean.replaceAll(secret, "<key>") : clean),
-    text,
-  );
+  let clean = text;
+  for (const secret of secrets) {
+    // Most texts are too short to hold one.
+    const mayHold = secret.length >= least && clean.length >= secret.length;
+    if (mayHold) clean = clean.replaceAll(secret, "<key>");
+  }
+  return clean;
 }
 
 /** All that a log could show, hidden properties and the ends of long lists and texts included. */

@@ -1,4 +1,4 @@
-import type { Body } from "./body";
+import { type Body, kept } from "./body";
 import type { DecodedImage, ImageSink } from "./decoded-image";
 import { JsonScanner, shownCharacters } from "./json-scanner";
 
@@ -34,12 +34,12 @@ export async function readJson(
   const tiny: Buffer[] = [];
   let tinyLength = 0;
   let byteLength = 0;
-  const take = (chunk: Uint8Array): Promise<void> | undefined => {
+  const take = (chunk: Uint8Array, isLent: boolean): Promise<void> | undefined => {
     byteLength += chunk.byteLength;
     if (byteLength > maxBytes) {
       throw new Error(`The answer is larger than ${maxBytes} bytes (\`maxAnswerBytes\`)`);
     }
-    if (scanner === undefined) small.push(Buffer.from(chunk));
+    if (scanner === undefined) small.push(kept(chunk, isLent));
     if (byteLength <= smallBytes || createSink === undefined) return undefined;
     if (scanner === undefined) {
       scanner = new JsonScanner(createSink);
@@ -47,7 +47,7 @@ export async function readJson(
     }
     if (tiny.length === 0 && chunk.byteLength >= tinyBytes) return scan(scanner, chunk);
     // A drip of single bytes would leave as many pieces.
-    tiny.push(Buffer.from(chunk));
+    tiny.push(kept(chunk, isLent));
     tinyLength += chunk.byteLength;
     return tinyLength >= tinyBytes ? flush(scanner) : undefined;
   };

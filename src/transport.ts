@@ -320,11 +320,11 @@ export class Transport {
       each: async (take) => {
         let length = 0;
         if (expected > limit) throw tooLarge(limit);
-        await unpacked(body, encoding).each((chunk) => {
+        await unpacked(body, encoding).each((chunk, isLent) => {
           timer.restart();
           length += chunk.byteLength;
           if (length > limit) throw tooLarge(limit);
-          return take(chunk);
+          return take(chunk, isLent);
         });
         if (encoding === undefined && length < expected) {
           throw new DownloadFault(`It broke off after ${length} of ${expected} bytes`, {

@@ -253,6 +253,9 @@ const wrapper = z.looseObject({
 // ---- reading ----
 
 function read(prices: TokenPrices | undefined, phase: Phase, answer: Answer): Outcome {
+  // Pictures that are there are there, whatever stands beside them.
+  const pictures = answer.status < 300 ? succeeded(prices, answer.body) : undefined;
+  if (pictures !== undefined) return pictures;
   const body = wrapper.safeParse(answer.body);
   if (!body.success) {
     return answer.status < 300
@@ -260,18 +263,23 @@ function read(prices: TokenPrices | undefined, phase: Phase, answer: Answer): Ou
       : readStatus(phase, answer, undefined);
   }
   const isWrapped = typeof body.data.data === "object" && !Array.isArray(body.data.data);
-  const found = images.safeParse(isWrapped ? body.data.data : body.data).data;
-  const outputs = found?.data.flatMap((each) => outputOf(each) ?? []) ?? [];
+  const wrapped = isWrapped && answer.status < 300 ? succeeded(prices, body.data.data) : undefined;
+  if (wrapped !== undefined) return wrapped;
   const inBody = Number(body.data.code ?? 200);
   const refused = saysError(body.data.error) || body.data.success === false || inBody >= 300;
-  // Pictures that are there are there, whatever stands beside them.
-  if (answer.status >= 300 || (refused && outputs.length === 0)) {
-    return readError(phase, answer, body.data);
-  }
-  const cost = usagePrice(prices, found?.usage);
+  if (answer.status >= 300 || refused) return readError(phase, answer, body.data);
+  const found = images.safeParse(isWrapped ? body.data.data : body.data).data;
   if (found === undefined) return unreadable(phase, "There is no list of images in it");
-  if (outputs.length === 0) return withoutImage("There is no image in it", cost);
-  return { state: "succeeded", outputs, usage: found?.usage, cost, model: found?.model };
+  return withoutImage("There is no image in it", usagePrice(prices, found.usage));
+}
+
+/** What a list of images says, if there is one in it. */
+function succeeded(prices: TokenPrices | undefined, body: unknown): Outcome | undefined {
+  const found = images.safeParse(body).data;
+  const outputs = found?.data.flatMap((each) => outputOf(each) ?? []) ?? [];
+  if (found === undefined || outputs.length === 0) return undefined;
+  const { usage, model } = found;
+  return { state: "succeeded", outputs, usage, cost: usagePrice(prices, usage), model };
 }
 
 /** Some write an empty error beside the images. */

@@ -37,7 +37,13 @@ const poolConnections = 128 + 200;
 const cpu: Column = { key: "cpuMs", label: "CPU", unit: "ms" };
 const peak: Column = { key: "peakAboveIdleBytes", label: "peak above idle", unit: "MB" };
 
-const small = { work: "bytes", picture: "small", atOnce: 16, count: 6_000, warmUp: 2_000 } as const;
+const small = {
+  work: "bytes",
+  picture: "small",
+  atOnce: 16,
+  count: 10_000,
+  warmUp: 10_000,
+} as const;
 const large = { picture: "large", atOnce: 8, warmUp: 300 } as const;
 const saving = { ...large, count: 64 } as const;
 const holding = { ...large, work: "bytes", count: 8 } as const;
@@ -63,7 +69,7 @@ export const workloads: readonly Workload[] = [
     name: "small-sync",
     title: "One small synchronous generation, 16 at once",
     method:
-      "6,000 images of 4 kB as base64, after 2,000 that warm the process up. fal's direct call and Replicate's blocking one give a data URL.",
+      "10,000 images of 4 kB as base64, after as many that warm the process up. fal's direct call and Replicate's blocking one give a data URL.",
     contenders: ["ours", "undici", "openai", "ai", "fal", "replicate"],
     columns: [cpu, peak],
     targets: [
