@@ -46,6 +46,7 @@ export function unpacked(body: Body, encoding: string | undefined): Body {
 
 const unpackers: Readonly<Record<string, () => Transform>> = {
   gzip: createGunzip,
+  "x-gzip": createGunzip,
   deflate: createInflate,
   br: createBrotliDecompress,
 };

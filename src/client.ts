@@ -1,6 +1,6 @@
 import { type Capabilities, capabilitiesOf } from "./capabilities";
 import { type ClientOptions, type ImageClientOptions, parseClientOptions } from "./client-options";
-import { type Clock, Ending, systemClock, within } from "./clock";
+import { type Clock, callerSignal, Ending, systemClock, within } from "./clock";
 import type { Cost } from "./cost";
 import type { Engine } from "./engine";
 import {
@@ -144,7 +144,7 @@ export class ProviderClient implements ProviderImageClient {
   #engineFor({ signal }: ParsedCallOptions): Engine | Promise<Engine> {
     if (this.#loaded !== undefined) return this.#loaded;
     signal?.throwIfAborted();
-    return within(this.#clock, this.#engine(), { signal });
+    return within(this.#clock, this.#engine(), { signal: signal && callerSignal(signal) });
   }
 
   check(request: ImageRequest): readonly ImageError[] {

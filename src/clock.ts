@@ -79,6 +79,58 @@ export class Ending implements EndSignal {
   }
 }
 
+/** A caller's signal, which is listened to once for all who listen to this, and not while nobody does. */
+class CallerSignal implements EndSignal {
+  readonly #signal: AbortSignal;
+  readonly #listeners = new Set<() => void>();
+
+  constructor(signal: AbortSignal) {
+    this.#signal = signal;
+  }
+
+  get aborted(): boolean {
+    return this.#signal.aborted;
+  }
+
+  get reason(): unknown {
+    return this.#signal.reason;
+  }
+
+  throwIfAborted(): void {
+    this.#signal.throwIfAborted();
+  }
+
+  addEventListener(_: "abort", listener: () => void): void {
+    if (this.aborted) return;
+    if (this.#listeners.size === 0) this.#signal.addEventListener("abort", this.#tell);
+    this.#listeners.add(listener);
+  }
+
+  removeEventListener(_: "abort", listener: () => void): void {
+    // A signal that is still listened to is not collected, though its caller has forgotten it.
+    const isLast = this.#listeners.delete(listener) && this.#listeners.size === 0;
+    if (isLast) this.#signal.removeEventListener("abort", this.#tell);
+  }
+
+  readonly #tell = () => {
+    this.#signal.removeEventListener("abort", this.#tell);
+    // One who is let go of by another who heard it first does not hear it.
+    for (const listener of this.#listeners) listener();
+    this.#listeners.clear();
+  };
+}
+
+const callerSignals = new WeakMap<AbortSignal, EndSignal>();
+
+/** A caller's signal, which may be that of many calls: of more than ten listeners Node warns as of a leak. */
+export function callerSignal(signal: AbortSignal): EndSignal {
+  const known = callerSignals.get(signal);
+  if (known !== undefined) return known;
+  const made = new CallerSignal(signal);
+  callerSignals.set(signal, made);
+  return made;
+}
+
 /** The same end as an `AbortSignal`, for functions that take no other. */
 export function abortSignalOf(signal: EndSignal): AbortSignal {
   if (signal instanceof AbortSignal) return signal;

@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { bytesOf } from "./body";
 import type { ClientOptions } from "./client-options";
-import { type Clock, type EndSignal, within } from "./clock";
+import { type Clock, callerSignal, type EndSignal, within } from "./clock";
 import type { ImageSink } from "./decoded-image";
 import { CallbackError, isImageError } from "./errors";
 import { FileSink } from "./file-sink";
@@ -178,7 +178,8 @@ export class Engine {
     const id = this.#journaling && (names?.jobId ?? newId());
     // Its pages in the journal, where there is one.
     const ledgers = id === undefined ? undefined : this.#journaling?.ledgersFor(id, plan);
-    const ledgerFor = ledgers && (await within(clock, ledgers, { signal: call.signal }));
+    const signal = call.signal && callerSignal(call.signal);
+    const ledgerFor = ledgers && (await within(clock, ledgers, { signal }));
     const mint = idempotent ? newId : () => "";
     const keys = plan.split.map((_, index) => names?.taskKey(index) ?? mint());
     const hook = this.#hookFor(plan);

@@ -1,4 +1,4 @@
-import { abortSignalOf, Ending, type EndSignal, type WaitLimits } from "./clock";
+import { abortSignalOf, callerSignal, Ending, type EndSignal, type WaitLimits } from "./clock";
 import { type Charged, totalCost } from "./cost";
 import { DecodedImage } from "./decoded-image";
 import {
@@ -264,7 +264,7 @@ export class RunningJob implements TaskJob {
   scope(signal: AbortSignal | undefined): Scope {
     this.#openScopes += 1;
     if (this.#openScopes === 1) this.#context.awaited?.(this, true);
-    return new Scope(this, signal, this.#context.closing);
+    return new Scope(this, signal && callerSignal(signal), this.#context.closing);
   }
 
   /** One who waited has left. */
@@ -518,10 +518,10 @@ export class RunningJob implements TaskJob {
 /** A caller's signal and the client's end in one. */
 export class Scope extends Ending {
   readonly #job: RunningJob;
-  readonly #signal: AbortSignal | undefined;
+  readonly #signal: EndSignal | undefined;
   readonly #closing: EndSignal;
 
-  constructor(job: RunningJob, signal: AbortSignal | undefined, closing: EndSignal) {
+  constructor(job: RunningJob, signal: EndSignal | undefined, closing: EndSignal) {
     super();
     this.#job = job;
     this.#signal = signal;
@@ -575,7 +575,7 @@ class TaskImage implements ImageSource {
   download<Value>(url: string, read: Read<Value>, signal?: AbortSignal): Promise<Value> {
     const { transport, gateway } = this.#context;
     return transport.download(url, read, {
-      signal,
+      signal: signal && callerSignal(signal),
       onRetry: (delayMs, error) => {
         const reason = gateway.clean(reasonOf(error));
         this.#job.emit(this.#task.index, { type: "retry", phase: "download", reason, delayMs });

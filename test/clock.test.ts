@@ -1,6 +1,7 @@
+import { getEventListeners } from "node:events";
 import { setImmediate as turn } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { abortSignalOf, Ending } from "../src/clock";
+import { abortSignalOf, callerSignal, Ending } from "../src/clock";
 import { inTurn } from "../src/turns";
 import { reasonOf, startStage } from "./support/stage";
 
@@ -43,6 +44,51 @@ test("who is let go of by another who hears the end first does not hear it", () 
   ending.addEventListener("abort", second);
   ending.abort("done");
   expect(heard).toEqual([]);
+});
+
+test("a caller's signal is one for all who listen, and is listened to once, while somebody does", () => {
+  const controller = new AbortController();
+  const { signal } = controller;
+  const shared = callerSignal(signal);
+  expect(callerSignal(signal)).toBe(shared);
+  const heard: string[] = [];
+  const listeners = ["one", "two", "three"].map((name) => () => heard.push(name));
+  for (const listener of listeners) shared.addEventListener("abort", listener);
+  expect(getEventListeners(signal, "abort")).toHaveLength(1);
+  for (const listener of listeners) shared.removeEventListener("abort", listener);
+  for (const listener of listeners) shared.removeEventListener("abort", listener);
+  expect(getEventListeners(signal, "abort")).toHaveLength(0);
+  for (const listener of listeners) shared.addEventListener("abort", listener);
+  expect(shared.aborted).toBe(false);
+  shared.throwIfAborted();
+  controller.abort("mine");
+  shared.addEventListener("abort", () => heard.push("late"));
+  expect(heard).toEqual(["one", "two", "three"]);
+  expect(shared).toMatchObject({ aborted: true, reason: "mine" });
+  expect(() => shared.throwIfAborted()).toThrow("mine");
+  expect(getEventListeners(signal, "abort")).toHaveLength(0);
+});
+
+test("one signal serves a hundred calls without a warning, ends them all, and is let go of", async () => {
+  await using stage = await startStage({ jobDurationMs: 0 });
+  const warnings: Error[] = [];
+  const onWarning = (warning: Error) => warnings.push(warning);
+  process.on("warning", onWarning);
+  try {
+    const controller = new AbortController();
+    const { signal } = controller;
+    const client = stage.client("openaiCompatible");
+    const generate = () => client.generate({ prompt: "many" }, { signal });
+    await Promise.all(Array.from({ length: 100 }, generate));
+    expect(getEventListeners(signal, "abort")).toHaveLength(0);
+    const ended = Array.from({ length: 100 }, () => reasonOf(generate()));
+    controller.abort("enough");
+    expect(new Set(await Promise.all(ended))).toEqual(new Set(["enough"]));
+    await turn();
+  } finally {
+    process.off("warning", onWarning);
+  }
+  expect(warnings).toEqual([]);
 });
 
 test("an ending is an AbortSignal for functions that take no other, before and after its end", () => {

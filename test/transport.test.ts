@@ -148,6 +148,7 @@ test.for([
   { encoding: "br", encode: brotliCompressSync },
   { encoding: "deflate", encode: deflateSync },
   { encoding: "GZIP", encode: gzipSync },
+  { encoding: "x-gzip", encode: gzipSync },
 ])("an answer in $encoding is read", async ({ encoding, encode }) => {
   await using server = await startServer((_, response) => {
     response.writeHead(200, { "content-encoding": encoding, "content-type": "application/json" });
