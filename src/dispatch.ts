@@ -1,7 +1,7 @@
 import type { Dispatcher } from "undici";
-import type { Body, Take } from "./body";
+import { type Body, kept, type Take } from "./body";
 import type { EndSignal } from "./clock";
-import { pastHead } from "./lent-reads";
+import type { LentReads } from "./lent-reads";
 
 /** An answer whose head has come. */
 export interface OpenAnswer {
@@ -41,21 +41,26 @@ export interface ExchangeEnds {
 /**
  * Sends by a dispatcher, and gives the answer once its head has come.
  *
+ * @param reads how the dispatcher's sockets are read, where that is ours to say.
  * @throws the signal's reason the moment it aborts; {@link NotSentError}; what undici says went wrong.
  */
 export function dispatch(
   dispatcher: Dispatcher,
   options: Dispatcher.DispatchOptions,
   ends: ExchangeEnds,
+  reads?: LentReads,
 ): Promise<OpenAnswer> {
   return new Promise((resolve, reject) => {
     if (ends.signal.aborted) reject(ends.signal.reason);
-    else dispatcher.dispatch(options, new Exchange(ends, resolve, reject));
+    else dispatcher.dispatch(options, new Exchange(ends, reads, resolve, reject));
   });
 }
 
 /** So many bytes may wait for somebody to take them before the sender is asked to wait. */
 const mostWaitingBytes = 64 * 1024;
+
+/** So many where that takes undici's pause, which goes wrong if the connection ends meanwhile ({@link LentReads}). */
+const mostUnpausedBytes = 16 * 1024 * 1024;
 
 /**
  * One exchange over undici's dispatcher. `undici.request` would put a stream in between, and nothing of
@@ -64,6 +69,7 @@ const mostWaitingBytes = 64 * 1024;
 class Exchange implements Dispatcher.DispatchHandler, Body {
   readonly #signal: EndSignal;
   readonly #stop: EndSignal | undefined;
+  readonly #reads: LentReads | undefined;
   readonly #open: (answer: OpenAnswer) => void;
   /** Tells of a failure whoever waits by now: for the head, or for the end of the body. */
   #reject: (reason: unknown) => void;
@@ -74,15 +80,19 @@ class Exchange implements Dispatcher.DispatchHandler, Body {
   readonly #waiting: Uint8Array[] = [];
   #waitingBytes = 0;
   #isWhole = false;
+  /** Lets a sender go on that was asked to wait. */
+  #goOn: (() => void) | undefined;
   #failure: { readonly reason: unknown } | undefined;
 
   constructor(
     { signal, stop }: ExchangeEnds,
+    reads: LentReads | undefined,
     open: (answer: OpenAnswer) => void,
     reject: (reason: unknown) => void,
   ) {
     this.#signal = signal;
     this.#stop = stop;
+    this.#reads = reads;
     this.#open = open;
     this.#reject = reject;
     signal.addEventListener("abort", this.#onAbort, { once: true });
@@ -106,21 +116,32 @@ class Exchange implements Dispatcher.DispatchHandler, Body {
     if (status >= 200) this.#open({ status, headers: flatHeaders(headers), body: this });
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Uint8Array): void {
-    pastHead();
-    // A parser that goes on after a pause begins with nothing.
+  onResponseData(_: Dispatcher.DispatchController, chunk: Uint8Array): void {
+    this.#reads?.tookBody();
     if (chunk.byteLength === 0 || this.#failure !== undefined) return;
     if (this.#take !== undefined && !this.#isTaking) {
-      this.#give(this.#take, chunk, true);
-      return;
+      this.#give(this.#take, chunk, this.#reads !== undefined);
+    } else {
+      this.#waiting.push(kept(chunk, this.#reads !== undefined));
+      this.#waitingBytes += chunk.byteLength;
     }
-    this.#waiting.push(Buffer.from(chunk));
-    this.#waitingBytes += chunk.byteLength;
-    if (this.#waitingBytes >= mostWaitingBytes) controller.pause();
+    if (this.#isTaking || this.#waitingBytes >= mostWaitingBytes) this.#hold();
+  }
+
+  /** Asks the sender to wait. */
+  #hold(): void {
+    if (this.#reads !== undefined) this.#goOn = this.#reads.hold();
+    else if (this.#waitingBytes >= mostUnpausedBytes) {
+      this.#controller?.pause();
+      this.#goOn = () => this.#controller?.resume();
+    }
   }
 
   onResponseEnd(): void {
-    pastHead();
+    this.#reads?.tookEnd();
+    // The next answer comes over the same connection.
+    this.#goOn?.();
+    this.#goOn = undefined;
     this.#isWhole = true;
     this.#signal.removeEventListener("abort", this.#onAbort);
     this.#advance();
@@ -151,7 +172,8 @@ class Exchange implements Dispatcher.DispatchHandler, Body {
       const chunk = this.#waiting.shift();
       if (chunk === undefined) {
         if (this.#isWhole) this.#resolve?.();
-        else this.#controller?.resume();
+        else this.#goOn?.();
+        this.#goOn = undefined;
         return;
       }
       this.#waitingBytes -= chunk.byteLength;
@@ -164,7 +186,6 @@ class Exchange implements Dispatcher.DispatchHandler, Body {
       const taken = take(chunk, isLent);
       if (taken === undefined) return;
       this.#isTaking = true;
-      this.#controller?.pause();
       taken.then(
         () => {
           this.#isTaking = false;

@@ -1,12 +1,14 @@
 import { randomUUID } from "node:crypto";
 import { type FileHandle, mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
+import type { EndSignal } from "./clock";
 import { type ImageSink, MemorySink } from "./decoded-image";
 
 const blockBytes = 256 * 1024;
 
-/** Blocks that were written, to be filled again by whichever image comes next. */
+/** Blocks that were written, to be filled again by whichever image comes next, while any is on its way. */
 const freeBlocks: Buffer[] = [];
+let openFiles = 0;
 
 /** So many of them are kept: four megabytes. */
 const mostFreeBlocks = 16;
@@ -28,6 +30,8 @@ export class FileSink implements ImageSink {
   #isEnded = false;
   #isMoved = false;
   #memory: MemorySink | undefined;
+  /** Why the rest went on in memory. */
+  diskError: unknown;
 
   constructor(directory: string) {
     this.directory = directory;
@@ -38,7 +42,7 @@ export class FileSink implements ImageSink {
     if (this.#memory !== undefined) return this.#memory.reserve(length);
     if (this.#block.length - this.#used < length) {
       this.#passOn();
-      this.#block = freeBlocks.pop() ?? Buffer.allocUnsafeSlow(Math.max(blockBytes, length));
+      this.#block = takeBlock(length);
     }
     return this.#block.subarray(this.#used);
   }
@@ -63,8 +67,9 @@ export class FileSink implements ImageSink {
     return this.#memory === undefined ? readFile(this.#path) : this.#memory.read();
   }
 
-  async moveTo(path: string): Promise<boolean> {
+  async moveTo(path: string, end?: EndSignal): Promise<boolean> {
     await this.#ended();
+    end?.throwIfAborted();
     // From then on the file is somebody else's.
     if (this.#memory !== undefined || this.#isMoved) return false;
     await rename(this.#path, path);
@@ -112,7 +117,8 @@ export class FileSink implements ImageSink {
         release(next.buffer);
       }
       if (this.#isEnded) await this.#close();
-    } catch {
+    } catch (error) {
+      this.diskError = error;
       await this.#goOnInMemory();
     }
     this.#writing = undefined;
@@ -120,13 +126,18 @@ export class FileSink implements ImageSink {
 
   async #close(): Promise<void> {
     const file = this.#file;
+    if (file === undefined) return;
     this.#file = undefined;
-    await file?.close();
+    openFiles -= 1;
+    if (openFiles === 0) freeBlocks.length = 0;
+    await file.close();
   }
 
   async #open(): Promise<FileHandle> {
     await mkdir(this.directory, { recursive: true });
-    return open(this.#path, "wx+");
+    const file = await open(this.#path, "wx+");
+    openFiles += 1;
+    return file;
   }
 
   /** Saving it says later what is wrong with the disk. */
@@ -151,6 +162,11 @@ export class FileSink implements ImageSink {
     await this.#close().catch(() => {});
     await rm(this.#path, { force: true }).catch(() => {});
   }
+}
+
+function takeBlock(length: number): Buffer {
+  if (length > blockBytes) return Buffer.allocUnsafeSlow(length);
+  return freeBlocks.pop() ?? Buffer.allocUnsafeSlow(blockBytes);
 }
 
 function release(memory: ArrayBufferLike): void {

@@ -144,7 +144,7 @@ export class JsonScanner {
         if (this.#isPlain || this.#stringBytes < longStringBytes || !this.#inString) continue;
         this.#skeleton.push(bytes.subarray(from, at));
         from = at;
-        // Which takes it out again.
+        // Those were lent: it copies them.
         this.#tryImage();
       } else at = this.#readOutside(bytes, at, from);
     }

@@ -3,56 +3,72 @@ import type { OnReadOpts, Socket } from "node:net";
 /** What a socket gives at most at once, as it does by itself. */
 const blockBytes = 64 * 1024;
 
-let isPastHead = false;
-
-/** Told by whoever takes an answer: what undici keeps of its head is no longer in what was lent. */
-export function pastHead(): void {
-  isPastHead = true;
-}
-
 /**
- * Lets each socket of a pool read into the same memory again and again. By itself Node takes a new block
- * for each read, and of a few large answers at once they fill the memory before they are collected.
+ * How the sockets of a pool are read: all of them into one block of memory, over and over. By itself Node
+ * takes a new block for each read, and of a few large answers at once they fill the memory before they
+ * are collected.
  *
- * It goes well because undici's parser reads what has come before anything else can, and because whoever
- * takes the pieces of a body is done with one when he returns. Two things outlive that, and keep their
- * block: a head of which the rest is still to come, and what the parser leaves while its reader has asked
- * it to wait.
+ * It goes well because a piece is used up before the next one is read. undici's parser takes all of it as
+ * soon as it hears of it, and so does whoever takes a body, or copies. What comes while no body does
+ * is copied for the parser: of a head it keeps what it has until the rest comes. (Of trailers as well,
+ * but nobody here reads those.)
+ *
+ * It is here, too, that a sender is asked to wait, by not reading the socket. undici's own pause must not
+ * be used: if the connection ends meanwhile, an assertion ends the process.
  *
  * @see https://nodejs.org/api/net.html#new-netsocketoptions `onread`
+ * @see https://github.com/nodejs/undici/issues/5360 mended in undici 8, for Node 22
  */
-export function lentReads(): OnReadOpts {
-  /** The other block of a socket that was left unread once, and has been read since. */
-  const spares = new WeakMap<Socket, Uint8Array>();
-  let next: Uint8Array | undefined;
-  return {
-    /** Called once for a new socket, and then after each piece for the one that follows. */
-    buffer() {
-      const block = next ?? Buffer.allocUnsafeSlow(blockBytes);
-      next = undefined;
-      return block;
-    },
-    // Node calls it as the socket's own.
-    callback(this: Socket, length: number, block: Uint8Array): boolean {
-      const piece = block.subarray(0, length);
-      if (this.readableLength > 0) {
-        // It was asked to stop, and had this already.
-        this.push(Buffer.from(piece));
-        next = block;
-        return false;
-      }
-      isPastHead = false;
-      this.push(piece);
-      // Now, and not in the next tick.
-      this.emit("readable");
-      if (this.readableLength > 0) {
-        next = spares.get(this);
-        spares.set(this, block);
-        // Whoever reads it has the socket read again.
-        return false;
-      }
-      if (isPastHead) next = block;
-      return true;
-    },
-  };
+export class LentReads {
+  /** For the sockets of the pool that this belongs to. */
+  readonly onread: OnReadOpts;
+  /** The one whose bytes are being handed on. */
+  #socket: Socket | undefined;
+  #isHeld = false;
+  /** Those that are in the middle of a body. */
+  readonly #inBody = new WeakSet<Socket>();
+
+  constructor() {
+    const hand = (socket: Socket, piece: Uint8Array) => this.#hand(socket, piece);
+    this.onread = {
+      buffer: Buffer.allocUnsafeSlow(blockBytes),
+      // Node calls it as the socket's own.
+      callback(this: Socket, length: number, block: Uint8Array) {
+        return hand(this, block.subarray(0, length));
+      },
+    };
+  }
+
+  /** A piece of a body has been taken, and it goes on. */
+  tookBody(): void {
+    if (this.#socket !== undefined) this.#inBody.add(this.#socket);
+  }
+
+  /** The answer is whole. */
+  tookEnd(): void {
+    if (this.#socket !== undefined) this.#inBody.delete(this.#socket);
+    this.#isHeld = false;
+  }
+
+  /** Asks the sender of what is being taken to wait; what this gives lets it go on. */
+  hold(): (() => void) | undefined {
+    const socket = this.#socket;
+    this.#isHeld = true;
+    return socket && (() => socket.resume());
+  }
+
+  /** Gives false if the socket is to be left alone for now. */
+  #hand(socket: Socket, piece: Uint8Array): boolean {
+    this.#socket = socket;
+    this.#isHeld = false;
+    socket.push(this.#inBody.has(socket) ? piece : Buffer.from(piece));
+    // Now, and not in the next tick.
+    socket.emit("readable");
+    this.#socket = undefined;
+    if (socket.readableLength === 0) return !this.#isHeld;
+    // A parser that does not take all of it at once finds it later, and nobody has written over it.
+    const rest: unknown = socket.read();
+    if (rest instanceof Uint8Array) socket.unshift(Buffer.from(rest));
+    return socket.readableLength < socket.readableHighWaterMark;
+  }
 }

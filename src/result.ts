@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { type Body, bytesOf } from "./body";
+import { bytesOf } from "./body";
 import type { Cost } from "./cost";
 import { DecodedImage } from "./decoded-image";
 import {
@@ -15,7 +15,7 @@ import { FileSink } from "./file-sink";
 import type { ImageJob } from "./job";
 import { mediaInfo, sniff } from "./media";
 import type { Output, Usage } from "./provider";
-import { DownloadFault } from "./transport";
+import { DownloadFault, type Read } from "./transport";
 
 /** What an image file says of itself. */
 export interface ImageInfo {
@@ -26,9 +26,6 @@ export interface ImageInfo {
   readonly height: number;
   readonly byteLength: number;
 }
-
-/** What becomes of a download. */
-export type Read<Value> = (body: Body) => Promise<Value>;
 
 /** What an image needs of its client. */
 export interface ImageSource {
@@ -217,22 +214,17 @@ export class GeneratedImage {
     pathFor: (extension: string) => string,
     signal: AbortSignal | undefined,
   ): Promise<string> {
-    const temporary = join(directory, `.${randomUUID()}.part`);
     const inMemory = this.#isAtHand();
     try {
       const moved = await this.#moveInto(directory, pathFor);
       if (moved !== undefined) return moved;
       await mkdir(directory, { recursive: true });
-      const head = await (inMemory
-        ? this.#writeTo(temporary, signal)
-        : this.#streamTo(temporary, signal));
-      const path = pathFor(sniff(head)?.extension ?? "bin");
-      await rename(temporary, path);
+      const path = await (inMemory
+        ? this.#writeInto(directory, pathFor, signal)
+        : this.#streamInto(directory, pathFor, signal));
       Object.assign(this, { file: path });
       return path;
     } catch (error) {
-      // What went wrong is what the caller hears, not what it left behind.
-      await rm(temporary, { force: true }).catch(() => {});
       signal?.throwIfAborted();
       throw error instanceof DownloadError || error instanceof MalformedResponseError
         ? error
@@ -256,17 +248,34 @@ export class GeneratedImage {
     return path;
   }
 
-  /** Writes the image and gives its first bytes. */
-  async #writeTo(path: string, signal: AbortSignal | undefined): Promise<Uint8Array> {
-    const bytes = await this.bytes();
-    await writeFile(path, bytes, { signal });
-    return bytes.subarray(0, 64);
+  /** Writes the bytes, under a name that nobody looks for until they are all there. */
+  async #writeInto(
+    directory: string,
+    pathFor: (extension: string) => string,
+    signal: AbortSignal | undefined,
+  ): Promise<string> {
+    const temporary = join(directory, `.${randomUUID()}.part`);
+    try {
+      const bytes = await this.bytes();
+      await writeFile(temporary, bytes, { signal });
+      const path = pathFor(sniff(bytes)?.extension ?? "bin");
+      await rename(temporary, path);
+      return path;
+    } catch (error) {
+      // What went wrong is what the caller hears, not what it left behind.
+      await rm(temporary, { force: true }).catch(() => {});
+      throw error;
+    }
   }
 
-  /** Fetches the image straight to the disk and gives its first bytes. */
-  async #streamTo(path: string, signal: AbortSignal | undefined): Promise<Uint8Array> {
-    return this.#fetch(async (body) => {
-      const sink = new FileSink(dirname(path));
+  /** Fetches the image straight to the disk. */
+  async #streamInto(
+    directory: string,
+    pathFor: (extension: string) => string,
+    signal: AbortSignal | undefined,
+  ): Promise<string> {
+    return this.#fetch(async (body, end) => {
+      const sink = new FileSink(directory);
       try {
         let head: Uint8Array = new Uint8Array();
         await body.each((chunk) => {
@@ -274,14 +283,15 @@ export class GeneratedImage {
             head = Buffer.concat([head, chunk.subarray(0, 64)]);
             if (looksLikeText(head)) throw notAnImage();
           }
+          if (sink.diskError !== undefined) throw sink.diskError;
           sink.reserve(chunk.byteLength).set(chunk);
           sink.commit(chunk.byteLength);
           return sink.ready();
         });
         if (head.byteLength === 0) throw notAnImage();
-        // What the disk did not take is in memory: writing it once more says why.
-        if (!(await sink.moveTo(path))) await writeFile(path, await sink.read(), { signal });
-        return head;
+        const path = pathFor(sniff(head)?.extension ?? "bin");
+        if (!(await sink.moveTo(path, end))) throw sink.diskError;
+        return path;
       } finally {
         await sink.discard();
       }

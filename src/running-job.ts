@@ -31,14 +31,13 @@ import {
   type ImageSource,
   keepIn,
   nameInPlace,
-  type Read,
   saveInto,
   type Timing,
 } from "./result";
 import type { SizeClass } from "./schedule";
 import { JobTask, type Settled, type TaskJob, type TaskSeed } from "./task";
 import type { TaskContext, TaskEvent } from "./task-context";
-import type { Transport } from "./transport";
+import type { Read, Transport } from "./transport";
 
 /** What a client's jobs share. */
 export interface JobContext extends TaskContext {

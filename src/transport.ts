@@ -1,4 +1,3 @@
-import type { LookupFunction } from "node:net";
 import pRetry from "p-retry";
 import type { Dispatcher } from "undici";
 import { type Body, bodyOf, unpacked } from "./body";
@@ -12,7 +11,7 @@ import {
   type OpenAnswer,
 } from "./dispatch";
 import { readJson } from "./json-body";
-import { lentReads } from "./lent-reads";
+import { LentReads } from "./lent-reads";
 import {
   assertPublicHost,
   BlockedAddressError,
@@ -119,6 +118,9 @@ export interface TransportOptions {
   readonly maxDownloadBytes: number;
 }
 
+/** What becomes of a download; once `end` has aborted nobody waits for it. */
+export type Read<Value> = (body: Body, end: EndSignal) => Promise<Value>;
+
 /** Who may end a download, and who hears of its repetitions. */
 export interface DownloadOptions {
   readonly signal?: EndSignal | undefined;
@@ -210,7 +212,7 @@ export class Transport {
    */
   async download<Value>(
     url: string,
-    read: (body: Body) => Promise<Value>,
+    read: Read<Value>,
     { signal, onRetry }: DownloadOptions = {},
   ): Promise<Value> {
     const { clock, timeoutMs } = this.#options;
@@ -231,11 +233,12 @@ export class Transport {
 
   async #downloadOnce<Value>(
     url: string,
-    read: (body: Body) => Promise<Value>,
+    read: Read<Value>,
     signal: EndSignal | undefined,
   ): Promise<Value> {
     const timer = new Timer(this.#options.clock, this.#options.attemptTimeoutMs, signal);
-    const reading = async () => read(this.#guardedBody(await this.#follow(url, timer), timer));
+    const reading = async () =>
+      read(this.#guardedBody(await this.#follow(url, timer), timer), timer);
     try {
       const { clock, timeoutMs } = this.#options;
       // Silence is one limit; a drip that never falls silent has this one.
@@ -345,7 +348,8 @@ export class Transport {
       const { statusCode: status, headers } = answer;
       return { status, headers: flatHeaders(headers), body: bodyOf(answer.body) };
     }
-    return dispatch(await pools[route](), target, ends);
+    const { pool, reads } = await pools[route]();
+    return dispatch(pool, target, ends, reads);
   }
 
   #targetOf({ method, url, headers, body }: HttpRequest): Dispatcher.DispatchOptions {
@@ -386,8 +390,13 @@ async function* empty(): AsyncIterable<Uint8Array> {}
 
 const connectFailures = new WeakSet<object>();
 
+interface Pool {
+  readonly pool: Dispatcher;
+  readonly reads?: LentReads;
+}
+
 /** One pool for all clients of a process, made at the first send: a client a tenant costs nothing. */
-const pools: Readonly<Record<Route, () => Promise<Dispatcher>>> = {
+const pools: Readonly<Record<Route, () => Promise<Pool>>> = {
   provider: onceLoaded(() => createPool("provider")),
   poll: onceLoaded(() => createPool("poll")),
   stranger: onceLoaded(() => createPool("stranger")),
@@ -399,17 +408,18 @@ const pools: Readonly<Record<Route, () => Promise<Dispatcher>>> = {
  */
 const mostPolls = 128;
 
-async function createPool(route: Route): Promise<Dispatcher> {
+async function createPool(route: Route): Promise<Pool> {
   const { Agent, buildConnector, EnvHttpProxyAgent } = await import("undici");
   const connections = route === "poll" ? mostPolls : null;
-  if (hasProxy()) return new EnvHttpProxyAgent({ connections });
-  const lookup: LookupFunction | undefined =
-    route === "stranger" ? createGuardedLookup() : undefined;
-  const options = { onread: lentReads(), ...(lookup === undefined ? {} : { lookup }) };
-  // Its types know this option together with a port alone, and a port it sets itself.
-  const connector = buildConnector(options as Parameters<typeof buildConnector>[0]);
-  return new Agent({
+  if (hasProxy()) return { pool: new EnvHttpProxyAgent({ connections }) };
+  const lookup = route === "stranger" ? { lookup: createGuardedLookup() } : {};
+  const reads = new LentReads();
+  // Its own port is not used: that of each origin is.
+  const connector = buildConnector({ port: 0, onread: reads.onread, ...lookup });
+  const pool = new Agent({
     connections,
+    // One answer after the other on each socket: so a piece with the end of one holds no other's head.
+    pipelining: 1,
     connect(options, callback) {
       connector(options, (...[error, socket]: Parameters<typeof callback>) => {
         if (error === null) callback(null, socket);
@@ -420,6 +430,7 @@ async function createPool(route: Route): Promise<Dispatcher> {
       });
     },
   });
+  return { pool, reads };
 }
 
 function hasProxy(): boolean {

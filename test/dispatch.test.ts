@@ -67,6 +67,27 @@ test("an answer comes whole and in its order, however slowly it is taken", async
   expect(sent.equals(Buffer.concat(taken))).toBe(true);
 });
 
+test("a connection that ends while the last piece is being taken loses nothing, nor does it end the process", async () => {
+  const sent = randomBytes(300_000);
+  let length = 0;
+  let close: () => void = () => {};
+  const hasEnded = new Promise<void>((resolve) => {
+    close = resolve;
+  });
+  await using server = await startRawServer((socket) => {
+    socket.write(`HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: ${sent.length}\r\n\r\n`);
+    socket.write(sent);
+    socket.once("close", close);
+    void until(() => length === sent.length).then(() => socket.end());
+  });
+  const { body } = await ask(server.url);
+  await body.each((chunk) => {
+    length += chunk.byteLength;
+    return length === sent.length ? hasEnded.then(aMoment) : undefined;
+  });
+  expect(length).toBe(sent.length);
+});
+
 test("a sender waits while nobody takes what it sends", async () => {
   const total = 64 * 1024 * 1024;
   let written = 0;

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { bodyOf } from "../src/body";
+import { Ending } from "../src/clock";
 import { createImageClient, openaiCompatible, trinetra } from "../src/index";
 import type { Output } from "../src/provider";
 import { GeneratedImage, type ImageSource, saveInto } from "../src/result";
@@ -37,7 +38,7 @@ function imageOf(
       const body = bodies[Math.min(downloads.length, bodies.length - 1)];
       downloads.push(url);
       if (body === undefined) throw new DownloadFault("HTTP 500", { transient: true, status: 500 });
-      return read(bodyOf(body()));
+      return read(bodyOf(body()), new Ending());
     },
     ...more,
   });
@@ -245,7 +246,7 @@ test.each([403, 404, 410])("a URL that answers %i is asked for afresh, once", as
     download: async (from, read) => {
       asked.push(from);
       if (from === url) throw new DownloadFault(`HTTP ${status}`, { transient: false, status });
-      return read(bodyOf(good()));
+      return read(bodyOf(good()), new Ending());
     },
     refresh: async (signal) => {
       refreshes.push(signal);
