@@ -64,6 +64,17 @@ const runs =
       { creates: creates(settings), ...expected },
     );
 
+/**
+ * The same after a run that is not counted. Memory that a virtual machine has not used for some seconds
+ * costs half as much again to write to, and whoever came after a slow contender paid for that.
+ */
+const runsWarm =
+  (settings: Settings, expected: Expected): Workload["measure"] =>
+  async (contender, stage) => {
+    await stage.run("worker.mjs", { contender: "undici", ...settings });
+    return runs(settings, expected)(contender, stage);
+  };
+
 export const workloads: readonly Workload[] = [
   {
     name: "small-sync",
@@ -83,7 +94,7 @@ export const workloads: readonly Workload[] = [
     name: "large-base64-save",
     title: "A 12 MB image as base64 in 16 MB of JSON, 8 at once, saved to a directory",
     method:
-      "64 images, after 300 small ones. undici: a stream written by hand from the socket through a base64 decoder to the file. Who has no way to save writes the bytes with writeFile.",
+      "64 images, after 300 small ones and a run of undici that is not counted. undici: a stream written by hand from the socket through a base64 decoder to the file. Who has no way to save writes the bytes with writeFile.",
     contenders: ["ours", "undici", "openai", "ai"],
     columns: [cpu, peak],
     targets: [
@@ -91,7 +102,7 @@ export const workloads: readonly Workload[] = [
       { key: "cpuMs", by: "openai", limit: 0.5 },
       { key: "peakAboveIdleBytes", limit: 60 * megabyte },
     ],
-    measure: runs({ work: "saveBase64", ...saving }, { hash: "large" }),
+    measure: runsWarm({ work: "saveBase64", ...saving }, { hash: "large" }),
   },
   {
     name: "large-base64-memory",
@@ -113,14 +124,15 @@ export const workloads: readonly Workload[] = [
   {
     name: "url-save",
     title: "A 12 MB image by URL, 8 at once, saved to a directory",
-    method: "64 images, after 300 small ones. undici: request, then pipeline to a file.",
+    method:
+      "64 images, after 300 small ones and a run of undici that is not counted. undici: request, then pipeline to a file.",
     contenders: ["ours", "undici"],
     columns: [cpu, peak],
     targets: [
       { key: "cpuMs", by: "undici", limit: 1.1 },
       { key: "peakAboveIdleBytes", limit: 30 * megabyte },
     ],
-    measure: runs({ work: "saveURL", ...saving }, { hash: "large" }),
+    measure: runsWarm({ work: "saveURL", ...saving }, { hash: "large" }),
   },
   {
     name: "polling",
