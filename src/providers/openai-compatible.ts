@@ -229,8 +229,6 @@ const images = z.looseObject({
 });
 
 const wrapper = z.looseObject({
-  // The wrapped form holds the answer here, or its list alone.
-  data: z.optional(z.unknown()),
   success: lenient(z.boolean()),
   code: lenient(textOrNumber),
   message: text,
@@ -253,33 +251,30 @@ const wrapper = z.looseObject({
 // ---- reading ----
 
 function read(prices: TokenPrices | undefined, phase: Phase, answer: Answer): Outcome {
+  const found = images.safeParse(unwrapped(answer.body)).data;
+  const outputs = found?.data.flatMap((each) => outputOf(each) ?? []) ?? [];
+  const cost = usagePrice(prices, found?.usage);
   // Pictures that are there are there, whatever stands beside them.
-  const pictures = answer.status < 300 ? succeeded(prices, answer.body) : undefined;
-  if (pictures !== undefined) return pictures;
+  if (answer.status < 300 && outputs.length > 0) {
+    return { state: "succeeded", outputs, usage: found?.usage, cost, model: found?.model };
+  }
   const body = wrapper.safeParse(answer.body);
   if (!body.success) {
     return answer.status < 300
       ? unreadable(phase, "It is not the JSON that the page describes")
       : readStatus(phase, answer, undefined);
   }
-  const isWrapped = typeof body.data.data === "object" && !Array.isArray(body.data.data);
-  const wrapped = isWrapped && answer.status < 300 ? succeeded(prices, body.data.data) : undefined;
-  if (wrapped !== undefined) return wrapped;
   const inBody = Number(body.data.code ?? 200);
   const refused = saysError(body.data.error) || body.data.success === false || inBody >= 300;
   if (answer.status >= 300 || refused) return readError(phase, answer, body.data);
-  const found = images.safeParse(isWrapped ? body.data.data : body.data).data;
   if (found === undefined) return unreadable(phase, "There is no list of images in it");
-  return withoutImage("There is no image in it", usagePrice(prices, found.usage));
+  return withoutImage("There is no image in it", cost);
 }
 
-/** What a list of images says, if there is one in it. */
-function succeeded(prices: TokenPrices | undefined, body: unknown): Outcome | undefined {
-  const found = images.safeParse(body).data;
-  const outputs = found?.data.flatMap((each) => outputOf(each) ?? []) ?? [];
-  if (found === undefined || outputs.length === 0) return undefined;
-  const { usage, model } = found;
-  return { state: "succeeded", outputs, usage, cost: usagePrice(prices, usage), model };
+/** What holds the list of images: the answer itself, or what it wraps. */
+function unwrapped(body: unknown): unknown {
+  if (typeof body !== "object" || body === null || !("data" in body)) return body;
+  return typeof body.data === "object" && !Array.isArray(body.data) ? body.data : body;
 }
 
 /** Some write an empty error beside the images. */
