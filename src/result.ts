@@ -170,7 +170,7 @@ export class GeneratedImage {
       const { name } = image.#source;
       const { file: saved } = image;
       if (saved?.startsWith(join(place, `${name}.`)) && (await isFile(saved))) return saved;
-      const path = (extension: string) => join(place, `${name}.${extension}`);
+      const path = (head: Uint8Array) => join(place, `${name}.${sniff(head)?.extension ?? "bin"}`);
       const file = await image.#save(place, path, signal);
       image.#letGo();
       return file;
@@ -188,7 +188,7 @@ export class GeneratedImage {
 
   async #save(
     directory: string,
-    pathFor: (extension: string) => string,
+    pathFor: (head: Uint8Array) => string,
     signal?: AbortSignal,
   ): Promise<string> {
     // Whoever else wants the picture waits for a download that is under way.
@@ -211,7 +211,7 @@ export class GeneratedImage {
 
   async #saveOnce(
     directory: string,
-    pathFor: (extension: string) => string,
+    pathFor: (head: Uint8Array) => string,
     signal: AbortSignal | undefined,
   ): Promise<string> {
     const inMemory = this.#isAtHand();
@@ -235,12 +235,12 @@ export class GeneratedImage {
   /** An image that went to that directory as it came needs a name, and no more. */
   async #moveInto(
     directory: string,
-    pathFor: (extension: string) => string,
+    pathFor: (head: Uint8Array) => string,
   ): Promise<string | undefined> {
     if (!(this.#base64 instanceof DecodedImage)) return undefined;
     const { sink, head } = this.#base64;
     if (sink.directory !== directory) return undefined;
-    const path = pathFor(sniff(head)?.extension ?? "bin");
+    const path = pathFor(head);
     if (!(await sink.moveTo?.(path))) return undefined;
     Object.assign(this, { file: path });
     // It is read there from now on, and is the caller's.
@@ -251,14 +251,14 @@ export class GeneratedImage {
   /** Writes the bytes, under a name that nobody looks for until they are all there. */
   async #writeInto(
     directory: string,
-    pathFor: (extension: string) => string,
+    pathFor: (head: Uint8Array) => string,
     signal: AbortSignal | undefined,
   ): Promise<string> {
     const temporary = join(directory, `.${randomUUID()}.part`);
     try {
       const bytes = await this.bytes();
       await writeFile(temporary, bytes, { signal });
-      const path = pathFor(sniff(bytes)?.extension ?? "bin");
+      const path = pathFor(bytes);
       await rename(temporary, path);
       return path;
     } catch (error) {
@@ -271,7 +271,7 @@ export class GeneratedImage {
   /** Fetches the image straight to the disk. */
   async #streamInto(
     directory: string,
-    pathFor: (extension: string) => string,
+    pathFor: (head: Uint8Array) => string,
     signal: AbortSignal | undefined,
   ): Promise<string> {
     return this.#fetch(async (body, end) => {
@@ -289,7 +289,7 @@ export class GeneratedImage {
           return sink.ready();
         });
         if (head.byteLength === 0) throw notAnImage();
-        const path = pathFor(sniff(head)?.extension ?? "bin");
+        const path = pathFor(head);
         if (!(await sink.moveTo(path, end))) throw sink.diskError;
         return path;
       } finally {
