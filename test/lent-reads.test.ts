@@ -276,28 +276,39 @@ test.each(schemes)(
   },
 );
 
-test("a parser that does not read at once finds what came, as it came", async () => {
-  const sent = randomBytes(400_000);
-  await using pair = await startPair("http", (socket) => {
-    socket.write(headOf(sent.length));
-    socket.write(sent);
-  });
-  const { body } = await pair.ask();
-  const { emit } = Socket.prototype;
-  let count = 0;
-  const spy = vi.spyOn(Socket.prototype, "emit").mockImplementation(function (
-    this: Socket,
-    ...call: [string | symbol, ...unknown[]]
-  ) {
-    count += 1;
-    // Now and then it hears of it in the next turn.
-    if (call[0] !== "readable" || count % 3 > 0) return Reflect.apply(emit, this, call);
-    setImmediate(() => Reflect.apply(emit, this, call));
-    return true;
-  });
-  try {
-    expect(sent.equals(await bytesOf(body))).toBe(true);
-  } finally {
-    spy.mockRestore();
-  }
-});
+test.each(["at once", "slowly"])(
+  "a parser that does not read at once finds what came, as it came, and it is taken %s",
+  async (how) => {
+    const sent = randomBytes(400_000);
+    const pieces = Array.from({ length: 40 }, (_, at) =>
+      sent.subarray(at * 10_000, (at + 1) * 10_000),
+    );
+    await using pair = await startPair("http", (socket) =>
+      drip(socket, [headOf(sent.length), ...pieces]),
+    );
+    const { body } = await pair.ask();
+    const { emit } = Socket.prototype;
+    let count = 0;
+    const spy = vi.spyOn(Socket.prototype, "emit").mockImplementation(function (
+      this: Socket,
+      ...call: [string | symbol, ...unknown[]]
+    ) {
+      if (call[0] !== "readable") return Reflect.apply(emit, this, call);
+      count += 1;
+      if (count % 4 === 0) return Reflect.apply(emit, this, call);
+      // Mostly it hears of it later, when more may have come.
+      void aMoment().then(() => Reflect.apply(emit, this, call));
+      return true;
+    });
+    const taken: Uint8Array[] = [];
+    try {
+      await body.each((chunk) => {
+        taken.push(Buffer.from(chunk));
+        return how === "slowly" ? aMoment() : undefined;
+      });
+    } finally {
+      spy.mockRestore();
+    }
+    expect(sent.equals(Buffer.concat(taken))).toBe(true);
+  },
+);
