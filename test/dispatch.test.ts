@@ -1,14 +1,15 @@
 import { randomBytes } from "node:crypto";
-import type { AddressInfo, Socket } from "node:net";
-import { createServer } from "node:net";
+import { once } from "node:events";
+import type { Socket } from "node:net";
 import { setImmediate as turn } from "node:timers/promises";
 import { Agent } from "undici";
 import { afterEach, expect, test } from "vitest";
 import { bytesOf, type Take } from "../src/body";
 import { Ending } from "../src/clock";
 import { dispatch, NotSentError, type OpenAnswer } from "../src/dispatch";
+import { startRawServer } from "./support/raw-server";
 import { startServer } from "./support/server";
-import { aMoment, reasonOf, until } from "./support/stage";
+import { aMoment, reasonOf, until, untilStill } from "./support/stage";
 
 const agents: Agent[] = [];
 
@@ -25,26 +26,11 @@ function agentOf(options: Agent.Options = {}): Agent {
 const ask = (url: string, agent = agentOf(), signal = new Ending()): Promise<OpenAnswer> =>
   dispatch(agent, { origin: url, path: "/", method: "POST", body: "{}" }, { signal });
 
-/** A server that answers in bytes of the test's own. */
-async function startRawServer(answer: (socket: Socket) => void) {
-  const sockets = new Set<Socket>();
-  const server = createServer((socket) => {
-    sockets.add(socket);
-    socket.on("error", () => {});
+/** A server that answers the first request of each connection in bytes of the test's own. */
+const startAnswering = (answer: (socket: Socket) => void) =>
+  startRawServer((socket) => {
     socket.once("data", () => answer(socket));
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  // A server that listens to TCP has the address of one.
-  const { port } = server.address() as AddressInfo;
-  return {
-    url: `http://127.0.0.1:${port}`,
-    sockets,
-    async [Symbol.asyncDispose]() {
-      for (const socket of sockets) socket.destroy();
-      await new Promise((resolve) => server.close(resolve));
-    },
-  };
-}
 
 test("an answer comes whole and in its order, however slowly it is taken", async () => {
   const sent = randomBytes(3_000_000);
@@ -70,20 +56,17 @@ test("an answer comes whole and in its order, however slowly it is taken", async
 test("a connection that ends while the last piece is being taken loses nothing, nor does it end the process", async () => {
   const sent = randomBytes(300_000);
   let length = 0;
-  let close: () => void = () => {};
-  const hasEnded = new Promise<void>((resolve) => {
-    close = resolve;
-  });
-  await using server = await startRawServer((socket) => {
+  let hasClosed: Promise<unknown> | undefined;
+  await using server = await startAnswering((socket) => {
     socket.write(`HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: ${sent.length}\r\n\r\n`);
     socket.write(sent);
-    socket.once("close", close);
+    hasClosed = once(socket, "close");
     void until(() => length === sent.length).then(() => socket.end());
   });
   const { body } = await ask(server.url);
   await body.each((chunk) => {
     length += chunk.byteLength;
-    return length === sent.length ? hasEnded.then(aMoment) : undefined;
+    return length === sent.length ? hasClosed?.then(aMoment) : undefined;
   });
   expect(length).toBe(sent.length);
 });
@@ -100,12 +83,7 @@ test("a sender waits while nobody takes what it sends", async () => {
     write();
   });
   const { body } = await ask(server.url);
-  let before = -1;
-  await until(() => {
-    const isStill = written === before;
-    before = written;
-    return isStill;
-  });
+  await untilStill(() => written);
   // What lies in the buffers of two sockets, and no more.
   expect(written).toBeLessThan(total / 2);
   let length = 0;
@@ -168,7 +146,7 @@ test("what was aborted before it began is never sent", async () => {
 test.each(["at once", "later"])(
   "an abort in the middle of a body that is taken %s ends it, and its connection",
   async (how) => {
-    await using server = await startRawServer((socket) => {
+    await using server = await startAnswering((socket) => {
       socket.write("HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n");
       socket.write(Buffer.alloc(100_000));
     });
@@ -198,7 +176,7 @@ test("what its taker throws or rejects with ends a body, and its connection", as
     () => Promise.reject(fault),
   ];
   for (const take of takes) {
-    await using server = await startRawServer((socket) => {
+    await using server = await startAnswering((socket) => {
       socket.write("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nsome");
     });
     const { body } = await ask(server.url);
@@ -210,7 +188,7 @@ test("what its taker throws or rejects with ends a body, and its connection", as
 });
 
 test("an answer that breaks off is told of also to whoever comes for it later", async () => {
-  await using server = await startRawServer((socket) => {
+  await using server = await startAnswering((socket) => {
     socket.end("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nsome");
   });
   const { body } = await ask(server.url);
@@ -220,7 +198,7 @@ test("an answer that breaks off is told of also to whoever comes for it later", 
 });
 
 test("what a server says before its answer is not the answer", async () => {
-  await using server = await startRawServer((socket) => {
+  await using server = await startAnswering((socket) => {
     socket.write("HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\n");
     socket.write("HTTP/1.1 201 Created\r\nX-Two: a\r\nx-two: b\r\ncontent-length: 2\r\n\r\n{}");
   });

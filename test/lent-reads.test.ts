@@ -1,44 +1,34 @@
 import { randomBytes } from "node:crypto";
-import { type AddressInfo, createServer as createTcpServer, Socket } from "node:net";
+import { once } from "node:events";
+import { Socket } from "node:net";
 import { setImmediate as turn } from "node:timers/promises";
-import { createServer as createTlsServer } from "node:tls";
 import { Agent, buildConnector } from "undici";
 import { expect, test, vi } from "vitest";
 import { bytesOf } from "../src/body";
 import { Ending } from "../src/clock";
 import { dispatch, type OpenAnswer } from "../src/dispatch";
 import { LentReads } from "../src/lent-reads";
-import { certificate } from "./support/certificate";
-import { aMoment, reasonOf, until } from "./support/stage";
-
-const schemes = ["http", "https"] as const;
-type Scheme = (typeof schemes)[number];
+import { type Scheme, schemes, startRawServer } from "./support/raw-server";
+import { aMoment, reasonOf, until, untilStill } from "./support/stage";
 
 /** A server that answers every request in bytes and cuts of the test's own, and a pool that lends. */
 async function startPair(scheme: Scheme, answer: (socket: Socket) => unknown) {
-  const sockets = new Set<Socket>();
   const serve = (socket: Socket) => {
-    sockets.add(socket);
     socket.setNoDelay(true);
-    socket.on("error", () => {});
     socket.on("data", () => answer(socket));
   };
-  const server = scheme === "http" ? createTcpServer(serve) : createTlsServer(certificate, serve);
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  // A server that listens to TCP has the address of one.
-  const { port } = server.address() as AddressInfo;
+  const server = await startRawServer(serve, scheme);
   const reads = new LentReads();
   const connect = { port: 0, onread: reads.onread, rejectUnauthorized: false };
   const agent = new Agent({ connect: buildConnector(connect), pipelining: 1 });
-  const request = { origin: `${scheme}://127.0.0.1:${port}`, path: "/", method: "GET" } as const;
+  const request = { origin: server.url, path: "/", method: "GET" } as const;
   return {
     ask: (signal = new Ending()): Promise<OpenAnswer> =>
       dispatch(agent, request, { signal }, reads),
-    connections: () => sockets.size,
+    connections: () => server.sockets.size,
     async [Symbol.asyncDispose]() {
       await agent.destroy();
-      for (const socket of sockets) socket.destroy();
-      await new Promise((resolve) => server.close(resolve));
+      await server[Symbol.asyncDispose]();
     },
   };
 }
@@ -141,12 +131,7 @@ test.each(schemes)("a sender waits while nobody takes what it sends (%s)", async
     write();
   });
   const { body } = await pair.ask();
-  let before = -1;
-  await until(() => {
-    const isStill = written === before;
-    before = written;
-    return isStill;
-  });
+  await untilStill(() => written);
   // What lies in the buffers of two sockets, and no more.
   expect(written).toBeLessThan(total / 2);
   let length = 0;
@@ -194,14 +179,11 @@ test.each(Object.keys(endings))(
     const [more, end] = endings[name as keyof typeof endings];
     const sent = randomBytes(300_000);
     let length = 0;
-    let close: () => void = () => {};
-    const hasEnded = new Promise<void>((resolve) => {
-      close = resolve;
-    });
+    let hasClosed: Promise<unknown> | undefined;
     await using pair = await startPair("http", (socket) => {
       socket.write(headOf(sent.length, more));
       socket.write(sent);
-      socket.once("close", close);
+      hasClosed = once(socket, "close");
       void until(() => length === sent.length).then(() => end(socket));
     });
     const { body } = await pair.ask();
@@ -209,7 +191,7 @@ test.each(Object.keys(endings))(
     await body.each((chunk) => {
       taken.push(Buffer.from(chunk));
       length += chunk.byteLength;
-      return length === sent.length ? hasEnded.then(aMoment) : undefined;
+      return length === sent.length ? hasClosed?.then(aMoment) : undefined;
     });
     expect(sent.equals(Buffer.concat(taken))).toBe(true);
   },

@@ -1,4 +1,14 @@
-import { mkdir, mkdtemp, open, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import {
+  type FileHandle,
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  writeFile,
+} from "node:fs/promises";
 import type { ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -313,6 +323,13 @@ test("where the directory cannot be made, the image is in memory, and saving it 
   expect(server.requests).toHaveLength(1);
 });
 
+/** Every handle's `write`; a file named "any" is left in the directory. */
+async function handlePrototype(place: string): Promise<Pick<FileHandle, "write">> {
+  const handle = await open(join(place, "any"), "w");
+  await handle.close();
+  return Object.getPrototypeOf(handle);
+}
+
 async function fill(sink: FileSink, bytes: Buffer): Promise<void> {
   for (let at = 0; at < bytes.length; at += 48_000) {
     const piece = bytes.subarray(at, at + 48_000);
@@ -324,10 +341,7 @@ async function fill(sink: FileSink, bytes: Buffer): Promise<void> {
 
 test("a disk that fills up midway costs no image: it goes on in memory", async () => {
   const place = await emptyPlace();
-  const handle = await open(join(place, "any"), "w");
-  // Every handle's `write`, which fails from a certain one on.
-  const prototype: Pick<typeof handle, "write"> = Object.getPrototypeOf(handle);
-  await handle.close();
+  const prototype = await handlePrototype(place);
   const { write } = prototype;
   for (const failing of [1, 2, 4]) {
     let writes = 0;
@@ -416,9 +430,7 @@ test("a download that comes in one large piece is saved", async () => {
 
 test("a download that the disk does not take says why, and can be had again", async () => {
   const place = await emptyPlace();
-  const handle = await open(join(place, "any"), "w");
-  const prototype: Pick<typeof handle, "write"> = Object.getPrototypeOf(handle);
-  await handle.close();
+  const prototype = await handlePrototype(place);
   const full = new Error("no space left on device");
   const spy = vi.spyOn(prototype, "write").mockRejectedValue(full);
   const error = await failureOf(clientInPieces().generate({ prompt }, { saveTo: place }));
@@ -432,9 +444,7 @@ test("a download that the disk does not take says why, and can be had again", as
 
 test("a save that is aborted while its last bytes go to the disk leaves nothing there", async () => {
   const place = await emptyPlace();
-  const handle = await open(join(place, "any"), "w");
-  const prototype: Pick<typeof handle, "write"> = Object.getPrototypeOf(handle);
-  await handle.close();
+  const prototype = await handlePrototype(place);
   const { write } = prototype;
   const controller = new AbortController();
   const reason = new Error("enough");

@@ -119,6 +119,17 @@ export async function until(condition: () => boolean): Promise<void> {
   }
 }
 
+/** Waits until a number no longer grows. */
+export function untilStill(read: () => number): Promise<void> {
+  let before = -1;
+  return until(() => {
+    const now = read();
+    const isStill = now === before;
+    before = now;
+    return isStill;
+  });
+}
+
 /** Long enough for whatever might still be sent by mistake to arrive. */
 export async function aMoment(): Promise<void> {
   await pause(30);
