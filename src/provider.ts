@@ -6,6 +6,7 @@ import { InvalidRequestError } from "./errors";
 import { isHeader } from "./header";
 import { type Operation, shown } from "./request";
 
+export { compiled } from "./compiled";
 export type { Charged, Cost } from "./cost";
 export type { DecodedImage } from "./decoded-image";
 export { type DimensionRule, type PixelSize, sizeProblem } from "./dimensions";

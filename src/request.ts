@@ -1,4 +1,5 @@
 import * as z from "zod/mini";
+import { compiled } from "./compiled";
 import type { ImageError } from "./errors";
 import { InvalidRequestError } from "./errors";
 import { once } from "./once";
@@ -181,15 +182,19 @@ const commonFields = once(() => ({
   ),
 }));
 
-const generateSchema = once(() => z.strictObject(commonFields(), "an object with a prompt"));
+const generateSchema = once(() =>
+  compiled(z.strictObject(commonFields(), "an object with a prompt")),
+);
 const editSchema = once(() =>
-  z.strictObject(
-    {
-      ...commonFields(),
-      images: z.array(imageInput, "a list of images").check(z.minLength(1, "at least one image")),
-      mask: z.optional(imageInput),
-    },
-    "an object with a prompt and images",
+  compiled(
+    z.strictObject(
+      {
+        ...commonFields(),
+        images: z.array(imageInput, "a list of images").check(z.minLength(1, "at least one image")),
+        mask: z.optional(imageInput),
+      },
+      "an object with a prompt and images",
+    ),
   ),
 );
 
@@ -211,7 +216,7 @@ export function parseRequest(
 ): { readonly request: ParsedRequest } | { readonly problems: readonly ImageError[] } {
   // An explicit undefined is a field that was not given, here as everywhere in JavaScript.
   const given = withoutUndefined(value);
-  const parsed = (operation === "edit" ? editSchema() : generateSchema()).safeParse(given);
+  const parsed = z.safeParse(operation === "edit" ? editSchema() : generateSchema(), given);
   if (!parsed.success) {
     return { problems: parsed.error.issues.flatMap((issue) => problemsOf(issue, given)) };
   }

@@ -120,11 +120,12 @@ test("an error knows money, and of the job and its images the types alone", () =
 });
 
 test("the request knows zod and errors", () => {
-  expect(targets("request")).toEqual(["errors", "once", "zod/mini"]);
+  expect(targets("request")).toEqual(["compiled", "errors", "once", "zod/mini"]);
 });
 
-test("the contract of a provider stands on cost, decoded images, dimensions, errors, headers and request", () => {
+test("the contract of a provider stands on schemas, cost, decoded images, dimensions, errors, headers and request", () => {
   expect(targets("provider")).toEqual([
+    "compiled",
     "cost",
     "decoded-image",
     "dimensions",
@@ -159,7 +160,9 @@ test("only the transport runs undici and p-retry", () => {
 test("zod is its mini build everywhere: the other takes twice as long to load", () => {
   const builds = imports.map(({ to }) => to).filter((to) => /^zod(\/|$)/.test(to));
   // The words for what is wrong, which the mini build leaves out, are loaded for the sandbox alone.
-  expect([...new Set(builds)].sort()).toEqual(["zod/locales", "zod/mini"]);
+  // Of what both builds stand on, the objects of the full one are taken.
+  expect([...new Set(builds)].sort()).toEqual(["zod/locales", "zod/mini", "zod/v4/core"]);
+  expect(targets("compiled")).toEqual(["zod/mini", "zod/v4/core"]);
   expect(from("testing/sandbox/script").map(({ to }) => to)).toContain("zod/locales");
 });
 

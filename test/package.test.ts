@@ -144,6 +144,24 @@ describe("installed into an empty project", () => {
     expect(understood).toEqual([true, true, false, true]);
   });
 
+  test("a process in which no text becomes a function makes pictures as any other", async () => {
+    await using sandbox = await startSandbox({ plainImages: true });
+    const { baseURL, apiKey } = sandbox.openaiCompatible;
+    const printed = await node(
+      "strict.mjs",
+      `import { createImageClient, openaiCompatible } from "gpt-image-client";
+       const provider = openaiCompatible(${JSON.stringify({ baseURL, apiKey })});
+       const client = createImageClient({ provider });
+       const { image } = await client.generate({ prompt: "A boat" });
+       const wrong = client.check({ prompt: "", n: "1" }).map(({ field }) => field);
+       let isForbidden = false;
+       try { new Function(""); } catch { isForbidden = true; }
+       console.log(JSON.stringify([(await image.info()).mediaType, wrong, isForbidden]));`,
+      { NODE_OPTIONS: "--disallow-code-generation-from-strings" },
+    );
+    expect(JSON.parse(printed)).toEqual(["image/png", ["prompt", "n"], true]);
+  });
+
   test("a local file of one copy is a local file of the other", async () => {
     const printed = await node(
       "local-file.mjs",

@@ -4,6 +4,7 @@ import {
   type Answer,
   type Call,
   type Cost,
+  compiled,
   createProvider,
   defineOperation,
   type InputRule,
@@ -79,16 +80,18 @@ const options = z.strictObject({
 
 // ---- request mapping ----
 
-const parameters = z.strictObject({
-  prompt: promptUpTo(32_000),
-  size: z.string(),
-  quality: z.optional(z.string()),
-  background: z.optional(z.string()),
-  outputFormat: z.optional(z.string()),
-  outputCompression: z.optional(z.int("a whole number from 0 to 100")),
-  moderation: z.optional(z.string()),
-  user: z.optional(z.string()),
-});
+const parameters = compiled(
+  z.strictObject({
+    prompt: promptUpTo(32_000),
+    size: z.string(),
+    quality: z.optional(z.string()),
+    background: z.optional(z.string()),
+    outputFormat: z.optional(z.string()),
+    outputCompression: z.optional(z.int("a whole number from 0 to 100")),
+    moderation: z.optional(z.string()),
+    user: z.optional(z.string()),
+  }),
+);
 
 type ImagesTask = Task<z.output<typeof parameters>, z.output<typeof options>>;
 
@@ -198,19 +201,23 @@ function meaningOf(code: string | undefined): RefusalKind | undefined {
 const count = lenient(z.number().check(z.minimum(0)));
 const text = lenient(z.string().check(z.minLength(1)));
 
-const picture = z.looseObject({
-  url: lenient(imageText),
-  b64_json: lenient(imageText),
-  revised_prompt: text,
-});
+const picture = compiled(
+  z.looseObject({
+    url: lenient(imageText),
+    b64_json: lenient(imageText),
+    revised_prompt: text,
+  }),
+);
 
 const usage = z.pipe(
-  z.looseObject({
-    input_tokens: count,
-    output_tokens: count,
-    total_tokens: count,
-    input_tokens_details: lenient(z.looseObject({ text_tokens: count, image_tokens: count })),
-  }),
+  compiled(
+    z.looseObject({
+      input_tokens: count,
+      output_tokens: count,
+      total_tokens: count,
+      input_tokens_details: lenient(z.looseObject({ text_tokens: count, image_tokens: count })),
+    }),
+  ),
   z.transform(({ input_tokens, output_tokens, total_tokens, input_tokens_details: details }) => {
     const found: { -readonly [Name in keyof Usage]: Usage[Name] } = {};
     if (input_tokens !== undefined) found.inputTokens = input_tokens;
@@ -222,11 +229,13 @@ const usage = z.pipe(
   }),
 );
 
-const images = z.looseObject({
-  data: z.array(lenient(picture)),
-  usage: lenient(usage),
-  model: text,
-});
+const images = compiled(
+  z.looseObject({
+    data: z.array(lenient(picture)),
+    usage: lenient(usage),
+    model: text,
+  }),
+);
 
 const wrapper = z.looseObject({
   success: lenient(z.boolean()),
@@ -251,7 +260,7 @@ const wrapper = z.looseObject({
 // ---- reading ----
 
 function read(prices: TokenPrices | undefined, phase: Phase, answer: Answer): Outcome {
-  const found = images.safeParse(unwrapped(answer.body)).data;
+  const found = z.safeParse(images, unwrapped(answer.body)).data;
   const outputs = found?.data.flatMap((each) => outputOf(each) ?? []) ?? [];
   const cost = usagePrice(prices, found?.usage);
   // Pictures that are there are there, whatever stands beside them.
