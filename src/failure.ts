@@ -67,12 +67,19 @@ export function elided(value: unknown, secrets: readonly string[], depth = 0): u
   if (Array.isArray(value)) {
     return value.slice(0, 100).map((each) => elided(each, secrets, depth + 1));
   }
-  const shown = Object.entries(value).slice(0, 100);
-  for (const entry of shown) {
-    entry[0] = redacted(entry[0], secrets);
-    entry[1] = elided(entry[1], secrets, depth + 1);
-  }
-  return Object.fromEntries(shown);
+  const shown = withoutSecretNames(value, secrets);
+  for (const name of Object.keys(shown)) shown[name] = elided(shown[name], secrets, depth + 1);
+  return shown;
+}
+
+/** A copy of an object that is not too long and has no secrets among its names. */
+function withoutSecretNames(value: object, secrets: readonly string[]): Record<string, unknown> {
+  const names = Object.keys(value);
+  const isFit = names.length <= 100 && names.every((name) => redacted(name, secrets) === name);
+  // Nearly always, and a tenth of the work.
+  if (isFit) return { ...value };
+  const entries = Object.entries(value).slice(0, 100);
+  return Object.fromEntries(entries.map(([name, each]) => [redacted(name, secrets), each]));
 }
 
 /** A text without the secrets in it. Keys of a few letters stand in any text, and are no secrets. */
