@@ -141,8 +141,7 @@ export class ProviderClient implements ProviderImageClient {
   }
 
   /** The same for a call, which may end while it is loaded. */
-  #engineFor({ signal }: ParsedCallOptions): Engine | Promise<Engine> {
-    if (this.#loaded !== undefined) return this.#loaded;
+  async #engineFor({ signal }: ParsedCallOptions): Promise<Engine> {
     signal?.throwIfAborted();
     return within(this.#clock, this.#engine(), { signal: signal && callerSignal(signal) });
   }
@@ -159,19 +158,22 @@ export class ProviderClient implements ProviderImageClient {
   async generate(request: GenerateRequest, options?: CallOptions): Promise<ImageResult> {
     const call = parseCallOptions(options);
     const plan = this.#planOrThrow("generate", request);
-    return (await this.#engineFor(call)).run(plan, call);
+    const engine = this.#loaded ?? (await this.#engineFor(call));
+    return await engine.run(plan, call);
   }
 
   async edit(request: EditRequest, options?: CallOptions): Promise<ImageResult> {
     const call = parseCallOptions(options);
     const plan = this.#planOrThrow("edit", request);
-    return (await this.#engineFor(call)).run(plan, call);
+    const engine = this.#loaded ?? (await this.#engineFor(call));
+    return await engine.run(plan, call);
   }
 
   async submit(request: ImageRequest, options?: CallOptions): Promise<ImageJob> {
     const call = parseCallOptions(options);
     const plan = this.#planOrThrow(operationOf(request), request);
-    return (await this.#engineFor(call)).submit(plan, call);
+    const engine = this.#loaded ?? (await this.#engineFor(call));
+    return await engine.submit(plan, call);
   }
 
   resume(reference: unknown): ImageJob {

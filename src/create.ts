@@ -76,11 +76,7 @@ export class Create {
     const { clock } = this.#context;
     const { stop, deadlineAt } = this.#limits;
     return repeat({
-      attempt: () => {
-        stop.throwIfAborted();
-        this.#host.leaving();
-        return this.#sendOnce(prepared);
-      },
+      attempt: () => this.#sendOnce(prepared),
       again: (error, attempt) => {
         if (!(error instanceof CreateFailure) || stop.aborted) return undefined;
         this.perhapsAccepted ||= error.refused.charged === "unknown";
@@ -98,6 +94,8 @@ export class Create {
   async #sendOnce(prepared: HttpRequest): Promise<Acceptance> {
     const { clock, gateway, provider, attemptTimeoutMs } = this.#context;
     const { stop, deadlineAt, createSink } = this.#limits;
+    stop.throwIfAborted();
+    this.#host.leaving();
     const { answersWith } = provider.adapter;
     const limits =
       answersWith === "job"

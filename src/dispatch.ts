@@ -38,21 +38,31 @@ export interface ExchangeEnds {
   readonly stop?: EndSignal | undefined;
 }
 
+/** What becomes of an answer. */
+export type ReadAnswer<Value> = (answer: OpenAnswer) => Promise<Value>;
+
+/** For an answer that is read later, if it is. */
+export const opened: ReadAnswer<OpenAnswer> = async (answer) => answer;
+
 /**
- * Sends by a dispatcher, and gives the answer once its head has come.
+ * Sends by a dispatcher, and gives what is read of the answer.
  *
+ * @param read called the moment the head has come: what came with it need not be kept for a reader who
+ * begins at once.
  * @param reads how the dispatcher's sockets are read, where that is ours to say.
  * @throws the signal's reason the moment it aborts; {@link NotSentError}; what undici says went wrong.
  */
-export function dispatch(
+export function dispatch<Value>(
   dispatcher: Dispatcher,
   options: Dispatcher.DispatchOptions,
   ends: ExchangeEnds,
+  read: ReadAnswer<Value>,
   reads?: LentReads,
-): Promise<OpenAnswer> {
+): Promise<Value> {
   return new Promise((resolve, reject) => {
+    const open = (answer: OpenAnswer) => resolve(read(answer));
     if (ends.signal.aborted) reject(ends.signal.reason);
-    else dispatcher.dispatch(options, new Exchange(ends, reads, resolve, reject));
+    else dispatcher.dispatch(options, new Exchange(ends, reads, open, reject));
   });
 }
 
@@ -119,10 +129,10 @@ class Exchange implements Dispatcher.DispatchHandler, Body {
   onResponseData(_: Dispatcher.DispatchController, chunk: Uint8Array): void {
     this.#reads?.tookBody();
     if (chunk.byteLength === 0 || this.#failure !== undefined) return;
-    if (this.#take !== undefined && !this.#isTaking) {
-      this.#give(this.#take, chunk, this.#reads !== undefined);
-    } else {
-      this.#waiting.push(kept(chunk, this.#reads !== undefined));
+    const isLent = this.#reads?.isLent ?? false;
+    if (this.#take !== undefined && !this.#isTaking) this.#give(this.#take, chunk, isLent);
+    else {
+      this.#waiting.push(kept(chunk, isLent));
       this.#waitingBytes += chunk.byteLength;
     }
     if (this.#isTaking || this.#waitingBytes >= mostWaitingBytes) this.#hold();

@@ -113,7 +113,7 @@ export class Engine {
     const { job } = call;
     const outcomeOf = (task: JobTask) =>
       this.#sendTask(call, task, (limits) => job.outcome(task, limits, saveTo));
-    return this.#end(call, job.tasks.map(outcomeOf), (outcomes) => job.assemble(outcomes));
+    return await this.#end(call, job.tasks.map(outcomeOf), (outcomes) => job.assemble(outcomes));
   }
 
   /** Sends, and waits until every task is accepted, refused or of unknown fate. */
@@ -288,7 +288,7 @@ export class Engine {
     then: (limits: TaskWait) => Promise<Value>,
   ): Promise<Value> {
     const { timeoutMs, scope: signal } = call;
-    const release = await this.#slots.acquire(signal);
+    const release = this.#slots.take() ?? (await this.#slots.acquire(signal));
     const limits = { signal, deadlineAt: this.#jobs.clock.now() + timeoutMs, timeoutMs };
     const isAnswered = await this.#create(call.job, task, limits, release);
     try {
@@ -296,6 +296,17 @@ export class Engine {
     } finally {
       if (isAnswered) release();
     }
+  }
+
+  async #createAndAnnounce(
+    job: RunningJob,
+    task: JobTask,
+    stop: EndSignal,
+    deadlineAt: number,
+  ): Promise<void> {
+    await task.create(stop, deadlineAt);
+    const telling = job.announce(task);
+    if (telling !== undefined) await telling;
   }
 
   /**
@@ -309,20 +320,21 @@ export class Engine {
     release: () => void,
   ): Promise<boolean> {
     const { clock, provider } = this.#jobs;
-    const creating = task.create(signal, deadlineAt).then(() => job.announce(task));
-    // Whoever still waits gets what went wrong below; whoever has left heard of it as an event.
-    const forget = () => {
-      this.#creating.delete(settledCreating);
-    };
-    const settledCreating = creating.then(forget, forget);
-    this.#creating.add(settledCreating);
+    const creating = this.#createAndAnnounce(job, task, signal, deadlineAt);
+    this.#creating.add(creating);
     try {
       const onDeadline = () => task.timeoutError(timeoutMs);
       // A create that answers with the images ends by itself, and knows which of them have come.
       const graceMs = provider.adapter.answersWith === "images" ? 1_000 : 0;
       await within(clock, creating, { signal, deadlineAt: deadlineAt + graceMs, onDeadline });
+      this.#creating.delete(creating);
       return true;
     } catch (error) {
+      // Whoever has left hears of what goes wrong as an event.
+      const forget = () => {
+        this.#creating.delete(creating);
+      };
+      const settledCreating = creating.then(forget, forget);
       // The slot is held while the create is, though no longer than its call could have been.
       void within(clock, settledCreating, { deadlineAt })
         .catch(() => {})

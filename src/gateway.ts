@@ -29,6 +29,8 @@ export class Gateway {
   readonly #transport: Transport;
   /** Every key that was sent, to be kept out of whatever is shown. */
   readonly #secrets: string[] = [];
+  /** The last key, and the headers that carry it. */
+  #authorized: { readonly apiKey: string; readonly headers: Headers } | undefined;
 
   constructor(provider: Provider, transport: Transport) {
     this.#provider = provider;
@@ -43,12 +45,11 @@ export class Gateway {
   }
 
   /** Describes a call as HTTP. Done once for a task, so that every attempt sends the same. */
-  async prepare(call: Call): Promise<HttpRequest> {
+  prepare(call: Call): HttpRequest | Promise<HttpRequest> {
     const { method, path, body } = call;
     const query = call.query === undefined ? "" : `?${new URLSearchParams(call.query)}`;
     const url = this.#provider.baseURL + path + query;
-    const headers: Record<string, string> = {};
-    addHeaders(headers, this.#provider.headers());
+    const headers = inLowerCase(this.#provider.headers());
     headers.accept = "application/json";
     for (const [name, value] of Object.entries(call.headers ?? {})) {
       // What an adapter makes of a caller's key: nothing has been sent yet.
@@ -60,9 +61,10 @@ export class Gateway {
       headers["content-type"] = "application/json";
       return { method, url, headers, body: JSON.stringify(body.json) };
     }
-    const { contentType, bytes } = await encodeMultipart(body.parts);
-    headers["content-type"] = contentType;
-    return { method, url, headers, body: bytes };
+    return encodeMultipart(body.parts).then(({ contentType, bytes }) => {
+      headers["content-type"] = contentType;
+      return { method, url, headers, body: bytes };
+    });
   }
 
   /**
@@ -72,12 +74,16 @@ export class Gateway {
    * {@link TransportFault} without an answer; the signal's reason if it aborts.
    */
   async exchange(phase: Phase, request: HttpRequest, limits: ExchangeLimits): Promise<Reading> {
-    const apiKey = await this.#apiKey();
-    const { adapter } = this.#provider;
+    const { name, adapter } = this.#provider;
+    let given: unknown;
+    try {
+      given = await this.#provider.apiKey();
+    } catch (cause) {
+      throw new CallbackError({ provider: name, charged: "no", callback: "apiKey", cause });
+    }
+    const authorization = this.#authorize(given);
     const { method, url, body } = request;
-    const headers: Record<string, string> = {};
-    addHeaders(headers, request.headers);
-    addHeaders(headers, adapter.authorize(apiKey));
+    const headers = { ...request.headers, ...authorization };
     const { timeoutMs, signal, stop, createSink } = limits;
     const answer = await this.#transport.exchange(
       body === undefined ? { method, url, headers } : { method, url, headers, body },
@@ -177,25 +183,22 @@ export class Gateway {
     return text === undefined ? undefined : redacted(text, this.#secrets, least);
   }
 
-  async #apiKey(): Promise<string> {
+  /** The headers that carry a key; from now on nothing shows it. */
+  #authorize(given: unknown): Headers {
     const { name, adapter } = this.#provider;
-    let given: string | undefined;
-    try {
-      given = await this.#provider.apiKey();
-    } catch (cause) {
-      throw new CallbackError({ provider: name, charged: "no", callback: "apiKey", cause });
-    }
-    if (typeof (given ?? "") !== "string") {
+    const text = given ?? "";
+    if (typeof text !== "string") {
       const detail = "What `apiKey` gives is no string";
       throw new AuthenticationError({ provider: name, charged: "no", detail });
     }
-    const apiKey = given?.trim();
-    if (!apiKey) {
+    const apiKey = text.trim();
+    if (apiKey === "") {
       const variable = adapter.keyVariable;
       const where = variable === undefined ? "" : `, or set the environment variable ${variable}`;
       const detail = `There is none: give the provider an \`apiKey\`${where}.`;
       throw new AuthenticationError({ provider: name, charged: "no", detail });
     }
+    if (this.#authorized?.apiKey === apiKey) return this.#authorized.headers;
     if (!/^[\x21-\x7e]+$/.test(apiKey)) {
       const detail = "It has characters that no HTTP header can hold";
       throw new AuthenticationError({ provider: name, charged: "no", detail });
@@ -205,12 +208,18 @@ export class Gateway {
       this.#know(apiKey);
       this.#know(encodeURIComponent(apiKey));
     }
-    return apiKey;
+    const headers = inLowerCase(adapter.authorize(apiKey));
+    this.#authorized = { apiKey, headers };
+    return headers;
   }
 }
 
-function addHeaders(headers: Record<string, string>, more: Readonly<Record<string, string>>): void {
-  for (const [name, value] of Object.entries(more)) headers[name.toLowerCase()] = value;
+type Headers = Readonly<Record<string, string>>;
+
+function inLowerCase(headers: Headers): Record<string, string> {
+  const made: Record<string, string> = {};
+  for (const name of Object.keys(headers)) made[name.toLowerCase()] = headers[name] ?? "";
+  return made;
 }
 
 /** The images that no output of a success is: what was paid for is kept, and the rest let go. */

@@ -21,6 +21,13 @@ export interface JsonBody {
 /** Below this, whatever is in it is text: two copies of it are no matter. */
 const smallBytes = 64 * 1024;
 
+/**
+ * Memory for small answers while they come, used again and again: what is new to the process costs many
+ * times the copy.
+ */
+const freeScratch: Buffer[] = [];
+const mostFree = 16;
+
 /** Smaller pieces are joined before they are looked at. */
 const tinyBytes = 1024;
 
@@ -29,7 +36,11 @@ export async function readJson(
   from: Body,
   { maxBytes, createSink, images }: JsonReading,
 ): Promise<JsonBody> {
-  const small: Buffer[] = [];
+  let scratch: Buffer | undefined;
+  let smallLength = 0;
+  /** What does not fit, of an answer in which no images are looked for. */
+  const more: Buffer[] = [];
+  let isRead = false;
   let scanner: JsonScanner | undefined;
   const tiny: Buffer[] = [];
   let tinyLength = 0;
@@ -39,11 +50,19 @@ export async function readJson(
     if (byteLength > maxBytes) {
       throw new Error(`The answer is larger than ${maxBytes} bytes (\`maxAnswerBytes\`)`);
     }
-    if (scanner === undefined) small.push(kept(chunk, isLent));
-    if (byteLength <= smallBytes || createSink === undefined) return undefined;
+    if (byteLength <= smallBytes) {
+      scratch ??= freeScratch.pop() ?? Buffer.allocUnsafeSlow(smallBytes);
+      scratch.set(chunk, smallLength);
+      smallLength = byteLength;
+      return undefined;
+    }
+    if (createSink === undefined) {
+      more.push(kept(chunk, isLent));
+      return undefined;
+    }
     if (scanner === undefined) {
       scanner = new JsonScanner(createSink);
-      return scan(scanner, Buffer.concat(small.splice(0)));
+      return scan(scanner, Buffer.concat([small(), chunk]));
     }
     if (tiny.length === 0 && chunk.byteLength >= tinyBytes) return scan(scanner, chunk);
     // A drip of single bytes would leave as many pieces.
@@ -51,6 +70,7 @@ export async function readJson(
     tinyLength += chunk.byteLength;
     return tinyLength >= tinyBytes ? flush(scanner) : undefined;
   };
+  const small = () => scratch?.subarray(0, smallLength) ?? Buffer.alloc(0);
   const scan = (into: JsonScanner, bytes: Uint8Array): Promise<void> | undefined => {
     const isReady = into.write(bytes);
     // At once: whoever gives up on the rest does not wait for the end of this.
@@ -63,23 +83,24 @@ export async function readJson(
   };
   try {
     await from.each(take);
-    const [first = Buffer.alloc(0), second] = small;
     if (scanner === undefined) {
-      const read = parsed(second === undefined ? first : Buffer.concat(small));
-      if (read.body !== undefined) small.length = 0;
+      const read = parsed(more.length === 0 ? small() : Buffer.concat([small(), ...more]));
+      isRead = read.body !== undefined;
       return read;
     }
     await flush(scanner);
     return await scannedBy(scanner);
   } finally {
     if (scanner !== undefined) void flush(scanner);
-    else if (small.length > 0 && createSink !== undefined) {
+    else if (!isRead && smallLength > 0 && createSink !== undefined) {
       // It broke off, or is no JSON: what came whole in it was paid for all the same.
       scanner = new JsonScanner(createSink);
-      scanner.write(Buffer.concat(small));
+      scanner.write(small());
     }
+    if (scratch !== undefined && freeScratch.length < mostFree) freeScratch.push(scratch);
+    scratch = undefined;
     images.splice(0, images.length, ...(scanner?.images ?? []));
-    await scanner?.discard();
+    if (scanner !== undefined) await scanner.discard();
   }
 }
 

@@ -9,9 +9,9 @@ const blockBytes = 64 * 1024;
  * are collected.
  *
  * It goes well because a piece is used up before the next one is read. undici's parser takes all of it as
- * soon as it hears of it, and so does whoever takes a body, or copies. What comes while no body does
- * is copied for the parser: of a head it keeps what it has until the rest comes. (Of trailers as well,
- * but nobody here reads those.)
+ * soon as it hears of it, and so does whoever takes a body, or copies. A head that is not all there is
+ * copied for the parser, which keeps what it has until the rest comes. (Of trailers as well, but
+ * nobody here reads those.)
  *
  * It is here, too, that a sender is asked to wait, by not reading the socket. undici's own pause must not
  * be used: if the connection ends meanwhile, an assertion ends the process.
@@ -25,18 +25,26 @@ export class LentReads {
   /** The one whose bytes are being handed on. */
   #socket: Socket | undefined;
   #isHeld = false;
+  #isLent = false;
+  /** Those whose answer has begun to come. */
+  readonly #begun = new WeakSet<Socket>();
   /** Those that are in the middle of a body. */
   readonly #inBody = new WeakSet<Socket>();
 
   constructor() {
-    const hand = (socket: Socket, piece: Uint8Array) => this.#hand(socket, piece);
+    const hand = (socket: Socket, piece: Buffer) => this.#hand(socket, piece);
     this.onread = {
       buffer: Buffer.allocUnsafeSlow(blockBytes),
       // Node calls it as the socket's own.
       callback(this: Socket, length: number, block: Uint8Array) {
-        return hand(this, block.subarray(0, length));
+        return hand(this, Buffer.from(block.buffer, block.byteOffset, length));
       },
     };
+  }
+
+  /** Whether what is being handed on will be written over; otherwise it is a copy. */
+  get isLent(): boolean {
+    return this.#isLent;
   }
 
   /** A piece of a body has been taken, and it goes on. */
@@ -46,7 +54,10 @@ export class LentReads {
 
   /** The answer is whole. */
   tookEnd(): void {
-    if (this.#socket !== undefined) this.#inBody.delete(this.#socket);
+    if (this.#socket !== undefined) {
+      this.#inBody.delete(this.#socket);
+      this.#begun.delete(this.#socket);
+    }
     this.#isHeld = false;
   }
 
@@ -58,17 +69,27 @@ export class LentReads {
   }
 
   /** Gives false if the socket is to be left alone for now. */
-  #hand(socket: Socket, piece: Uint8Array): boolean {
+  #hand(socket: Socket, piece: Buffer): boolean {
     this.#socket = socket;
     this.#isHeld = false;
-    socket.push(this.#inBody.has(socket) ? piece : Buffer.from(piece));
+    const isFirst = !this.#begun.has(socket);
+    this.#isLent = isFirst ? holdsHead(piece) : this.#inBody.has(socket);
+    this.#begun.add(socket);
+    socket.push(this.#isLent ? piece : Buffer.from(piece));
     // Now, and not in the next tick.
     socket.emit("readable");
     this.#socket = undefined;
+    this.#isLent = false;
     if (socket.readableLength === 0) return !this.#isHeld;
     // A parser that does not take all of it at once finds it later, and nobody has written over it.
     const rest: unknown = socket.read();
     if (rest instanceof Uint8Array) socket.unshift(Buffer.from(rest));
     return socket.readableLength < socket.readableHighWaterMark;
   }
+}
+
+/** Whether the first piece of an answer holds all of its head: after one below 200 there comes another. */
+function holdsHead(piece: Buffer): boolean {
+  const startsWithStatus = piece[0] === 0x48 && (piece[9] ?? 0) > 0x31;
+  return startsWithStatus && piece.includes("\r\n\r\n");
 }

@@ -9,11 +9,23 @@ export class Slots {
     this.#free = count;
   }
 
-  /** Resolves with the function that gives the slot back; rejects with the signal's reason. */
+  /** A slot that is free, as the function that gives it back. */
+  take(): (() => void) | undefined {
+    if (this.#free === 0) return undefined;
+    this.#free -= 1;
+    return this.#releaser();
+  }
+
+  /** Waits for a slot; rejects with the signal's reason. */
   acquire(signal: EndSignal): Promise<() => void> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) {
         reject(signal.reason);
+        return;
+      }
+      const free = this.take();
+      if (free !== undefined) {
+        resolve(free);
         return;
       }
       const enter = () => {
@@ -24,11 +36,6 @@ export class Slots {
         this.#queue.splice(this.#queue.indexOf(enter), 1);
         reject(signal.reason);
       };
-      if (this.#free > 0) {
-        this.#free -= 1;
-        enter();
-        return;
-      }
       signal.addEventListener("abort", leave, { once: true });
       this.#queue.push(enter);
     });

@@ -237,7 +237,8 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     const create = new Create(this.#context, this, limits);
     create.perhapsAccepted = ledger?.record !== undefined;
     try {
-      const prepared = await gateway.prepare(call);
+      const preparing = gateway.prepare(call);
+      const prepared = preparing instanceof Promise ? await preparing : preparing;
       if (ledger !== undefined) {
         if (!(await this.#mayBegin(ledger, call, stop, deadlineAt))) return;
         create.perhapsAccepted = !ledger.begun;
@@ -268,7 +269,8 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
   async #accept(accepted: Acceptance): Promise<void> {
     if ("succeeded" in accepted) {
       try {
-        await this.#succeed(accepted.succeeded, accepted.raw);
+        const keeping = this.#succeed(accepted.succeeded, accepted.raw);
+        if (keeping instanceof Promise) await keeping;
       } catch (error) {
         // The pictures are in memory, and whoever waits tries once more to keep them.
         this.#lastFailure = error;
@@ -626,9 +628,10 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     this.#settled = settled;
     this.#settledAt = clock.now();
     try {
-      const told: unknown = this.polls > 0 && schedule.settled?.(this.#moment(this.polls));
+      const told: unknown =
+        this.polls > 0 ? schedule.settled?.(this.#moment(this.polls)) : undefined;
       // One that is async rejects later, and must not end the process.
-      Promise.resolve(told).catch(() => {});
+      if (told !== undefined) Promise.resolve(told).catch(() => {});
     } catch {
       // A schedule that cannot learn must not cost the caller what was paid for.
     }

@@ -9,6 +9,8 @@ import {
   flatHeaders,
   NotSentError,
   type OpenAnswer,
+  opened,
+  type ReadAnswer,
 } from "./dispatch";
 import { readJson } from "./json-body";
 import { LentReads } from "./lent-reads";
@@ -132,6 +134,8 @@ type Route = "provider" | "poll" | "stranger";
 /** One call in, one answer out: over undici or `fetch`, with time-outs, limits and the network guard. */
 export class Transport {
   readonly #options: TransportOptions;
+  /** The shared pools, as far as they were needed. */
+  readonly #pools: { -readonly [Name in Route]?: Pool } = {};
   /** Where the last call went: the creates of a client all go to one place. */
   #last = { url: "", origin: "", path: "" };
 
@@ -143,8 +147,14 @@ export class Transport {
   async prepare(): Promise<void> {
     const { fetch, dispatcher } = this.#options;
     if (fetch === undefined && dispatcher === undefined) {
-      await Promise.all([pools.provider(), pools.poll()]);
+      await Promise.all([this.#poolFor("provider"), this.#poolFor("poll")]);
     }
+  }
+
+  async #poolFor(route: Route): Promise<Pool> {
+    const pool = await pools[route]();
+    this.#pools[route] = pool;
+    return pool;
   }
 
   /**
@@ -159,9 +169,7 @@ export class Transport {
     const images: DecodedImage[] = [];
     /** Those that were there when nobody waited any longer. */
     let handedOut: readonly DecodedImage[] | undefined;
-    const reading = async (): Promise<HttpAnswer> => {
-      const route = limits.isPoll ? "poll" : "provider";
-      const answer = await this.#send(request, route, { signal: timer, stop: limits.stop });
+    const read = async (answer: OpenAnswer): Promise<HttpAnswer> => {
       const { status, headers } = answer;
       head = { status, headers };
       try {
@@ -178,9 +186,12 @@ export class Transport {
       }
     };
     try {
+      const route = limits.isPoll ? "poll" : "provider";
+      const ends = { signal: timer, stop: limits.stop };
+      const answering = this.#send(request, route, ends, read);
       // What is the caller's own, or a disk, may be deaf to the signal: nobody waits for it.
       const isDeaf = (fetch ?? dispatcher ?? limits.createSink) !== undefined;
-      return await (isDeaf ? within(clock, reading(), { signal: timer }) : reading());
+      return await (isDeaf ? within(clock, answering, { signal: timer }) : answering);
     } catch (error) {
       // A body that was not read to its end would keep its connection.
       timer.abort(notReadFurther());
@@ -273,7 +284,7 @@ export class Transport {
       const onAbort = () => hop.abort(timer.reason);
       if (timer.aborted) onAbort();
       timer.addEventListener("abort", onAbort);
-      const answer = await this.#send(request, route, { signal: hop });
+      const answer = await this.#send(request, route, { signal: hop }, opened);
       timer.restart();
       const { status, headers } = answer;
       const location = status >= 300 && status < 400 ? headers.location : undefined;
@@ -338,18 +349,24 @@ export class Transport {
     };
   }
 
-  async #send(request: HttpRequest, route: Route, ends: ExchangeEnds): Promise<OpenAnswer> {
+  #send<Value>(
+    request: HttpRequest,
+    route: Route,
+    ends: ExchangeEnds,
+    read: ReadAnswer<Value>,
+  ): Promise<Value> {
     const { fetch, dispatcher } = this.#options;
     if (ends.stop?.aborted) throw new NotSentError();
-    if (fetch !== undefined) return sendWithFetch(fetch, request, abortSignalOf(ends.signal));
+    if (fetch !== undefined) {
+      return sendWithFetch(fetch, request, abortSignalOf(ends.signal)).then(read);
+    }
     const target = this.#targetOf(request);
     if (dispatcher !== undefined) {
-      const answer = await dispatcher.request({ ...target, signal: abortSignalOf(ends.signal) });
-      const { statusCode: status, headers } = answer;
-      return { status, headers: flatHeaders(headers), body: bodyOf(answer.body) };
+      return sendWith(dispatcher, target, abortSignalOf(ends.signal)).then(read);
     }
-    const { pool, reads } = await pools[route]();
-    return dispatch(pool, target, ends, reads);
+    const by = ({ pool, reads }: Pool) => dispatch(pool, target, ends, read, reads);
+    const known = this.#pools[route];
+    return known === undefined ? this.#poolFor(route).then(by) : by(known);
   }
 
   #targetOf({ method, url, headers, body }: HttpRequest): Dispatcher.DispatchOptions {
@@ -369,6 +386,15 @@ export class Transport {
       bodyTimeout: 0,
     };
   }
+}
+
+async function sendWith(
+  dispatcher: Dispatcher,
+  target: Dispatcher.DispatchOptions,
+  signal: AbortSignal,
+): Promise<OpenAnswer> {
+  const { statusCode: status, headers, body } = await dispatcher.request({ ...target, signal });
+  return { status, headers: flatHeaders(headers), body: bodyOf(body) };
 }
 
 async function sendWithFetch(
@@ -580,17 +606,20 @@ export interface Repetition<Value> {
  * p-retry, with the decision and the clock in our hands: nothing is repeated that `again` does not
  * name. It is called in after the first attempt has failed, as few do.
  */
-export async function repeat<Value>({ attempt, again, wait }: Repetition<Value>): Promise<Value> {
+export function repeat<Value>(repetition: Repetition<Value>): Promise<Value> {
+  return repetition.attempt(1).catch((error: unknown) => repeatAfter(error, repetition));
+}
+
+async function repeatAfter<Value>(
+  first: unknown,
+  { attempt, again, wait }: Repetition<Value>,
+): Promise<Value> {
   const goesOn = async (reason: unknown, number: number) => {
     const delayMs = again(reason, number);
     if (delayMs !== undefined) await wait(delayMs, reason, number);
     return delayMs !== undefined;
   };
-  try {
-    return await attempt(1);
-  } catch (error) {
-    if (!(await goesOn(error, 1))) throw error;
-  }
+  if (!(await goesOn(first, 1))) throw first;
   try {
     return await pRetry(
       async (number) => {

@@ -6,7 +6,7 @@ import { Agent } from "undici";
 import { afterEach, expect, test } from "vitest";
 import { bytesOf, type Take } from "../src/body";
 import { Ending } from "../src/clock";
-import { dispatch, NotSentError, type OpenAnswer } from "../src/dispatch";
+import { dispatch, NotSentError, type OpenAnswer, opened } from "../src/dispatch";
 import { startRawServer } from "./support/raw-server";
 import { startServer } from "./support/server";
 import { aMoment, reasonOf, until, untilStill } from "./support/stage";
@@ -24,7 +24,7 @@ function agentOf(options: Agent.Options = {}): Agent {
 }
 
 const ask = (url: string, agent = agentOf(), signal = new Ending()): Promise<OpenAnswer> =>
-  dispatch(agent, { origin: url, path: "/", method: "POST", body: "{}" }, { signal });
+  dispatch(agent, { origin: url, path: "/", method: "POST", body: "{}" }, { signal }, opened);
 
 /** A server that answers the first request of each connection in bytes of the test's own. */
 const startAnswering = (answer: (socket: Socket) => void) =>
@@ -124,9 +124,9 @@ test("what was stopped while it waited for a connection is never sent, and what 
   const stop = new Ending();
   const options = { origin: server.url, path: "/", method: "POST", body: "{}" } as const;
   const ends = { signal: new Ending(), stop };
-  const first = dispatch(agent, options, ends);
+  const first = dispatch(agent, options, ends, opened);
   await until(() => waiting.length === 1);
-  const second = dispatch(agent, options, ends);
+  const second = dispatch(agent, options, ends, opened);
   stop.abort(new Error("the call has ended"));
   waiting[0]?.();
   expect((await bytesOf((await first).body)).toString()).toBe("{}");

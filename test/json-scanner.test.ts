@@ -1,10 +1,12 @@
+import { setImmediate as turn } from "node:timers/promises";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { bodyOf } from "../src/body";
+import { type Body, bodyOf } from "../src/body";
 import { DecodedImage, MemorySink } from "../src/decoded-image";
 import { readJson } from "../src/json-body";
 import { JsonScanner } from "../src/json-scanner";
 import { pictureOf } from "./support/media";
+import { reasonOf } from "./support/stage";
 
 /** A document with its images as the strings that they were. */
 async function plain(value: unknown): Promise<unknown> {
@@ -254,4 +256,56 @@ test("a body is read the same below and above the size where images are looked f
     expect(await plain(body)).toEqual(JSON.parse(document));
     expect(images).toHaveLength(document.length > 65_536 ? 1 : 0);
   }
+});
+
+/** A body that waits a turn after each piece, and lends all of them in the same memory. */
+function lending(document: string, pieceBytes: number, { breaksOff = false } = {}): Body {
+  const bytes = Buffer.from(document);
+  const lent = Buffer.alloc(pieceBytes);
+  return {
+    async each(take) {
+      for (let at = 0; at < bytes.length; at += pieceBytes) {
+        const length = bytes.copy(lent, 0, at, at + pieceBytes);
+        await take(lent.subarray(0, length), true);
+        lent.fill("?");
+        await turn();
+      }
+      if (breaksOff) throw new Error("It broke off");
+    },
+  };
+}
+
+test.each([
+  ["looked for", () => new MemorySink()],
+  ["left alone", undefined],
+])("answers that come at once keep apart, where images are %s", async (_, createSink) => {
+  const lengths = Array.from({ length: 40 }, (_, at) => 1_000 + at * 3_000);
+  const documents = lengths.map((length, at) =>
+    JSON.stringify({ at, text: "é ".repeat(length / 3) }),
+  );
+  const reading = { maxBytes: 1e6, createSink, images: [] };
+  const reads = documents.map(async (document, at) => {
+    const breaksOff = at % 5 === 4;
+    const body = lending(document, 777 + 100 * at, { breaksOff });
+    return breaksOff ? reasonOf(readJson(body, reading)) : (await readJson(body, reading)).body;
+  });
+  const expected = documents.map((document, at) =>
+    at % 5 === 4 ? new Error("It broke off") : JSON.parse(document),
+  );
+  expect(await Promise.all(reads)).toEqual(expected);
+});
+
+test("what came before an answer that broke off is no part of the next", async () => {
+  const images: DecodedImage[] = [];
+  const reading = { maxBytes: 1e6, createSink: () => new MemorySink(), images };
+  const picture = JSON.stringify([pictureOf(3_000).toString("base64"), 1]);
+  const torn = lending(picture.slice(0, -2), 1_000, { breaksOff: true });
+  expect(await reasonOf(readJson(torn, reading))).toEqual(new Error("It broke off"));
+  expect(images).toHaveLength(1);
+  expect(await readJson(lending("[1]", 2), { ...reading, images: [] })).toEqual({ body: [1] });
+  expect(await readJson(lending("", 2), { ...reading, images: [] })).toEqual({
+    body: undefined,
+    text: "",
+  });
+  expect(await images[0]?.sink.read()).toEqual(pictureOf(3_000));
 });

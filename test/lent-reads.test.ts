@@ -6,7 +6,7 @@ import { Agent, buildConnector } from "undici";
 import { expect, test, vi } from "vitest";
 import { bytesOf } from "../src/body";
 import { Ending } from "../src/clock";
-import { dispatch, type OpenAnswer } from "../src/dispatch";
+import { dispatch, type OpenAnswer, opened, type ReadAnswer } from "../src/dispatch";
 import { LentReads } from "../src/lent-reads";
 import { type Scheme, schemes, startRawServer } from "./support/raw-server";
 import { aMoment, reasonOf, until, untilStill } from "./support/stage";
@@ -24,7 +24,10 @@ async function startPair(scheme: Scheme, answer: (socket: Socket) => unknown) {
   const request = { origin: server.url, path: "/", method: "GET" } as const;
   return {
     ask: (signal = new Ending()): Promise<OpenAnswer> =>
-      dispatch(agent, request, { signal }, reads),
+      dispatch(agent, request, { signal }, opened, reads),
+    /** Hears of the answer at once. */
+    read: <Value>(read: ReadAnswer<Value>): Promise<Value> =>
+      dispatch(agent, request, { signal: new Ending() }, read, reads),
     connections: () => server.sockets.size,
     async [Symbol.asyncDispose]() {
       await agent.destroy();
@@ -59,8 +62,54 @@ test.each(schemes)("a head is whole, wherever it is cut (%s)", async (scheme) =>
   expect(pair.connections()).toBeLessThanOrEqual(2);
 });
 
+const early = "HTTP/1.1 103 Early Hints\r\nlink: </a>; rel=preload\r\n\r\n";
+
+test("a head that begins in one piece with another is whole, wherever it is cut", async () => {
+  const head = headOf(500, "x-one: first\r\n");
+  // Long enough to be written over all of what came first.
+  const sent = "1234".repeat(125);
+  let cut = 0;
+  const answer = (socket: Socket) =>
+    drip(socket, [early + head.slice(0, cut), head.slice(cut) + sent]);
+  await using pair = await startPair("http", answer);
+  for (cut = 1; cut < head.length; cut += 1) {
+    const { headers, body } = await pair.ask();
+    expect(headers).toEqual({ "x-one": "first", "content-length": "500" });
+    expect((await bytesOf(body)).toString()).toBe(sent);
+  }
+});
+
+test("answers that come whole in one piece each keep apart from the next", async () => {
+  let count = 0;
+  await using pair = await startPair("http", (socket) => {
+    count += 1;
+    socket.write(headOf(1_000) + String(count % 10).repeat(1_000));
+  });
+  const answers = [];
+  for (let asked = 1; asked <= 5; asked += 1) answers.push((await pair.ask()).body);
+  const bodies = await Promise.all(answers.map(bytesOf));
+  expect(bodies.map((each) => each.toString())).toEqual(
+    [1, 2, 3, 4, 5].map((each) => String(each).repeat(1_000)),
+  );
+});
+
+test("answers that come whole in one piece each come through one block of memory", async () => {
+  await using pair = await startPair("http", (socket) =>
+    socket.write(headOf(1_000) + "a".repeat(1_000)),
+  );
+  const blocks = new Set<unknown>();
+  for (let asked = 0; asked < 5; asked += 1) {
+    await pair.read(({ body }) =>
+      body.each((chunk, isLent) => {
+        if (isLent) blocks.add(chunk.buffer);
+        return undefined;
+      }),
+    );
+  }
+  expect(blocks.size).toBe(1);
+});
+
 test.each(schemes)("a head that comes byte by byte after another is whole (%s)", async (scheme) => {
-  const early = "HTTP/1.1 103 Early Hints\r\nlink: </a>; rel=preload\r\n\r\n";
   const answer = (socket: Socket) => drip(socket, `${early}${headOf(3, "x-one: first\r\n")}abc`);
   await using pair = await startPair(scheme, answer);
   for (let count = 0; count < 3; count += 1) {
