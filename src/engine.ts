@@ -239,7 +239,10 @@ export class Engine {
     sumOf: (values: readonly Value[]) => Result,
   ): Promise<Result> {
     try {
-      const result = sumOf(await Promise.all(works));
+      // Mostly there is one.
+      const [first, ...others] = works;
+      const isOne = first !== undefined && others.length === 0;
+      const result = sumOf(isOne ? [await first] : await Promise.all(works));
       call.scope.end();
       return result;
     } catch (error) {
@@ -367,7 +370,8 @@ const knownOptions = ["shortapi", "aigptimage", "trinetra", "openai"];
 
 /** Entries of providerOptions that are nobody's we know: misspelt, or another custom provider's. */
 function strayOptions(given: object, { name, adapter }: Provider): string[] {
-  const known = [...knownOptions, adapter.optionsName ?? name];
-  const stray = Object.keys(given).filter((each) => !known.includes(each));
+  const own = adapter.optionsName ?? name;
+  const isStray = (each: string) => each !== own && !knownOptions.includes(each);
+  const stray = Object.keys(given).filter(isStray);
   return stray.map((each) => `providerOptions.${each} was not used: it is not ${name}'s`);
 }

@@ -603,11 +603,13 @@ function notify(listener: CallOptions["onEvent"], event: ImageEvent): void {
 }
 
 function totalUsage(usages: readonly (Usage | undefined)[]): Usage | undefined {
+  const known = usages.filter((usage) => usage !== undefined && Object.keys(usage).length > 0);
+  if (known.length <= 1) return known[0];
   const total: Record<string, number> = {};
-  for (const usage of usages) {
+  for (const usage of known) {
     for (const [name, count] of Object.entries(usage ?? {})) {
       total[name] = (total[name] ?? 0) + count;
     }
   }
-  return Object.keys(total).length === 0 ? undefined : total;
+  return total;
 }
