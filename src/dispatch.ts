@@ -60,7 +60,9 @@ export function dispatch<Value>(
   reads?: LentReads,
 ): Promise<Value> {
   return new Promise((resolve, reject) => {
-    const open = (answer: OpenAnswer) => resolve(read(answer));
+    const open = (answer: OpenAnswer) => {
+      read(answer).then(resolve, reject);
+    };
     if (ends.signal.aborted) reject(ends.signal.reason);
     else dispatcher.dispatch(options, new Exchange(ends, reads, open, reject));
   });

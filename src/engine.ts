@@ -288,14 +288,15 @@ export class Engine {
   async #sendTask<Value>(
     call: RunningCall,
     task: JobTask,
-    then: (limits: TaskWait) => Promise<Value>,
+    then: (limits: TaskWait) => Value | Promise<Value>,
   ): Promise<Value> {
     const { timeoutMs, scope: signal } = call;
     const release = this.#slots.take() ?? (await this.#slots.acquire(signal));
     const limits = { signal, deadlineAt: this.#jobs.clock.now() + timeoutMs, timeoutMs };
     const isAnswered = await this.#create(call.job, task, limits, release);
     try {
-      return await then(limits);
+      const value = then(limits);
+      return value instanceof Promise ? await value : value;
     } finally {
       if (isAnswered) release();
     }
@@ -308,8 +309,7 @@ export class Engine {
     deadlineAt: number,
   ): Promise<void> {
     await task.create(stop, deadlineAt);
-    const telling = job.announce(task);
-    if (telling !== undefined) await telling;
+    await job.announce(task);
   }
 
   /**
@@ -323,7 +323,9 @@ export class Engine {
     release: () => void,
   ): Promise<boolean> {
     const { clock, provider } = this.#jobs;
-    const creating = this.#createAndAnnounce(job, task, signal, deadlineAt);
+    const creating = job.isAnnounced
+      ? this.#createAndAnnounce(job, task, signal, deadlineAt)
+      : task.create(signal, deadlineAt);
     this.#creating.add(creating);
     try {
       const onDeadline = () => task.timeoutError(timeoutMs);

@@ -243,7 +243,8 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
         if (!(await this.#mayBegin(ledger, call, stop, deadlineAt))) return;
         create.perhapsAccepted = !ledger.begun;
       }
-      await this.#accept(await create.send(prepared));
+      const accepting = this.#accept(await create.send(prepared));
+      if (accepting !== undefined) await accepting;
     } catch (error) {
       const { state, refused, ...settled } = create.endBy(error);
       this.#settle(state, settled);
@@ -266,18 +267,20 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     return this.job.salvage(this, images);
   }
 
-  async #accept(accepted: Acceptance): Promise<void> {
-    if ("succeeded" in accepted) {
-      try {
-        const keeping = this.#succeed(accepted.succeeded, accepted.raw);
-        if (keeping instanceof Promise) await keeping;
-      } catch (error) {
+  #accept(accepted: Acceptance): Promise<void> | undefined {
+    if (!("succeeded" in accepted)) return this.#acceptJob(accepted);
+    const keeping = this.#succeed(accepted.succeeded, accepted.raw);
+    if (!(keeping instanceof Promise)) return undefined;
+    return keeping.then(
+      () => {},
+      (error: unknown) => {
         // The pictures are in memory, and whoever waits tries once more to keep them.
         this.#lastFailure = error;
-      }
-      return;
-    }
-    const { id, outcome } = accepted;
+      },
+    );
+  }
+
+  async #acceptJob({ id, outcome }: Extract<Acceptance, { id: string }>): Promise<void> {
     this.#id = id;
     this.#state = outcome.state;
     this.#cost = outcome.cost ?? this.#cost;
