@@ -19,7 +19,7 @@ export interface Body {
 }
 
 /** A body that somebody else's transport gives. */
-export function bodyOf(chunks: AsyncIterable<Uint8Array>): Body {
+export function bodyOf(chunks: AsyncIterable<unknown>): Body {
   return {
     each: (take) => (chunks instanceof Readable ? drained(chunks, take) : iterated(chunks, take)),
   };
@@ -71,8 +71,19 @@ function streamOf(body: Body): Readable {
   return stream;
 }
 
-async function iterated(chunks: AsyncIterable<Uint8Array>, take: Take): Promise<void> {
-  for await (const chunk of chunks) await take(chunk, false);
+async function iterated(chunks: AsyncIterable<unknown>, take: Take): Promise<void> {
+  for await (const chunk of chunks) await take(bytesIn(chunk), false);
+}
+
+/** A piece of a body, whatever a transport that is not ours makes of it. */
+function bytesIn(chunk: unknown): Uint8Array {
+  if (chunk instanceof Uint8Array) return chunk;
+  if (ArrayBuffer.isView(chunk)) {
+    return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+  }
+  if (chunk instanceof ArrayBuffer) return new Uint8Array(chunk);
+  if (typeof chunk === "string") return Buffer.from(chunk);
+  throw new TypeError(`The transport gave ${typeof chunk} where bytes of a body were due`);
 }
 
 /** A stream's events cost a fraction of its iterator. */
@@ -95,9 +106,9 @@ function drained(chunks: Readable, take: Take): Promise<void> {
       brokeOff();
       return;
     }
-    chunks.on("data", (chunk: Uint8Array) => {
+    chunks.on("data", (chunk: unknown) => {
       try {
-        taking = take(chunk, false);
+        taking = take(bytesIn(chunk), false);
         if (taking === undefined) return;
         chunks.pause();
         taking.then(() => chunks.resume(), fail);

@@ -140,7 +140,7 @@ export class ProviderClient implements ProviderImageClient {
     return this.#loading;
   }
 
-  /** The same for a call, which may end while it is loaded. */
+  /** The same for a call that finds it not loaded, and may end meanwhile. */
   async #engineFor({ signal }: ParsedCallOptions): Promise<Engine> {
     signal?.throwIfAborted();
     return within(this.#clock, this.#engine(), { signal: signal && callerSignal(signal) });
@@ -159,6 +159,7 @@ export class ProviderClient implements ProviderImageClient {
     const call = parseCallOptions(options);
     const plan = this.#planOrThrow("generate", request);
     const engine = this.#loaded ?? (await this.#engineFor(call));
+    // A promise that is returned as it is takes three turns to settle this one, an awaited one takes one.
     return await engine.run(plan, call);
   }
 

@@ -3,8 +3,12 @@ import { $ZodObjectJIT } from "zod/v4/core";
 
 /**
  * A schema of an object as zod's full build reads it: by a function that zod writes for it at its first
- * use, in a third of the time, with the same outcome. In a process that forbids such functions
- * (`node --disallow-code-generation-from-strings`) it is read as ever. For what each call reads.
+ * use, which takes a millisecond, and saves one or two microseconds each time after that. The outcome is
+ * the same. It is for what an endpoint that answers at once may be asked thousands of times, and not
+ * worth it where a job takes minutes. In a process that forbids such functions
+ * (`node --disallow-code-generation-from-strings`) it is read as ever.
+ *
+ * Not `z.compile`: that is faster still, and three times as large as all that is bundled of zod.
  *
  * It has no methods: read with it by `z.safeParse(schema, value)`.
  */

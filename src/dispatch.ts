@@ -38,11 +38,11 @@ export interface ExchangeEnds {
   readonly stop?: EndSignal | undefined;
 }
 
-/** What becomes of an answer. */
-export type ReadAnswer<Value> = (answer: OpenAnswer) => Promise<Value>;
+/** Makes of an answer, whose head has come, what the caller is given. */
+export type ReadAnswer<Value> = (answer: OpenAnswer) => Value | Promise<Value>;
 
 /** For an answer that is read later, if it is. */
-export const opened: ReadAnswer<OpenAnswer> = async (answer) => answer;
+export const opened: ReadAnswer<OpenAnswer> = (answer) => answer;
 
 /**
  * Sends by a dispatcher, and gives what is read of the answer.
@@ -50,7 +50,8 @@ export const opened: ReadAnswer<OpenAnswer> = async (answer) => answer;
  * @param read called the moment the head has come: what came with it need not be kept for a reader who
  * begins at once.
  * @param reads how the dispatcher's sockets are read, where that is ours to say.
- * @throws the signal's reason the moment it aborts; {@link NotSentError}; what undici says went wrong.
+ * @throws the signal's reason the moment it aborts; {@link NotSentError}; what undici says went wrong;
+ * what `read` rejects with.
  */
 export function dispatch<Value>(
   dispatcher: Dispatcher,
@@ -60,9 +61,7 @@ export function dispatch<Value>(
   reads?: LentReads,
 ): Promise<Value> {
   return new Promise((resolve, reject) => {
-    const open = (answer: OpenAnswer) => {
-      read(answer).then(resolve, reject);
-    };
+    const open = (answer: OpenAnswer) => resolve(read(answer));
     if (ends.signal.aborted) reject(ends.signal.reason);
     else dispatcher.dispatch(options, new Exchange(ends, reads, open, reject));
   });

@@ -239,10 +239,7 @@ export class Engine {
     sumOf: (values: readonly Value[]) => Result,
   ): Promise<Result> {
     try {
-      // Mostly there is one.
-      const [first, ...others] = works;
-      const isOne = first !== undefined && others.length === 0;
-      const result = sumOf(isOne ? [await first] : await Promise.all(works));
+      const result = sumOf(await Promise.all(works));
       call.scope.end();
       return result;
     } catch (error) {
@@ -288,15 +285,15 @@ export class Engine {
   async #sendTask<Value>(
     call: RunningCall,
     task: JobTask,
-    then: (limits: TaskWait) => Value | Promise<Value>,
+    then: (limits: TaskWait) => Promise<Value>,
   ): Promise<Value> {
     const { timeoutMs, scope: signal } = call;
-    const release = this.#slots.take() ?? (await this.#slots.acquire(signal));
+    const slot = this.#slots.acquire(signal);
+    const release = slot instanceof Promise ? await slot : slot;
     const limits = { signal, deadlineAt: this.#jobs.clock.now() + timeoutMs, timeoutMs };
     const isAnswered = await this.#create(call.job, task, limits, release);
     try {
-      const value = then(limits);
-      return value instanceof Promise ? await value : value;
+      return await then(limits);
     } finally {
       if (isAnswered) release();
     }
@@ -309,7 +306,7 @@ export class Engine {
     deadlineAt: number,
   ): Promise<void> {
     await task.create(stop, deadlineAt);
-    await job.announce(task);
+    return job.announce(task);
   }
 
   /**
@@ -323,9 +320,7 @@ export class Engine {
     release: () => void,
   ): Promise<boolean> {
     const { clock, provider } = this.#jobs;
-    const creating = job.isAnnounced
-      ? this.#createAndAnnounce(job, task, signal, deadlineAt)
-      : task.create(signal, deadlineAt);
+    const creating = this.#createAndAnnounce(job, task, signal, deadlineAt);
     this.#creating.add(creating);
     try {
       const onDeadline = () => task.timeoutError(timeoutMs);
@@ -335,7 +330,7 @@ export class Engine {
       this.#creating.delete(creating);
       return true;
     } catch (error) {
-      // Whoever has left hears of what goes wrong as an event.
+      // Whoever still waits gets what went wrong below; whoever has left heard of it as an event.
       const forget = () => {
         this.#creating.delete(creating);
       };
@@ -372,8 +367,7 @@ const knownOptions = ["shortapi", "aigptimage", "trinetra", "openai"];
 
 /** Entries of providerOptions that are nobody's we know: misspelt, or another custom provider's. */
 function strayOptions(given: object, { name, adapter }: Provider): string[] {
-  const own = adapter.optionsName ?? name;
-  const isStray = (each: string) => each !== own && !knownOptions.includes(each);
-  const stray = Object.keys(given).filter(isStray);
+  const known = [...knownOptions, adapter.optionsName ?? name];
+  const stray = Object.keys(given).filter((each) => !known.includes(each));
   return stray.map((each) => `providerOptions.${each} was not used: it is not ${name}'s`);
 }

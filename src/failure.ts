@@ -55,6 +55,7 @@ export function contextOf(reading: Reading): Omit<ErrorFacts, "charged"> {
 
 const longestText = 1_000;
 const deepest = 12;
+const mostFields = 100;
 
 /** An answer as it may be kept and shown: without long strings (images), without the secrets. */
 export function elided(value: unknown, secrets: readonly string[], depth = 0): unknown {
@@ -65,27 +66,27 @@ export function elided(value: unknown, secrets: readonly string[], depth = 0): u
   if (value instanceof DecodedImage) return value.toJSON();
   if (depth >= deepest) return "<…>";
   if (Array.isArray(value)) {
-    return value.slice(0, 100).map((each) => elided(each, secrets, depth + 1));
+    return value.slice(0, mostFields).map((each) => elided(each, secrets, depth + 1));
   }
-  const shown = withoutSecretNames(value, secrets);
+  const shown = copyOf(value, secrets);
   for (const name in shown) shown[name] = elided(shown[name], secrets, depth + 1);
   return shown;
 }
 
-/** A copy of an object that is not too long and has no secrets among its names. */
-function withoutSecretNames(value: object, secrets: readonly string[]): Record<string, unknown> {
-  const copy: Record<string, unknown> = { ...value };
+/**
+ * The fields of an object as they may be named, and no more than are looked at. What JSON calls `__proto__`
+ * is a field of a copy, too.
+ */
+function copyOf(value: object, secrets: readonly string[]): Record<string, unknown> {
   let length = 0;
-  for (const name in copy) {
+  let isFit = true;
+  for (const name in value) {
     length += 1;
-    // Hardly ever, and ten times the work.
-    if (length > 100 || redacted(name, secrets) !== name) return renamed(value, secrets);
+    isFit &&= length <= mostFields && redacted(name, secrets) === name;
   }
-  return copy;
-}
-
-function renamed(value: object, secrets: readonly string[]): Record<string, unknown> {
-  const entries = Object.entries(value).slice(0, 100);
+  // Nearly always: to make one of its entries is ten times the work.
+  if (isFit) return { ...value };
+  const entries = Object.entries(value).slice(0, mostFields);
   return Object.fromEntries(entries.map(([name, each]) => [redacted(name, secrets), each]));
 }
 

@@ -29,8 +29,6 @@ export class Gateway {
   readonly #transport: Transport;
   /** Every key that was sent, to be kept out of whatever is shown. */
   readonly #secrets: string[] = [];
-  /** The last key, and the headers that carry it. */
-  #authorized: { readonly apiKey: string; readonly headers: Headers } | undefined;
 
   constructor(provider: Provider, transport: Transport) {
     this.#provider = provider;
@@ -45,7 +43,7 @@ export class Gateway {
   }
 
   /** Describes a call as HTTP. Done once for a task, so that every attempt sends the same. */
-  prepare(call: Call): HttpRequest | Promise<HttpRequest> {
+  async prepare(call: Call): Promise<HttpRequest> {
     const { method, path, body } = call;
     const query = call.query === undefined ? "" : `?${new URLSearchParams(call.query)}`;
     const url = this.#provider.baseURL + path + query;
@@ -61,10 +59,9 @@ export class Gateway {
       headers["content-type"] = "application/json";
       return { method, url, headers, body: JSON.stringify(body.json) };
     }
-    return encodeMultipart(body.parts).then(({ contentType, bytes }) => {
-      headers["content-type"] = contentType;
-      return { method, url, headers, body: bytes };
-    });
+    const { contentType, bytes } = await encodeMultipart(body.parts);
+    headers["content-type"] = contentType;
+    return { method, url, headers, body: bytes };
   }
 
   /**
@@ -81,9 +78,9 @@ export class Gateway {
     } catch (cause) {
       throw new CallbackError({ provider: name, charged: "no", callback: "apiKey", cause });
     }
-    const authorization = this.#authorize(given);
+    const apiKey = this.#checkedKey(given);
     const { method, url, body } = request;
-    const headers = { ...request.headers, ...authorization };
+    const headers = { ...request.headers, ...inLowerCase(adapter.authorize(apiKey)) };
     const { timeoutMs, signal, stop, createSink } = limits;
     const answer = await this.#transport.exchange(
       body === undefined ? { method, url, headers } : { method, url, headers, body },
@@ -183,8 +180,8 @@ export class Gateway {
     return text === undefined ? undefined : redacted(text, this.#secrets, least);
   }
 
-  /** The headers that carry a key; from now on nothing shows it. */
-  #authorize(given: unknown): Headers {
+  /** A key as it can be sent; from now on nothing shows it. */
+  #checkedKey(given: unknown): string {
     const { name, adapter } = this.#provider;
     const text = given ?? "";
     if (typeof text !== "string") {
@@ -198,7 +195,6 @@ export class Gateway {
       const detail = `There is none: give the provider an \`apiKey\`${where}.`;
       throw new AuthenticationError({ provider: name, charged: "no", detail });
     }
-    if (this.#authorized?.apiKey === apiKey) return this.#authorized.headers;
     if (!/^[\x21-\x7e]+$/.test(apiKey)) {
       const detail = "It has characters that no HTTP header can hold";
       throw new AuthenticationError({ provider: name, charged: "no", detail });
@@ -208,17 +204,13 @@ export class Gateway {
       this.#know(apiKey);
       this.#know(encodeURIComponent(apiKey));
     }
-    const headers = inLowerCase(adapter.authorize(apiKey));
-    this.#authorized = { apiKey, headers };
-    return headers;
+    return apiKey;
   }
 }
 
-type Headers = Readonly<Record<string, string>>;
-
-function inLowerCase(headers: Headers): Record<string, string> {
+function inLowerCase(headers: HttpRequest["headers"]): Record<string, string> {
   const made: Record<string, string> = {};
-  for (const name of Object.keys(headers)) made[name.toLowerCase()] = headers[name] ?? "";
+  for (const [name, value] of Object.entries(headers)) made[name.toLowerCase()] = value;
   return made;
 }
 

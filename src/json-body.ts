@@ -5,6 +5,8 @@ import { JsonScanner, shownCharacters } from "./json-scanner";
 /** How a JSON body is read. */
 export interface JsonReading {
   readonly maxBytes: number;
+  /** How long it is, where that was said; `NaN` where it was not. */
+  readonly contentLength: number;
   /** Where images go; left out, they stay the strings that they are. */
   readonly createSink: (() => ImageSink) | undefined;
   /** Takes the images that came whole, whatever becomes of the rest. */
@@ -21,26 +23,16 @@ export interface JsonBody {
 /** Below this, whatever is in it is text: two copies of it are no matter. */
 const smallBytes = 64 * 1024;
 
-/**
- * Memory for small answers while they come, used again and again: what is new to the process costs many
- * times the copy.
- */
-const freeScratch: Buffer[] = [];
-const mostFree = 16;
-
 /** Smaller pieces are joined before they are looked at. */
 const tinyBytes = 1024;
 
 /** Reads a body as JSON; images in a large one go to sinks as they come, where there are any. */
 export async function readJson(
   from: Body,
-  { maxBytes, createSink, images }: JsonReading,
+  { maxBytes, contentLength, createSink, images }: JsonReading,
 ): Promise<JsonBody> {
-  let scratch: Buffer | undefined;
-  let smallLength = 0;
-  /** What does not fit, of an answer in which no images are looked for. */
-  const more: Buffer[] = [];
-  let isRead = false;
+  let whole: JsonBody | undefined;
+  const small: Buffer[] = [];
   let scanner: JsonScanner | undefined;
   const tiny: Buffer[] = [];
   let tinyLength = 0;
@@ -50,19 +42,16 @@ export async function readJson(
     if (byteLength > maxBytes) {
       throw new Error(`The answer is larger than ${maxBytes} bytes (\`maxAnswerBytes\`)`);
     }
-    if (byteLength <= smallBytes) {
-      scratch ??= freeScratch.pop() ?? Buffer.allocUnsafeSlow(smallBytes);
-      scratch.set(chunk, smallLength);
-      smallLength = byteLength;
-      return undefined;
+    if (isLent && chunk.byteLength === contentLength && contentLength <= smallBytes) {
+      // All of it in one piece, as most are: it is read where it lies.
+      whole = parsed(chunk);
+      if (whole.body !== undefined) return undefined;
     }
-    if (createSink === undefined) {
-      more.push(kept(chunk, isLent));
-      return undefined;
-    }
+    if (scanner === undefined) small.push(kept(chunk, isLent));
+    if (byteLength <= smallBytes || createSink === undefined) return undefined;
     if (scanner === undefined) {
       scanner = new JsonScanner(createSink);
-      return scan(scanner, Buffer.concat([small(), chunk]));
+      return scan(scanner, Buffer.concat(small.splice(0)));
     }
     if (tiny.length === 0 && chunk.byteLength >= tinyBytes) return scan(scanner, chunk);
     // A drip of single bytes would leave as many pieces.
@@ -70,7 +59,6 @@ export async function readJson(
     tinyLength += chunk.byteLength;
     return tinyLength >= tinyBytes ? flush(scanner) : undefined;
   };
-  const small = () => scratch?.subarray(0, smallLength) ?? Buffer.alloc(0);
   const scan = (into: JsonScanner, bytes: Uint8Array): Promise<void> | undefined => {
     const isReady = into.write(bytes);
     // At once: whoever gives up on the rest does not wait for the end of this.
@@ -83,29 +71,28 @@ export async function readJson(
   };
   try {
     await from.each(take);
+    const [first = Buffer.alloc(0), second] = small;
     if (scanner === undefined) {
-      const read = parsed(more.length === 0 ? small() : Buffer.concat([small(), ...more]));
-      isRead = read.body !== undefined;
+      const read = whole ?? parsed(second === undefined ? first : Buffer.concat(small));
+      if (read.body !== undefined) small.length = 0;
       return read;
     }
     await flush(scanner);
     return await scannedBy(scanner);
   } finally {
     if (scanner !== undefined) void flush(scanner);
-    else if (!isRead && smallLength > 0 && createSink !== undefined) {
+    else if (small.length > 0 && createSink !== undefined) {
       // It broke off, or is no JSON: what came whole in it was paid for all the same.
       scanner = new JsonScanner(createSink);
-      scanner.write(small());
+      scanner.write(Buffer.concat(small));
     }
-    if (scratch !== undefined && freeScratch.length < mostFree) freeScratch.push(scratch);
-    scratch = undefined;
     images.splice(0, images.length, ...(scanner?.images ?? []));
     if (scanner !== undefined) await scanner.discard();
   }
 }
 
-function parsed(bytes: Buffer): JsonBody {
-  const text = bytes.toString("utf8");
+function parsed(bytes: Uint8Array): JsonBody {
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8");
   try {
     return { body: JSON.parse(text) };
   } catch {

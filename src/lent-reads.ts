@@ -9,9 +9,9 @@ const blockBytes = 64 * 1024;
  * are collected.
  *
  * It goes well because a piece is used up before the next one is read. undici's parser takes all of it as
- * soon as it hears of it, and so does whoever takes a body, or copies. A head that is not all there is
- * copied for the parser, which keeps what it has until the rest comes. (Of trailers as well, but
- * nobody here reads those.)
+ * soon as it hears of it, and so does whoever takes a body, or copies. Copied for the parser is whatever may
+ * hold a part of a head, of which it keeps what it has until the rest comes. (It does so with
+ * trailers as well, but nobody here reads those.)
  *
  * It is here, too, that a sender is asked to wait, by not reading the socket. undici's own pause must not
  * be used: if the connection ends meanwhile, an assertion ends the process.
@@ -84,12 +84,16 @@ export class LentReads {
     // A parser that does not take all of it at once finds it later, and nobody has written over it.
     const rest: unknown = socket.read();
     if (rest instanceof Uint8Array) socket.unshift(Buffer.from(rest));
+    // By then nobody knows any more where the answer ends: what follows is copied.
+    this.#inBody.delete(socket);
     return socket.readableLength < socket.readableHighWaterMark;
   }
 }
 
-/** Whether the first piece of an answer holds all of its head: after one below 200 there comes another. */
+/** `HTTP/1.1 200`: one below 200 is followed by another head. */
+const finalStatus = /^HTTP\/1\.\d [2-9]/;
+
+/** Whether the first piece of an answer holds all of its head. */
 function holdsHead(piece: Buffer): boolean {
-  const startsWithStatus = piece[0] === 0x48 && (piece[9] ?? 0) > 0x31;
-  return startsWithStatus && piece.includes("\r\n\r\n");
+  return finalStatus.test(piece.toString("latin1", 0, 10)) && piece.includes("\r\n\r\n");
 }

@@ -284,56 +284,27 @@ export class RunningJob implements TaskJob {
   }
 
   /** How a task ends for one who waits, its images saved as they arrive; what ends the call is thrown. */
-  outcome(
-    task: JobTask,
-    limits: TaskWait,
-    saveTo: string | undefined,
-  ): TaskOutcome | Promise<TaskOutcome> {
-    this.#isGivenUp = false;
-    return task.settled === undefined
-      ? this.#wait(task, limits, saveTo)
-      : this.#outcomeOf(task, task.settled, limits, saveTo);
-  }
-
-  async #wait(task: JobTask, limits: TaskWait, saveTo: string | undefined): Promise<TaskOutcome> {
+  async outcome(task: JobTask, limits: TaskWait, saveTo: string | undefined): Promise<TaskOutcome> {
     const { signal, deadlineAt, timeoutMs } = limits;
+    this.#isGivenUp = false;
     let settled: Settled;
     try {
       const onDeadline = () => task.timeoutError(timeoutMs);
-      settled = await task.wait({ signal, deadlineAt, onDeadline });
+      settled = task.settled ?? (await task.wait({ signal, deadlineAt, onDeadline }));
     } catch (error) {
       this.#isGivenUp = true;
       if (signal?.aborted || !isImageError(error)) throw error;
       return { error };
     }
-    return this.#outcomeOf(task, settled, limits, saveTo);
-  }
-
-  #outcomeOf(
-    task: JobTask,
-    settled: Settled,
-    limits: TaskWait,
-    saveTo: string | undefined,
-  ): TaskOutcome | Promise<TaskOutcome> {
     if ("error" in settled) return settled;
     const { succeeded, raw } = settled;
-    const images = this.#imagesOf(task, succeeded);
+    const made = this.#imagesOf(task, succeeded);
     task.dropBase64();
-    const outcome = { task, succeeded, raw, images, failures: [] };
-    return saveTo === undefined ? outcome : this.#savedAll(outcome, saveTo, limits);
-  }
-
-  async #savedAll(outcome: SucceededTask, saveTo: string, limits: TaskWait): Promise<TaskOutcome> {
-    const { task, images: made } = outcome;
+    if (saveTo === undefined) return { task, succeeded, raw, images: made, failures: [] };
     const saved = await Promise.all(made.map((each) => this.#saved(task, each, saveTo, limits)));
     const images = saved.filter((each) => each instanceof GeneratedImage);
     const failures = saved.filter((each) => each instanceof ImageError);
-    return { ...outcome, images, failures };
-  }
-
-  /** Whether the caller wants to hear of tasks that were accepted. */
-  get isAnnounced(): boolean {
-    return this.#facts.onSubmitted !== undefined;
+    return { task, succeeded, raw, images, failures };
   }
 
   /** Tells the caller that a task was accepted; what it throws ends the call, and the job is on it. */
@@ -632,11 +603,14 @@ function notify(listener: CallOptions["onEvent"], event: ImageEvent): void {
 }
 
 function totalUsage(usages: readonly (Usage | undefined)[]): Usage | undefined {
-  const known = usages.filter((usage) => usage !== undefined && Object.keys(usage).length > 0);
+  const known: Usage[] = [];
+  for (const usage of usages) {
+    if (usage !== undefined && Object.keys(usage).length > 0) known.push(usage);
+  }
   if (known.length <= 1) return known[0];
   const total: Record<string, number> = {};
   for (const usage of known) {
-    for (const [name, count] of Object.entries(usage ?? {})) {
+    for (const [name, count] of Object.entries(usage)) {
       total[name] = (total[name] ?? 0) + count;
     }
   }

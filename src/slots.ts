@@ -9,23 +9,15 @@ export class Slots {
     this.#free = count;
   }
 
-  /** A slot that is free, as the function that gives it back. */
-  take(): (() => void) | undefined {
-    if (this.#free === 0) return undefined;
-    this.#free -= 1;
-    return this.#releaser();
-  }
-
-  /** Waits for a slot; rejects with the signal's reason. */
-  acquire(signal: EndSignal): Promise<() => void> {
+  /** The function that gives a slot back, or the wait for it, which rejects with the signal's reason. */
+  acquire(signal: EndSignal): (() => void) | Promise<() => void> {
+    if (this.#free > 0 && !signal.aborted) {
+      this.#free -= 1;
+      return this.#releaser();
+    }
     return new Promise((resolve, reject) => {
       if (signal.aborted) {
         reject(signal.reason);
-        return;
-      }
-      const free = this.take();
-      if (free !== undefined) {
-        resolve(free);
         return;
       }
       const enter = () => {

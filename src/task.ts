@@ -237,14 +237,12 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     const create = new Create(this.#context, this, limits);
     create.perhapsAccepted = ledger?.record !== undefined;
     try {
-      const preparing = gateway.prepare(call);
-      const prepared = preparing instanceof Promise ? await preparing : preparing;
+      const prepared = await gateway.prepare(call);
       if (ledger !== undefined) {
         if (!(await this.#mayBegin(ledger, call, stop, deadlineAt))) return;
         create.perhapsAccepted = !ledger.begun;
       }
-      const accepting = this.#accept(await create.send(prepared));
-      if (accepting !== undefined) await accepting;
+      await this.#accept(await create.send(prepared));
     } catch (error) {
       const { state, refused, ...settled } = create.endBy(error);
       this.#settle(state, settled);
@@ -267,20 +265,17 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     return this.job.salvage(this, images);
   }
 
-  #accept(accepted: Acceptance): Promise<void> | undefined {
-    if (!("succeeded" in accepted)) return this.#acceptJob(accepted);
-    const keeping = this.#succeed(accepted.succeeded, accepted.raw);
-    if (!(keeping instanceof Promise)) return undefined;
-    return keeping.then(
-      () => {},
-      (error: unknown) => {
+  async #accept(accepted: Acceptance): Promise<void> {
+    if ("succeeded" in accepted) {
+      try {
+        await this.#succeed(accepted.succeeded, accepted.raw);
+      } catch (error) {
         // The pictures are in memory, and whoever waits tries once more to keep them.
         this.#lastFailure = error;
-      },
-    );
-  }
-
-  async #acceptJob({ id, outcome }: Extract<Acceptance, { id: string }>): Promise<void> {
+      }
+      return;
+    }
+    const { id, outcome } = accepted;
     this.#id = id;
     this.#state = outcome.state;
     this.#cost = outcome.cost ?? this.#cost;

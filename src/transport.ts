@@ -134,8 +134,6 @@ type Route = "provider" | "poll" | "stranger";
 /** One call in, one answer out: over undici or `fetch`, with time-outs, limits and the network guard. */
 export class Transport {
   readonly #options: TransportOptions;
-  /** The shared pools, as far as they were needed. */
-  readonly #pools: { -readonly [Name in Route]?: Pool } = {};
   /** Where the last call went: the creates of a client all go to one place. */
   #last = { url: "", origin: "", path: "" };
 
@@ -147,14 +145,8 @@ export class Transport {
   async prepare(): Promise<void> {
     const { fetch, dispatcher } = this.#options;
     if (fetch === undefined && dispatcher === undefined) {
-      await Promise.all([this.#poolFor("provider"), this.#poolFor("poll")]);
+      await Promise.all([pools.provider(), pools.poll()]);
     }
-  }
-
-  async #poolFor(route: Route): Promise<Pool> {
-    const pool = await pools[route]();
-    this.#pools[route] = pool;
-    return pool;
   }
 
   /**
@@ -173,8 +165,10 @@ export class Transport {
       const { status, headers } = answer;
       head = { status, headers };
       try {
-        const { body, text } = await readJson(unpacked(answer.body, headers["content-encoding"]), {
+        const encoding = headers["content-encoding"];
+        const { body, text } = await readJson(unpacked(answer.body, encoding), {
           maxBytes: maxAnswerBytes,
+          contentLength: encoding === undefined ? Number(headers["content-length"]) : Number.NaN,
           createSink: limits.decodesImages ? (limits.createSink ?? inMemory(headers)) : undefined,
           images,
         });
@@ -365,8 +359,8 @@ export class Transport {
       return sendWith(dispatcher, target, abortSignalOf(ends.signal)).then(read);
     }
     const by = ({ pool, reads }: Pool) => dispatch(pool, target, ends, read, reads);
-    const known = this.#pools[route];
-    return known === undefined ? this.#poolFor(route).then(by) : by(known);
+    const made = madePools[route];
+    return made === undefined ? pools[route]().then(by) : by(made);
   }
 
   #targetOf({ method, url, headers, body }: HttpRequest): Dispatcher.DispatchOptions {
@@ -423,16 +417,25 @@ interface Pool {
 
 /** One pool for all clients of a process, made at the first send: a client a tenant costs nothing. */
 const pools: Readonly<Record<Route, () => Promise<Pool>>> = {
-  provider: onceLoaded(() => createPool("provider")),
-  poll: onceLoaded(() => createPool("poll")),
-  stranger: onceLoaded(() => createPool("stranger")),
+  provider: onceLoaded(() => makePool("provider")),
+  poll: onceLoaded(() => makePool("poll")),
+  stranger: onceLoaded(() => makePool("stranger")),
 };
+
+/** Those of them that there are: most calls need not wait for one. */
+const madePools: { [Name in Route]?: Pool } = {};
 
 /**
  * How many polls are at one origin at once; the rest wait for their turn, however many jobs there
  * are. A create never waits: its time-out runs, and while it queued nobody could say whether it left.
  */
 const mostPolls = 128;
+
+async function makePool(route: Route): Promise<Pool> {
+  const made = await createPool(route);
+  madePools[route] = made;
+  return made;
+}
 
 async function createPool(route: Route): Promise<Pool> {
   const { Agent, buildConnector, EnvHttpProxyAgent } = await import("undici");

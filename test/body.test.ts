@@ -53,3 +53,17 @@ test("a body packed in a way that nobody knows is as it came", async () => {
     expect((await bytesOf(body)).toString()).toBe("one two three");
   }
 });
+
+async function* iterate(values: readonly unknown[]) {
+  yield* values;
+}
+
+test.each([
+  ["an iterable", iterate],
+  ["a stream", (values: readonly unknown[]) => Readable.from(values)],
+])("whatever kind of bytes %s is made of, they are the body's", async (_, make) => {
+  const buffer = () => new TextEncoder().encode("0123456789").buffer;
+  const kinds = [buffer(), new DataView(buffer(), 2, 3), new Uint16Array(buffer(), 4, 2), "é"];
+  expect((await bytesOf(bodyOf(make(kinds)))).toString()).toBe("01234567892344567é");
+  await expect(bytesOf(bodyOf(make([7])))).rejects.toThrow("gave number where bytes");
+});

@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import * as z from "zod/mini";
 import { compiled } from "../src/compiled";
 import { lenient, textOrNumber } from "../src/provider";
@@ -61,4 +61,23 @@ test("a compiled schema stands within others, and has the shape of its own", () 
     { path: [1, "name"], message: "two letters" },
   ]);
   expect(Object.keys(fast._zod.def.shape)).toEqual(["name", "count", "note"]);
+});
+
+test("a compiled schema is read by a function that is made at its first use", () => {
+  const { Function: original } = globalThis;
+  let made = 0;
+  const counted = new Proxy(original, {
+    construct: (target, given) => {
+      made += 1;
+      return Reflect.construct(target, given);
+    },
+  });
+  const fast = compiled(schemas.strict);
+  vi.stubGlobal("Function", counted);
+  try {
+    for (let count = 0; count < 3; count += 1) z.safeParse(fast, { name: "Ada" });
+  } finally {
+    vi.unstubAllGlobals();
+  }
+  expect(made).toBe(1);
 });

@@ -79,6 +79,22 @@ test("an answer keeps the first hundred of many", () => {
   expect(Object.keys(Object(elided(wide, [])))).toHaveLength(100);
 });
 
+test("a field that JSON calls __proto__ is shown as one, and so is a key among the names", () => {
+  const raw = JSON.parse(`{ "__proto__": { "a": "${key}" }, "${key}": 1, "b": ["${key}"] }`);
+  const shown = elided(raw, [key]);
+  expect(JSON.stringify(shown)).toBe('{"__proto__":{"a":"<key>"},"<key>":1,"b":["<key>"]}');
+  const plain = JSON.parse('{ "__proto__": { "a": 1 }, "b": 2 }');
+  expect(JSON.stringify(elided(plain, [key]))).toBe('{"__proto__":{"a":1},"b":2}');
+  expect(JSON.stringify(plain)).toBe('{"__proto__":{"a":1},"b":2}');
+});
+
+test("a key among more names than are shown is not shown", () => {
+  const wide = Object.fromEntries(Array.from({ length: 150 }, (_, at) => [`${key}-${at}`, at]));
+  const shown = JSON.stringify(elided(wide, [key]));
+  expect(shown).not.toContain(key);
+  expect(Object.keys(JSON.parse(shown))).toHaveLength(100);
+});
+
 test("a cause without a secret is itself, and one with it is what is left of it", () => {
   const clean = Object.assign(new Error("reset"), { code: "ECONNRESET" });
   expect(safeCause(clean, [key])).toBe(clean);

@@ -10,11 +10,13 @@ test("slots are given in the order in which they were asked for", async () => {
   const slots = new Slots(1);
   const first = await slots.acquire(never());
   const order: string[] = [];
-  const second = slots.acquire(never()).then((release) => {
-    order.push("second");
+  const take = async (name: string) => {
+    const release = await slots.acquire(never());
+    order.push(name);
     release();
-  });
-  const third = slots.acquire(never()).then(() => order.push("third"));
+  };
+  const second = take("second");
+  const third = take("third");
   first();
   await Promise.all([second, third]);
   expect(order).toEqual(["second", "third"]);

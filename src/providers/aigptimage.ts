@@ -190,7 +190,7 @@ function readRefusal(phase: Phase, answer: Answer, body: z.output<typeof envelop
 const adapter: Adapter = {
   name: "aigptimage",
   keyVariable: "AIGPTIMAGE_API_KEY",
-  authorize: (apiKey) => ({ Authorization: `Bearer ${apiKey}` }),
+  authorize: (apiKey) => ({ authorization: `Bearer ${apiKey}` }),
   answersWith: "job",
   idempotent: true,
   decodesImages: true,

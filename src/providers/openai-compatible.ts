@@ -215,7 +215,9 @@ const usage = z.pipe(
       input_tokens: count,
       output_tokens: count,
       total_tokens: count,
-      input_tokens_details: lenient(z.looseObject({ text_tokens: count, image_tokens: count })),
+      input_tokens_details: lenient(
+        compiled(z.looseObject({ text_tokens: count, image_tokens: count })),
+      ),
     }),
   ),
   z.transform(({ input_tokens, output_tokens, total_tokens, input_tokens_details: details }) => {
@@ -353,7 +355,7 @@ function createAdapter(settings: {
     name,
     optionsName: "openai",
     ...(keyVariable !== undefined && { keyVariable }),
-    authorize: (apiKey) => ({ Authorization: `Bearer ${apiKey}` }),
+    authorize: (apiKey) => ({ authorization: `Bearer ${apiKey}` }),
     answersWith: "images",
     idempotent: false,
     decodesImages: true,

@@ -187,7 +187,7 @@ function refusal(words: { message: string; code: string | undefined }, kind: Ref
 const adapter: Adapter = {
   name: "shortapi",
   keyVariable: "SHORTAPI_KEY",
-  authorize: (apiKey) => ({ Authorization: `Bearer ${apiKey}` }),
+  authorize: (apiKey) => ({ authorization: `Bearer ${apiKey}` }),
   answersWith: "job",
   idempotent: false,
   decodesImages: true,

@@ -202,7 +202,7 @@ function failure(body: z.output<typeof job>, word: string): Outcome {
 const adapter: Adapter = {
   name: "trinetra",
   keyVariable: "TRINETRA_API_KEY",
-  authorize: (apiKey) => ({ "X-API-Key": apiKey }),
+  authorize: (apiKey) => ({ "x-api-key": apiKey }),
   answersWith: "job",
   idempotent: false,
   decodesImages: true,

@@ -119,14 +119,15 @@ export async function until(condition: () => boolean): Promise<void> {
   }
 }
 
-/** Waits until a number no longer grows. */
+/** Waits until a number no longer grows: until it has been the same fifty times in a row. */
 export function untilStill(read: () => number): Promise<void> {
   let before = -1;
+  let same = 0;
   return until(() => {
     const now = read();
-    const isStill = now === before;
+    same = now === before ? same + 1 : 0;
     before = now;
-    return isStill;
+    return same === 50;
   });
 }
 
