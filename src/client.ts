@@ -159,22 +159,22 @@ export class ProviderClient implements ProviderImageClient {
     const call = parseCallOptions(options);
     const plan = this.#planOrThrow("generate", request);
     const engine = this.#loaded ?? (await this.#engineFor(call));
-    // A promise that is returned as it is takes three turns to settle this one, an awaited one takes one.
-    return await engine.run(plan, call);
+    // Not awaited here: for as long as the job takes, it would hold the plan and all of this.
+    return engine.run(plan, call);
   }
 
   async edit(request: EditRequest, options?: CallOptions): Promise<ImageResult> {
     const call = parseCallOptions(options);
     const plan = this.#planOrThrow("edit", request);
     const engine = this.#loaded ?? (await this.#engineFor(call));
-    return await engine.run(plan, call);
+    return engine.run(plan, call);
   }
 
   async submit(request: ImageRequest, options?: CallOptions): Promise<ImageJob> {
     const call = parseCallOptions(options);
     const plan = this.#planOrThrow(operationOf(request), request);
     const engine = this.#loaded ?? (await this.#engineFor(call));
-    return await engine.submit(plan, call);
+    return engine.submit(plan, call);
   }
 
   resume(reference: unknown): ImageJob {

@@ -113,7 +113,7 @@ export class Engine {
     const { job } = call;
     const outcomeOf = (task: JobTask) =>
       this.#sendTask(call, task, (limits) => job.outcome(task, limits, saveTo));
-    return await this.#end(call, job.tasks.map(outcomeOf), (outcomes) => job.assemble(outcomes));
+    return this.#end(call, job.tasks.map(outcomeOf), (outcomes) => job.assemble(outcomes));
   }
 
   /** Sends, and waits until every task is accepted, refused or of unknown fate. */
