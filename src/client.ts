@@ -140,8 +140,9 @@ export class ProviderClient implements ProviderImageClient {
     return this.#loading;
   }
 
-  /** The same for a call that finds it not loaded, and may end meanwhile. */
-  async #engineFor({ signal }: ParsedCallOptions): Promise<Engine> {
+  /** The same for a call, which may end while it is loaded. */
+  #engineFor({ signal }: ParsedCallOptions): Engine | Promise<Engine> {
+    if (this.#loaded !== undefined) return this.#loaded;
     signal?.throwIfAborted();
     return within(this.#clock, this.#engine(), { signal: signal && callerSignal(signal) });
   }
@@ -158,7 +159,7 @@ export class ProviderClient implements ProviderImageClient {
   async generate(request: GenerateRequest, options?: CallOptions): Promise<ImageResult> {
     const call = parseCallOptions(options);
     const plan = this.#planOrThrow("generate", request);
-    const engine = this.#loaded ?? (await this.#engineFor(call));
+    const engine = await this.#engineFor(call);
     // Not awaited here: for as long as the job takes, it would hold the plan and all of this.
     return engine.run(plan, call);
   }
@@ -166,15 +167,13 @@ export class ProviderClient implements ProviderImageClient {
   async edit(request: EditRequest, options?: CallOptions): Promise<ImageResult> {
     const call = parseCallOptions(options);
     const plan = this.#planOrThrow("edit", request);
-    const engine = this.#loaded ?? (await this.#engineFor(call));
-    return engine.run(plan, call);
+    return (await this.#engineFor(call)).run(plan, call);
   }
 
   async submit(request: ImageRequest, options?: CallOptions): Promise<ImageJob> {
     const call = parseCallOptions(options);
     const plan = this.#planOrThrow(operationOf(request), request);
-    const engine = this.#loaded ?? (await this.#engineFor(call));
-    return engine.submit(plan, call);
+    return (await this.#engineFor(call)).submit(plan, call);
   }
 
   resume(reference: unknown): ImageJob {

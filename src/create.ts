@@ -76,7 +76,11 @@ export class Create {
     const { clock } = this.#context;
     const { stop, deadlineAt } = this.#limits;
     return repeat({
-      attempt: () => this.#sendOnce(prepared),
+      attempt: () => {
+        stop.throwIfAborted();
+        this.#host.leaving();
+        return this.#sendOnce(prepared);
+      },
       again: (error, attempt) => {
         if (!(error instanceof CreateFailure) || stop.aborted) return undefined;
         this.perhapsAccepted ||= error.refused.charged === "unknown";
@@ -94,8 +98,6 @@ export class Create {
   async #sendOnce(prepared: HttpRequest): Promise<Acceptance> {
     const { clock, gateway, provider, attemptTimeoutMs } = this.#context;
     const { stop, deadlineAt, createSink } = this.#limits;
-    stop.throwIfAborted();
-    this.#host.leaving();
     const { answersWith } = provider.adapter;
     const limits =
       answersWith === "job"

@@ -299,16 +299,6 @@ export class Engine {
     }
   }
 
-  async #createAndAnnounce(
-    job: RunningJob,
-    task: JobTask,
-    stop: EndSignal,
-    deadlineAt: number,
-  ): Promise<void> {
-    await task.create(stop, deadlineAt);
-    return job.announce(task);
-  }
-
   /**
    * Creates, and tells the caller. A create that outlives its caller keeps its slot until it has been
    * answered, whether this throws or gives false.
@@ -320,7 +310,7 @@ export class Engine {
     release: () => void,
   ): Promise<boolean> {
     const { clock, provider } = this.#jobs;
-    const creating = this.#createAndAnnounce(job, task, signal, deadlineAt);
+    const creating = task.create(signal, deadlineAt).then(() => job.announce(task));
     this.#creating.add(creating);
     try {
       const onDeadline = () => task.timeoutError(timeoutMs);

@@ -11,15 +11,12 @@ export class Slots {
 
   /** The function that gives a slot back, or the wait for it, which rejects with the signal's reason. */
   acquire(signal: EndSignal): (() => void) | Promise<() => void> {
-    if (this.#free > 0 && !signal.aborted) {
+    if (signal.aborted) return Promise.reject(signal.reason);
+    if (this.#free > 0) {
       this.#free -= 1;
       return this.#releaser();
     }
     return new Promise((resolve, reject) => {
-      if (signal.aborted) {
-        reject(signal.reason);
-        return;
-      }
       const enter = () => {
         signal.removeEventListener("abort", leave);
         resolve(this.#releaser());

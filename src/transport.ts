@@ -165,10 +165,9 @@ export class Transport {
       const { status, headers } = answer;
       head = { status, headers };
       try {
-        const encoding = headers["content-encoding"];
-        const { body, text } = await readJson(unpacked(answer.body, encoding), {
+        const { body, text } = await readJson(unpacked(answer.body, headers["content-encoding"]), {
           maxBytes: maxAnswerBytes,
-          contentLength: encoding === undefined ? Number(headers["content-length"]) : Number.NaN,
+          contentLength: unpackedLength(headers),
           createSink: limits.decodesImages ? (limits.createSink ?? inMemory(headers)) : undefined,
           images,
         });
@@ -358,9 +357,7 @@ export class Transport {
     if (dispatcher !== undefined) {
       return sendWith(dispatcher, target, abortSignalOf(ends.signal)).then(read);
     }
-    const by = ({ pool, reads }: Pool) => dispatch(pool, target, ends, read, reads);
-    const made = madePools[route];
-    return made === undefined ? pools[route]().then(by) : by(made);
+    return pools[route]().then(({ pool, reads }) => dispatch(pool, target, ends, read, reads));
   }
 
   #targetOf({ method, url, headers, body }: HttpRequest): Dispatcher.DispatchOptions {
@@ -417,25 +414,16 @@ interface Pool {
 
 /** One pool for all clients of a process, made at the first send: a client a tenant costs nothing. */
 const pools: Readonly<Record<Route, () => Promise<Pool>>> = {
-  provider: onceLoaded(() => makePool("provider")),
-  poll: onceLoaded(() => makePool("poll")),
-  stranger: onceLoaded(() => makePool("stranger")),
+  provider: onceLoaded(() => createPool("provider")),
+  poll: onceLoaded(() => createPool("poll")),
+  stranger: onceLoaded(() => createPool("stranger")),
 };
-
-/** Those of them that there are: most calls need not wait for one. */
-const madePools: { [Name in Route]?: Pool } = {};
 
 /**
  * How many polls are at one origin at once; the rest wait for their turn, however many jobs there
  * are. A create never waits: its time-out runs, and while it queued nobody could say whether it left.
  */
 const mostPolls = 128;
-
-async function makePool(route: Route): Promise<Pool> {
-  const made = await createPool(route);
-  madePools[route] = made;
-  return made;
-}
 
 async function createPool(route: Route): Promise<Pool> {
   const { Agent, buildConnector, EnvHttpProxyAgent } = await import("undici");
@@ -520,11 +508,15 @@ function tooLarge(limit: number): DownloadFault {
 
 const notReadFurther = () => new Error("It is not read any further");
 
+/** How long a body is, where that is said of what is read: `NaN` otherwise. */
+function unpackedLength(headers: Readonly<Record<string, string>>): number {
+  return headers["content-encoding"] === undefined ? Number(headers["content-length"]) : Number.NaN;
+}
+
 /** How many bytes of images fit into an answer of that length. */
 function base64Bytes(headers: Readonly<Record<string, string>>): number {
-  const length = Number(headers["content-length"]);
-  const isKnown = length > 0 && headers["content-encoding"] === undefined;
-  return isKnown ? Math.min(Math.ceil(length / 4) * 3, mostExpected) : 0;
+  const length = unpackedLength(headers);
+  return length > 0 ? Math.min(Math.ceil(length / 4) * 3, mostExpected) : 0;
 }
 
 /** The first image may be all of the answer. */
@@ -609,20 +601,17 @@ export interface Repetition<Value> {
  * p-retry, with the decision and the clock in our hands: nothing is repeated that `again` does not
  * name. It is called in after the first attempt has failed, as few do.
  */
-export function repeat<Value>(repetition: Repetition<Value>): Promise<Value> {
-  return repetition.attempt(1).catch((error: unknown) => repeatAfter(error, repetition));
-}
-
-async function repeatAfter<Value>(
-  first: unknown,
-  { attempt, again, wait }: Repetition<Value>,
-): Promise<Value> {
+export async function repeat<Value>({ attempt, again, wait }: Repetition<Value>): Promise<Value> {
   const goesOn = async (reason: unknown, number: number) => {
     const delayMs = again(reason, number);
     if (delayMs !== undefined) await wait(delayMs, reason, number);
     return delayMs !== undefined;
   };
-  if (!(await goesOn(first, 1))) throw first;
+  try {
+    return await attempt(1);
+  } catch (error) {
+    if (!(await goesOn(error, 1))) throw error;
+  }
   try {
     return await pRetry(
       async (number) => {
