@@ -21,6 +21,7 @@ function whatToDo(error: AnyImageError): string {
       return `Tell your user to reword it (${error.stage ?? "no stage given"}).`;
     case "insufficient_credits":
     case "authentication":
+    case "permission_denied":
       return "Wake whoever runs the account.";
     case "rate_limited":
     case "provider_unavailable":

@@ -23,6 +23,8 @@ export interface ErrorFacts {
   readonly cause?: unknown;
   readonly failures?: readonly ImageError[] | undefined;
   readonly images?: readonly GeneratedImage[] | undefined;
+  /** The option or request field at fault, where it is known. */
+  readonly field?: string | undefined;
 }
 
 const chargeSentence: Record<Charged, string> = {
@@ -70,6 +72,8 @@ export abstract class ImageError extends Error {
   declare readonly raw?: unknown;
   /** Images that came whole before their answer broke off: they were paid for. Absent without any. */
   declare readonly images?: readonly GeneratedImage[];
+  /** The option or request field at fault, such as `size` or `baseURL`, where it is known. */
+  declare readonly field?: string;
   /** The errors of the other tasks of a split request, or the other problems of a bad one. */
   readonly failures: readonly ImageError[];
 
@@ -93,15 +97,16 @@ export abstract class ImageError extends Error {
     if (facts.retryAfterMs !== undefined) this.retryAfterMs = facts.retryAfterMs;
     if (facts.raw !== undefined) this.raw = facts.raw;
     if (facts.images !== undefined && facts.images.length > 0) this.images = facts.images;
+    if (facts.field !== undefined) this.field = facts.field;
   }
 
   /** Short and safe to log: no image bytes, no prompt, no key, no raw answer. */
   toJSON(): Record<string, unknown> {
     const { name, code, message, provider, charged, retryable } = this;
-    const { cost, status, providerCode, requestId, retryAfterMs } = this;
+    const { cost, status, providerCode, requestId, retryAfterMs, field } = this;
     return {
       ...{ name, code, message, provider, charged, retryable },
-      ...{ cost, status, providerCode, requestId, retryAfterMs },
+      ...{ cost, status, providerCode, requestId, retryAfterMs, field },
       job: this.job?.reference,
       ...(this.failures.length > 0 && { failures: this.failures.map((each) => each.toJSON()) }),
     };
@@ -112,10 +117,8 @@ function withStop(text: string): string {
   return /[.!?]$/.test(text) ? text : `${text}.`;
 }
 
-/** What a wrong field looks like: which, what was given, what is taken. */
+/** What a wrong field was given, and what it takes. */
 export interface FieldFacts {
-  /** A path such as `size`, `images[0]` or `providerOptions.openai.model`. */
-  readonly field?: string | undefined;
   /** What was given, shortened; for a prompt its length alone. */
   readonly given?: string | undefined;
   /** What is taken instead. */
@@ -126,8 +129,6 @@ export interface FieldFacts {
 export class InvalidRequestError extends ImageError {
   override readonly name = "InvalidRequestError";
   readonly code = "invalid_request";
-  /** The field at fault, where it is known. */
-  declare readonly field?: string;
   /** What was given, shortened. */
   declare readonly given?: string;
   /** What is taken instead. */
@@ -140,7 +141,6 @@ export class InvalidRequestError extends ImageError {
         : `\`${facts.field}\` is invalid: given ${facts.given}, taken ${facts.taken}.`,
       facts,
     );
-    if (facts.field !== undefined) this.field = facts.field;
     if (facts.given !== undefined) this.given = facts.given;
     if (facts.taken !== undefined) this.taken = facts.taken;
   }
@@ -151,7 +151,7 @@ export class UnsupportedError extends ImageError {
   override readonly name = "UnsupportedError";
   readonly code = "unsupported";
   /** The field that the provider cannot serve. */
-  readonly field: string;
+  declare readonly field: string;
   /** What was given, shortened. */
   readonly given: string;
   /** What the provider takes. */
@@ -162,7 +162,6 @@ export class UnsupportedError extends ImageError {
       `\`${facts.field}\` is not supported here: given ${facts.given}, taken ${facts.taken}.`,
       facts,
     );
-    this.field = facts.field;
     this.given = facts.given;
     this.taken = facts.taken;
   }
@@ -175,6 +174,16 @@ export class AuthenticationError extends ImageError {
 
   constructor(facts: ErrorFacts) {
     super("The API key was not accepted.", facts);
+  }
+}
+
+/** The key is good, and something refuses this caller all the same: a CDN, a region, an organisation. */
+export class PermissionDeniedError extends ImageError {
+  override readonly name = "PermissionDeniedError";
+  readonly code = "permission_denied";
+
+  constructor(facts: ErrorFacts) {
+    super("The provider denied access.", facts);
   }
 }
 
@@ -340,6 +349,7 @@ export type AnyImageError =
   | InvalidRequestError
   | UnsupportedError
   | AuthenticationError
+  | PermissionDeniedError
   | InsufficientCreditsError
   | RateLimitError
   | ModerationError

@@ -9,6 +9,7 @@ import {
   InvalidRequestError,
   MalformedResponseError,
   ModerationError,
+  PermissionDeniedError,
   ProviderUnavailableError,
   RateLimitError,
   reasonOf,
@@ -22,6 +23,7 @@ const classes: Readonly<
 > = {
   invalid_request: InvalidRequestError,
   authentication: AuthenticationError,
+  permission_denied: PermissionDeniedError,
   insufficient_credits: InsufficientCreditsError,
   rate_limited: RateLimitError,
   generation_failed: GenerationFailedError,
@@ -32,13 +34,14 @@ const classes: Readonly<
 
 /** A provider's no as an error. */
 export function errorOf(refused: Refused, context: Omit<ErrorFacts, "charged">): ImageError {
-  const { kind, message, code, charged, retryAfterMs, cost, stage, categories } = refused;
+  const { kind, message, code, charged, retryAfterMs, cost, stage, categories, field } = refused;
   const facts: ErrorFacts = {
     ...context,
     charged,
     detail: message,
     providerCode: code,
     retryAfterMs,
+    field,
     cost: cost ?? context.cost,
     // A job that failed and was not billed may well succeed the next time.
     ...(refused.state === "failed" && kind === "generation_failed" && { transient: true }),

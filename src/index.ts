@@ -21,6 +21,7 @@ export {
   JournalError,
   MalformedResponseError,
   ModerationError,
+  PermissionDeniedError,
   ProviderUnavailableError,
   RateLimitError,
   SubmissionUnknownError,

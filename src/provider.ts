@@ -124,6 +124,7 @@ export interface Usage {
 export const refusalKinds = [
   "invalid_request",
   "authentication",
+  "permission_denied",
   "insufficient_credits",
   "rate_limited",
   "moderation",
@@ -152,6 +153,8 @@ export interface Refused {
   readonly stage?: string | undefined;
   readonly categories?: readonly string[] | undefined;
   readonly cost?: Cost | undefined;
+  /** The option or request field at fault, where it is known, such as `baseURL`. */
+  readonly field?: string | undefined;
 }
 
 /** What an operation takes of input images. */

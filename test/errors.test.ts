@@ -11,6 +11,7 @@ const all: readonly [name: string, code: string, error: ImageError][] = [
   ["InvalidRequestError", "invalid_request", new api.InvalidRequestError({ ...facts, ...field })],
   ["UnsupportedError", "unsupported", new api.UnsupportedError({ ...facts, ...field })],
   ["AuthenticationError", "authentication", new api.AuthenticationError(facts)],
+  ["PermissionDeniedError", "permission_denied", new api.PermissionDeniedError(facts)],
   ["InsufficientCreditsError", "insufficient_credits", new api.InsufficientCreditsError(facts)],
   ["RateLimitError", "rate_limited", new api.RateLimitError(facts)],
   ["ModerationError", "moderation", new api.ModerationError(facts)],

@@ -10,6 +10,7 @@ const refused = (kind: RefusalKind, more: Partial<Refused> = {}): Refused => ({
 const names: Record<RefusalKind, string> = {
   invalid_request: "InvalidRequestError",
   authentication: "AuthenticationError",
+  permission_denied: "PermissionDeniedError",
   insufficient_credits: "InsufficientCreditsError",
   rate_limited: "RateLimitError",
   moderation: "ModerationError",

@@ -135,6 +135,7 @@ test("the code of an error tells its class", () => {
       expectTypeOf(caught.callback).toEqualTypeOf<string>();
       return;
     case "authentication":
+    case "permission_denied":
     case "insufficient_credits":
     case "rate_limited":
     case "generation_failed":
