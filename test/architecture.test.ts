@@ -123,16 +123,20 @@ test("the request knows zod and errors", () => {
   expect(targets("request")).toEqual(["compiled", "errors", "once", "zod/mini"]);
 });
 
-test("the contract of a provider stands on schemas, cost, decoded images, dimensions, errors, headers and request", () => {
+test("what an adapter is made of stands on schemas, cost, decoded images, dimensions and the request's type", () => {
+  const contract = ["cost", "decoded-image", "dimensions", "request", "zod/mini"];
+  expect(targets("adapter/contract")).toEqual(contract);
+  expect(targets("adapter/define")).toEqual(["adapter/contract", "cost", "dimensions", "zod/mini"]);
+  expect(targets("adapter/reading")).toEqual(["adapter/contract", "decoded-image", "zod/mini"]);
+  expect(targets("adapter/refusals")).toEqual(["adapter/contract", "cost"]);
+  const types = ["adapter/contract", "adapter/refusals"].flatMap(from);
+  expect(types.filter(({ typeOnly }) => !typeOnly)).toEqual([]);
+});
+
+test("the face of the contract adds errors, headers and how a provider is reached", () => {
   expect(targets("provider")).toEqual([
-    "compiled",
-    "cost",
-    "decoded-image",
-    "dimensions",
-    "errors",
-    "header",
-    "request",
-    "zod/mini",
+    ...["adapter/contract", "adapter/define", "adapter/reading", "adapter/refusals"],
+    ...["compiled", "cost", "decoded-image", "dimensions", "errors", "header", "request"],
   ]);
 });
 
