@@ -58,7 +58,7 @@ export abstract class ImageError extends Error {
   readonly retryable: boolean;
   /** The job that was paid for, or may have been: `await error.job.result()` goes on with it. */
   declare readonly job?: ImageJob;
-  /** What was charged, where the provider said so before it failed. */
+  /** What was charged, where the provider said so before it failed; a refund leaves none. */
   declare readonly cost?: Cost;
   /** The HTTP status of the answer. */
   declare readonly status?: number;
@@ -136,7 +136,7 @@ export class InvalidRequestError extends ImageError {
 
   constructor(facts: ErrorFacts & FieldFacts) {
     super(
-      facts.field === undefined
+      facts.field === undefined || facts.given === undefined
         ? "The request was refused as invalid."
         : `\`${facts.field}\` is invalid: given ${facts.given}, taken ${facts.taken}.`,
       facts,
@@ -167,7 +167,7 @@ export class UnsupportedError extends ImageError {
   }
 }
 
-/** The key is missing, wrong, or not allowed to do this. */
+/** The key is missing or wrong. */
 export class AuthenticationError extends ImageError {
   override readonly name = "AuthenticationError";
   readonly code = "authentication";
@@ -177,7 +177,7 @@ export class AuthenticationError extends ImageError {
   }
 }
 
-/** The key is good, and something refuses this caller all the same: a CDN, a region, an organisation. */
+/** Access was denied, and nobody says that it is the key: a CDN, a firewall, a region, an organisation. */
 export class PermissionDeniedError extends ImageError {
   override readonly name = "PermissionDeniedError";
   readonly code = "permission_denied";

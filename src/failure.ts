@@ -35,6 +35,12 @@ const classes: Readonly<
 /** A provider's no as an error. */
 export function errorOf(refused: Refused, context: Omit<ErrorFacts, "charged">): ImageError {
   const { kind, message, code, charged, retryAfterMs, cost, stage, categories, field } = refused;
+  // A job that failed and was not billed may well succeed the next time.
+  const mayPass = refused.state === "failed" && kind === "generation_failed" ? true : undefined;
+  const transient = refused.transient ?? mayPass;
+  const known = cost ?? context.cost;
+  // What was taken and given back is not what it cost.
+  const isRefunded = charged === "no" && known !== undefined && known.amount > 0;
   const facts: ErrorFacts = {
     ...context,
     charged,
@@ -42,9 +48,8 @@ export function errorOf(refused: Refused, context: Omit<ErrorFacts, "charged">):
     providerCode: code,
     retryAfterMs,
     field,
-    cost: cost ?? context.cost,
-    // A job that failed and was not billed may well succeed the next time.
-    ...(refused.state === "failed" && kind === "generation_failed" && { transient: true }),
+    cost: isRefunded ? undefined : known,
+    ...(transient !== undefined && { transient }),
   };
   if (kind === "moderation") return new ModerationError({ ...facts, stage, categories });
   return new classes[kind](facts);

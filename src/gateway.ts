@@ -4,7 +4,8 @@ import { elided, redacted, safeCause } from "./failure";
 import { isHeader } from "./header";
 import { shownCharacters } from "./json-scanner";
 import { encodeMultipart } from "./multipart";
-import { type Call, type Outcome, type Phase, type Provider, unreadable } from "./provider";
+import type { Call, Outcome, Phase, Provider } from "./provider";
+import { readAnswer } from "./read-answer";
 import type { ExchangeLimits, HttpRequest, Transport } from "./transport";
 
 /** What a provider answered, read by its adapter. */
@@ -93,7 +94,7 @@ export class Gateway {
         decodesImages: adapter.decodesImages,
       },
     );
-    const outcome = this.#clean(this.#read(phase, answer));
+    const outcome = this.#clean(readAnswer(adapter, phase, answer, url));
     const { images } = answer;
     return {
       outcome,
@@ -126,15 +127,6 @@ export class Gateway {
     // The key goes first: a cut through the middle of it would leave a half that nobody knows.
     const safe = redacted(text, this.#secrets);
     return safe.length > longestMessage ? `${safe.slice(0, longestMessage)}…` : safe;
-  }
-
-  #read(phase: Phase, answer: Parameters<Provider["adapter"]["read"]>[1]): Outcome {
-    try {
-      return this.#provider.adapter.read(phase, answer);
-    } catch (error) {
-      // An adapter must not throw; one of somebody else's that does has not understood the answer.
-      return unreadable(phase, `The adapter threw: ${String(error)}`);
-    }
   }
 
   /** Nothing that an answer says can carry the key on: into errors, references or a download. */

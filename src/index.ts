@@ -46,7 +46,7 @@ export type { RecoverOptions } from "./journaling";
 // ---- polling and webhooks ----
 export { type LearnedScheduleOptions, learnedSchedule } from "./learned-schedule";
 // ---- providers ----
-export type { InputRule, Provider, ProviderSettings, Usage } from "./provider";
+export type { InputRule, Provider, ProviderSettings, TokenPrices, Usage } from "./provider";
 export {
   aigptimage,
   type OpenAICompatibleSettings,
@@ -54,7 +54,6 @@ export {
   openai,
   openaiCompatible,
   shortapi,
-  type TokenPrices,
   trinetra,
 } from "./providers/index";
 // ---- requests ----

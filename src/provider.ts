@@ -26,6 +26,7 @@ export {
   type WebhookDescription,
 } from "./adapter/contract";
 export { defineOperation, type OperationDescription } from "./adapter/define";
+export { isOpenAIOrigin, type OpenAIEndpoint, readOpenAIError } from "./adapter/openai-error";
 export {
   imageText,
   jsonOrText,
@@ -40,11 +41,20 @@ export {
 } from "./adapter/reading";
 export {
   type ErrorWords,
+  isUncertain,
+  kindOfStatus,
+  moderated,
   readStatus,
   retryAfterMs,
   unreadable,
   withoutImage,
 } from "./adapter/refusals";
+export {
+  gptImage2Prices,
+  priceOfImages,
+  priceOfUsage,
+  type TokenPrices,
+} from "./adapter/token-prices";
 export { compiled } from "./compiled";
 export type { Charged, Cost } from "./cost";
 export type { DecodedImage } from "./decoded-image";
@@ -131,6 +141,21 @@ function checkHeaders(provider: string, headers: Readonly<Record<string, string>
     const taken = "a name and a value that HTTP can hold";
     throw new InvalidRequestError({ provider, charged: "no", field, given: "another", taken });
   }
+}
+
+/**
+ * Statuses that a caller vouches for as refusals, checked.
+ *
+ * @throws {@link InvalidRequestError} if they are no list of whole numbers from 400 to 599.
+ */
+export function checkedStatuses(provider: string, given: readonly number[]): readonly number[] {
+  const isStatus = (each: number) => Number.isInteger(each) && each >= 400 && each < 600;
+  if (Array.isArray(given) && given.every(isStatus)) return given;
+  const field = "refusalStatuses";
+  const taken = "whole numbers from 400 to 599";
+  throw new InvalidRequestError({
+    ...{ provider, charged: "no", field, given: shown(field, given), taken },
+  });
 }
 
 /**

@@ -625,6 +625,8 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     this.#state = state;
     this.#settled = settled;
     this.#settledAt = clock.now();
+    // What was taken and given back is not what it cost.
+    if ("error" in settled && settled.error.charged === "no") this.#cost = settled.error.cost;
     try {
       const told: unknown =
         this.polls > 0 ? schedule.settled?.(this.#moment(this.polls)) : undefined;

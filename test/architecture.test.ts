@@ -129,13 +129,21 @@ test("what an adapter is made of stands on schemas, cost, decoded images, dimens
   expect(targets("adapter/define")).toEqual(["adapter/contract", "cost", "dimensions", "zod/mini"]);
   expect(targets("adapter/reading")).toEqual(["adapter/contract", "decoded-image", "zod/mini"]);
   expect(targets("adapter/refusals")).toEqual(["adapter/contract", "cost"]);
-  const types = ["adapter/contract", "adapter/refusals"].flatMap(from);
-  expect(types.filter(({ typeOnly }) => !typeOnly)).toEqual([]);
+  const openaiError = ["adapter/contract", "adapter/reading", "adapter/refusals", "zod/mini"];
+  expect(targets("adapter/openai-error")).toEqual(openaiError);
+  expect(targets("adapter/token-prices")).toEqual(["adapter/contract", "cost"]);
+  expect(from("adapter/contract").every(({ typeOnly }) => typeOnly)).toBe(true);
+});
+
+test("what holds of an answer at every provider knows the contract and what codes mean", () => {
+  expect(targets("read-answer")).toEqual(["error-codes", "provider"]);
+  expect(targets("error-codes")).toEqual(["provider"]);
 });
 
 test("the face of the contract adds errors, headers and how a provider is reached", () => {
   expect(targets("provider")).toEqual([
-    ...["adapter/contract", "adapter/define", "adapter/reading", "adapter/refusals"],
+    ...["adapter/contract", "adapter/define", "adapter/openai-error", "adapter/reading"],
+    ...["adapter/refusals", "adapter/token-prices"],
     ...["compiled", "cost", "decoded-image", "dimensions", "errors", "header", "request"],
   ]);
 });

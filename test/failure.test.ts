@@ -37,8 +37,29 @@ test("moderation keeps its stage and categories", () => {
 test("a cost that the refusal names goes before the one that was known", () => {
   const known = { amount: 1, unit: "USD", basis: "reported" } as const;
   const named = { ...known, amount: 2 };
-  expect(errorOf(refused("generation_failed", { cost: named }), { cost: known }).cost).toBe(named);
-  expect(errorOf(refused("generation_failed"), { cost: known }).cost).toBe(known);
+  const failed = refused("generation_failed", { charged: "unknown" });
+  expect(errorOf({ ...failed, cost: named }, { cost: known }).cost).toBe(named);
+  expect(errorOf(failed, { cost: known }).cost).toBe(known);
+});
+
+test("what was not charged has no cost above zero, whoever named one", () => {
+  const known = { amount: 1, unit: "USD", basis: "reported" } as const;
+  const nothing = { ...known, amount: 0 };
+  const failed = refused("generation_failed", { state: "failed" });
+  expect(errorOf({ ...failed, cost: known }, {})).not.toHaveProperty("cost");
+  expect(errorOf(failed, { cost: known })).not.toHaveProperty("cost");
+  expect(errorOf({ ...failed, cost: nothing }, { cost: known }).cost).toBe(nothing);
+});
+
+test("a refusal that no later attempt can change is not retryable", () => {
+  expect(errorOf(refused("rate_limited", { transient: false }), {}).retryable).toBe(false);
+  expect(errorOf(refused("provider_unavailable", { transient: false }), {}).retryable).toBe(false);
+});
+
+test("a refusal with a field at fault names it, in a sentence of its own", () => {
+  const error = errorOf(refused("invalid_request", { field: "baseURL" }), {});
+  expect(error.field).toBe("baseURL");
+  expect(error.message).not.toContain("undefined");
 });
 
 test("a job that failed and was not billed may be tried again, a refusal not", () => {

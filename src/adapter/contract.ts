@@ -110,6 +110,16 @@ export interface Usage {
   readonly inputTextTokens?: number;
   /** The part of `inputTokens` that is images. */
   readonly inputImageTokens?: number;
+  /** The part of `inputTokens` that came from a cache, and is cheaper. */
+  readonly cachedInputTokens?: number;
+  /** The part of `cachedInputTokens` that is text. */
+  readonly cachedInputTextTokens?: number;
+  /** The part of `cachedInputTokens` that is images. */
+  readonly cachedInputImageTokens?: number;
+  /** The part of `outputTokens` that is text. */
+  readonly outputTextTokens?: number;
+  /** The part of `outputTokens` that is images. */
+  readonly outputImageTokens?: number;
 }
 
 /** What a refusal or a failure is about; each becomes a class of error. */
@@ -147,6 +157,8 @@ export interface Refused {
   readonly cost?: Cost | undefined;
   /** The option or request field at fault, where it is known, such as `baseURL`. */
   readonly field?: string | undefined;
+  /** False where a later attempt will end the same: the error is then not `retryable`. */
+  readonly transient?: false | undefined;
 }
 
 /** What an operation takes of input images. */
@@ -212,6 +224,11 @@ export interface Adapter {
    * while it comes, and never a string. Without it they are the strings that the provider sent.
    */
   readonly decodesImages?: boolean;
+  /**
+   * Its endpoint is the caller's own: an `error.charged` of `"no"` in a body is believed. `"yes"` and
+   * `"unknown"` always are, by the client.
+   */
+  readonly trustsCharged?: boolean;
   /** For how long after the create `absent` means "not yet". Default 15,000. */
   readonly absentGraceMs?: number;
   /** The least wait between two polls of a job that it asks for, in milliseconds, where it does. */

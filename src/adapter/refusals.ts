@@ -11,53 +11,75 @@ export interface ErrorWords {
 
 /**
  * What a status says by itself. `words` are the provider's own, and `undefined` where the body is
- * not the provider's: a gateway in between may answer a 503 for a create that went through.
+ * not the provider's.
+ *
+ * To a create a 4xx (save 408, 423 to 425 and 499) is a refusal, and not charged. A 5xx is not: a
+ * gateway in between answers one for a create that went through, 503 and `Retry-After` included.
+ *
+ * @param refusalStatuses such statuses that are a refusal all the same, because the provider says so
+ * in a way that no gateway would, or because the caller has vouched for them.
  */
-export function readStatus(phase: Phase, answer: Answer, words: ErrorWords | undefined): Outcome {
+export function readStatus(
+  phase: Phase,
+  answer: Answer,
+  words: ErrorWords | undefined,
+  refusalStatuses: readonly number[] = [],
+): Outcome {
   const { status } = answer;
-  const wait = words?.retryAfterMs ?? retryAfterMs(answer);
   const message = words?.message ?? `HTTP ${status}`;
+  const wait = words?.retryAfterMs ?? retryAfterMs(answer);
   const facts = { message, code: words?.code, retryAfterMs: wait };
   if (phase === "query") {
     // Whatever a poll answers, the job was accepted: what became of it is not said here.
     if (status === 404) return { state: "absent", message };
-    const kind = statusKind(status);
-    return {
-      state: "refused",
-      kind,
-      charged: "unknown",
-      resend: passes(status) ? "wait" : "never",
-      ...facts,
-    };
+    const kind = kindOfStatus(status);
+    const resend = passes(status) ? "wait" : "never";
+    return { state: "refused", kind, charged: "unknown", resend, ...facts };
   }
-  const ownUnavailable = status === 503 && (words !== undefined || wait !== undefined);
-  if (status === 429 || ownUnavailable) {
-    const kind = status === 429 ? "rate_limited" : "provider_unavailable";
-    return { state: "refused", kind, charged: "no", resend: "wait", ...facts };
+  const isDeclared = refusalStatuses.includes(status);
+  if (isUncertain(status) && !isDeclared) {
+    const refused = { state: "refused", charged: "unknown", resend: "keyed" } as const;
+    return { ...refused, kind: "submission_unknown", ...facts };
   }
-  const ownRefusal = status >= 400 && status < 500 && status !== 408 && status !== 499;
-  if (ownRefusal) {
-    return { state: "refused", kind: statusKind(status), charged: "no", resend: "never", ...facts };
-  }
-  return {
-    state: "refused",
-    kind: "submission_unknown",
-    charged: "unknown",
-    resend: "keyed",
-    ...facts,
-  };
+  const kind = isUncertain(status) ? "provider_unavailable" : kindOfStatus(status);
+  const resend = status === 429 || isDeclared ? "wait" : "never";
+  return { state: "refused", kind, charged: "no", resend, ...facts };
+}
+
+/** Whether a create that was answered so may have been accepted, as far as the status tells. */
+export function isUncertain(status: number): boolean {
+  return status < 400 || status >= 500 || [408, 423, 424, 425, 499].includes(status);
 }
 
 function passes(status: number): boolean {
   return status === 408 || status === 425 || status === 429 || status >= 500;
 }
 
-function statusKind(status: number): RefusalKind {
-  if (status === 401 || status === 403) return "authentication";
+/** What a status is about. */
+export function kindOfStatus(status: number): RefusalKind {
+  if (status === 401) return "authentication";
   if (status === 402) return "insufficient_credits";
+  // A CDN, a firewall and a country answer it as well as a provider: it tells nothing of the key.
+  if (status === 403) return "permission_denied";
   if (status === 429) return "rate_limited";
   if (status >= 400 && status < 500 && !passes(status)) return "invalid_request";
   return "provider_unavailable";
+}
+
+/**
+ * A refusal by moderation in the answer to a create. What was refused before the work is not
+ * charged; a picture that was made and then withheld may be. So may a refusal whose stage nobody
+ * tells, unless `isFree`: it is known to come before the work.
+ */
+export function moderated(
+  facts: Pick<Refused, "message" | "code" | "stage" | "categories">,
+  isFree = false,
+): Refused {
+  const { message, code, stage, categories } = facts;
+  const isBefore = stage === undefined ? isFree : /^(input|prompt)/i.test(stage);
+  const charged = isBefore ? "no" : "unknown";
+  const refused = { state: "refused", kind: "moderation", charged, resend: "never" } as const;
+  return { ...refused, message, code, stage, categories };
 }
 
 /** An answer that cannot be read: a poll is repeated; of a create nobody knows what became. */
