@@ -11,12 +11,14 @@ import {
   withJob,
 } from "./errors";
 import { contextOf, errorOf } from "./failure";
+import { TransportFault } from "./faults";
 import type { Reading } from "./gateway";
 import type { ImageJob, TaskState } from "./job";
 import type { DecodedImage, Pending, Refused, Succeeded } from "./provider";
+import { backoffMs, repeat, waitMs } from "./repeat";
 import type { GeneratedImage } from "./result";
 import type { TaskContext, TaskEvent } from "./task-context";
-import { backoffMs, type HttpRequest, repeat, TransportFault, waitMs } from "./transport";
+import type { HttpRequest } from "./transport";
 
 /** What a create needs of its task. */
 export interface CreateHost {

@@ -16,6 +16,7 @@ import {
   withJob,
 } from "./errors";
 import { contextOf, errorOf } from "./failure";
+import { TransportFault } from "./faults";
 import type { Reading } from "./gateway";
 import { type ImageJob, isSettled, type TaskReference, type TaskState } from "./job";
 import type { JournalRecord } from "./journal-record";
@@ -33,7 +34,6 @@ import type { Operation } from "./request";
 import type { GeneratedImage } from "./result";
 import type { PollMoment, SizeClass } from "./schedule";
 import type { TaskContext, TaskEvent } from "./task-context";
-import { TransportFault } from "./transport";
 
 /** How a task ended. */
 export type Settled =

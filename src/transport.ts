@@ -1,27 +1,30 @@
-import pRetry from "p-retry";
 import type { Dispatcher } from "undici";
-import { type Body, bodyOf, unpacked } from "./body";
+import { type Body, unpacked } from "./body";
+import { sendWith, sendWithFetch } from "./caller-transport";
 import { abortSignalOf, type Clock, Ending, type EndSignal, sleep, within } from "./clock";
 import { type DecodedImage, type ImageSink, MemorySink } from "./decoded-image";
 import {
   dispatch,
   type ExchangeEnds,
-  flatHeaders,
   NotSentError,
   type OpenAnswer,
   opened,
   type ReadAnswer,
 } from "./dispatch";
-import { readJson } from "./json-body";
-import { LentReads } from "./lent-reads";
 import {
-  assertPublicHost,
-  BlockedAddressError,
-  createGuardedLookup,
-  urlProblem,
-} from "./network-guard";
-import { onceLoaded } from "./once";
+  DownloadFault,
+  isNetworkFault,
+  messageOf,
+  neverConnected,
+  TransportFault,
+  tooLarge,
+} from "./faults";
+import { readJson } from "./json-body";
+import { assertPublicHost, urlProblem } from "./network-guard";
+import { hasProxy, pools, type Route } from "./pools";
 import type { Answer } from "./provider";
+import { backoffMs, repeat, waitMs } from "./repeat";
+import { Timer } from "./timer";
 
 /** One HTTP request, ready to go. */
 export interface HttpRequest {
@@ -51,61 +54,6 @@ export interface HttpAnswer extends Answer {
   readonly images: readonly DecodedImage[];
 }
 
-/** The exchange gave no answer. */
-export class TransportFault extends Error {
-  override readonly name = "TransportFault";
-  /** False only where it is certain that no connection was made, so that nothing can have been sent. */
-  readonly sent: boolean;
-  /** The time that ran out, if that is what happened. */
-  declare readonly timeoutMs?: number;
-  /** Those that came whole before the answer broke off. */
-  readonly images: readonly DecodedImage[];
-
-  constructor(
-    message: string,
-    facts: {
-      sent: boolean;
-      timeoutMs?: number;
-      cause?: unknown;
-      images?: readonly DecodedImage[];
-    },
-  ) {
-    super(message, { cause: facts.cause });
-    this.sent = facts.sent;
-    this.images = facts.images ?? [];
-    if (facts.timeoutMs !== undefined) this.timeoutMs = facts.timeoutMs;
-  }
-}
-
-/** A download that did not end in an image. */
-export class DownloadFault extends Error {
-  override readonly name = "DownloadFault";
-  declare readonly status?: number;
-  /** Asking for the same URL again may go better. */
-  readonly transient: boolean;
-  declare readonly retryAfterMs?: number | undefined;
-
-  constructor(
-    message: string,
-    facts: {
-      transient: boolean;
-      status?: number;
-      retryAfterMs?: number | undefined;
-      cause?: unknown;
-    },
-  ) {
-    super(message, { cause: facts.cause });
-    this.transient = facts.transient;
-    if (facts.status !== undefined) this.status = facts.status;
-    if (facts.retryAfterMs !== undefined) this.retryAfterMs = facts.retryAfterMs;
-  }
-
-  /** The URL was good once and is no longer. */
-  get expired(): boolean {
-    return this.status === 403 || this.status === 404 || this.status === 410;
-  }
-}
-
 export interface TransportOptions {
   readonly fetch?: typeof globalThis.fetch | undefined;
   readonly dispatcher?: Dispatcher | undefined;
@@ -128,8 +76,6 @@ export interface DownloadOptions {
   readonly signal?: EndSignal | undefined;
   readonly onRetry?: ((delayMs: number, error: unknown) => void) | undefined;
 }
-
-type Route = "provider" | "poll" | "stranger";
 
 /** One call in, one answer out: over undici or `fetch`, with time-outs, limits and the network guard. */
 export class Transport {
@@ -255,7 +201,7 @@ export class Transport {
       timer.abort(notReadFurther());
       signal?.throwIfAborted();
       if (error instanceof DownloadFault) throw error;
-      if (error instanceof BlockedAddressError || !isNetworkFault(error, timer)) {
+      if (!timer.expired && !isNetworkFault(error)) {
         throw new DownloadFault(messageOf(error), { transient: false, cause: error });
       }
       const message = timer.expired
@@ -379,131 +325,6 @@ export class Transport {
   }
 }
 
-async function sendWith(
-  dispatcher: Dispatcher,
-  target: Dispatcher.DispatchOptions,
-  signal: AbortSignal,
-): Promise<OpenAnswer> {
-  const { statusCode: status, headers, body } = await dispatcher.request({ ...target, signal });
-  return { status, headers: flatHeaders(headers), body: bodyOf(body) };
-}
-
-async function sendWithFetch(
-  fetch: typeof globalThis.fetch,
-  { method, url, headers, body }: HttpRequest,
-  signal: AbortSignal,
-): Promise<OpenAnswer> {
-  const options: RequestInit = { method, headers, signal, redirect: "manual" };
-  const response = await fetch(url, body === undefined ? options : { body, ...options });
-  // fetch has decoded the body already, and what the length says no longer holds.
-  const { "content-encoding": _, ...rest } = Object.fromEntries(response.headers);
-  if (_ !== undefined) delete rest["content-length"];
-  return { status: response.status, headers: rest, body: bodyOf(response.body ?? empty()) };
-}
-
-async function* empty(): AsyncIterable<Uint8Array> {}
-
-// ---- the shared pool ----
-
-const connectFailures = new WeakSet<object>();
-
-interface Pool {
-  readonly pool: Dispatcher;
-  readonly reads?: LentReads;
-}
-
-/** One pool for all clients of a process, made at the first send: a client a tenant costs nothing. */
-const pools: Readonly<Record<Route, () => Promise<Pool>>> = {
-  provider: onceLoaded(() => createPool("provider")),
-  poll: onceLoaded(() => createPool("poll")),
-  stranger: onceLoaded(() => createPool("stranger")),
-};
-
-/**
- * How many polls are at one origin at once; the rest wait for their turn, however many jobs there
- * are. A create never waits: its time-out runs, and while it queued nobody could say whether it left.
- */
-const mostPolls = 128;
-
-async function createPool(route: Route): Promise<Pool> {
-  const { Agent, buildConnector, EnvHttpProxyAgent } = await import("undici");
-  const connections = route === "poll" ? mostPolls : null;
-  if (hasProxy()) return { pool: new EnvHttpProxyAgent({ connections }) };
-  const lookup = route === "stranger" ? { lookup: createGuardedLookup() } : {};
-  const reads = new LentReads();
-  // Its own port is not used: that of each origin is.
-  const connector = buildConnector({ port: 0, onread: reads.onread, ...lookup });
-  const pool = new Agent({
-    connections,
-    // One answer after the other on each socket: so a piece with the end of one holds no other's head.
-    pipelining: 1,
-    connect(options, callback) {
-      connector(options, (...[error, socket]: Parameters<typeof callback>) => {
-        if (error === null) callback(null, socket);
-        else {
-          connectFailures.add(error);
-          callback(error, null);
-        }
-      });
-    },
-  });
-  return { pool, reads };
-}
-
-function hasProxy(): boolean {
-  const { env } = process;
-  return Boolean(env.https_proxy || env.HTTPS_PROXY || env.http_proxy || env.HTTP_PROXY);
-}
-
-// ---- what went wrong ----
-
-/** Codes of errors that come before anything can have been sent. */
-const connectCodes =
-  /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT|UND_ERR_INVALID_ARG|CERT_.*|ERR_TLS_CERT_.*|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_.*)$/;
-
-function neverConnected(error: unknown): boolean {
-  if (typeof error !== "object" || error === null) return false;
-  if (connectFailures.has(error)) return true;
-  if (error instanceof BlockedAddressError || error instanceof NotSentError) return true;
-  // An open connection can die of the same codes.
-  if ("syscall" in error && (error.syscall === "read" || error.syscall === "write")) return false;
-  if (error instanceof AggregateError) {
-    return error.errors.length > 0 && error.errors.every(neverConnected);
-  }
-  if ("code" in error && connectCodes.test(String(error.code))) return true;
-  return "cause" in error && neverConnected(error.cause);
-}
-
-/** Network errors have codes, or come wrapped as a `TypeError` by fetch; anything else is a reader's own. */
-function isNetworkFault(error: unknown, timer: Timer): boolean {
-  if (timer.expired) return true;
-  if (blockedBy(error) !== undefined) return false;
-  const code = error instanceof Error && "code" in error ? String(error.code) : "";
-  return (
-    /^(UND_ERR|ECONN|EPIPE|Z_BUF_ERROR|ENOTFOUND|EAI_|ETIMEDOUT|EHOST|ENET)/.test(code) ||
-    error instanceof TypeError
-  );
-}
-
-function blockedBy(error: unknown): BlockedAddressError | undefined {
-  if (error instanceof BlockedAddressError) return error;
-  return error instanceof Error && error.cause !== undefined ? blockedBy(error.cause) : undefined;
-}
-
-function messageOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  // fetch says "fetch failed" and keeps what happened in the cause.
-  const inner = error.cause instanceof Error ? error.cause : error;
-  const code = "code" in inner && typeof inner.code === "string" ? inner.code : undefined;
-  return inner.message || code || inner.name;
-}
-
-function tooLarge(limit: number): DownloadFault {
-  return new DownloadFault(`It is larger than ${limit} bytes (\`maxDownloadBytes\`)`, {
-    transient: false,
-  });
-}
-
 // ---- bodies ----
 
 const notReadFurther = () => new Error("It is not read any further");
@@ -551,105 +372,4 @@ function waitOf(header: string | undefined, now: number): number | undefined {
   const seconds = Number(header);
   const waitMs = Number.isNaN(seconds) ? Date.parse(header) - now : seconds * 1000;
   return Number.isNaN(waitMs) ? undefined : Math.max(0, waitMs);
-}
-
-/** A time-out that can be pushed on, and a caller's signal, in one. */
-class Timer extends Ending {
-  readonly #clock: Clock;
-  readonly #timeoutMs: number;
-  readonly #outer: EndSignal | undefined;
-  #cancel: () => void = () => {};
-  expired = false;
-
-  constructor(clock: Clock, timeoutMs: number, outer: EndSignal | undefined) {
-    super();
-    this.#clock = clock;
-    this.#timeoutMs = timeoutMs;
-    this.#outer = outer;
-    if (outer?.aborted) this.abort(outer.reason);
-    else outer?.addEventListener("abort", this.#onAbort, { once: true });
-    this.restart();
-  }
-
-  readonly #onAbort = () => this.abort(this.#outer?.reason);
-
-  restart(): void {
-    this.#cancel();
-    this.#cancel = this.#clock.after(this.#timeoutMs, () => {
-      this.expired = true;
-      this.abort(new Error("The time is up"));
-    });
-  }
-
-  stop(): void {
-    this.#cancel();
-    this.#outer?.removeEventListener("abort", this.#onAbort);
-  }
-}
-
-// ---- repeating ----
-
-/** An exchange that may be repeated, and who decides. */
-export interface Repetition<Value> {
-  attempt(number: number): Promise<Value>;
-  /** The wait before the next attempt, in milliseconds, or `undefined` for no more. */
-  again(error: unknown, attempt: number): number | undefined;
-  wait(delayMs: number, error: unknown, attempt: number): Promise<void>;
-}
-
-/**
- * p-retry, with the decision and the clock in our hands: nothing is repeated that `again` does not
- * name. It is called in after the first attempt has failed, as few do.
- */
-export async function repeat<Value>({ attempt, again, wait }: Repetition<Value>): Promise<Value> {
-  const goesOn = async (reason: unknown, number: number) => {
-    const delayMs = again(reason, number);
-    if (delayMs !== undefined) await wait(delayMs, reason, number);
-    return delayMs !== undefined;
-  };
-  try {
-    return await attempt(1);
-  } catch (error) {
-    if (!(await goesOn(error, 1))) throw error;
-  }
-  try {
-    return await pRetry(
-      async (number) => {
-        try {
-          return await attempt(number + 1);
-        } catch (error) {
-          // p-retry takes TypeErrors for bugs and rethrows them before anyone is asked.
-          throw new Attempt(error);
-        }
-      },
-      {
-        retries: Number.POSITIVE_INFINITY,
-        minTimeout: 0,
-        shouldRetry: ({ error, attemptNumber }) =>
-          goesOn(error instanceof Attempt ? error.reason : error, attemptNumber + 1),
-      },
-    );
-  } catch (error) {
-    throw error instanceof Attempt ? error.reason : error;
-  }
-}
-
-class Attempt extends Error {
-  readonly reason: unknown;
-
-  constructor(reason: unknown) {
-    super("attempt failed");
-    this.reason = reason;
-  }
-}
-
-/** What a provider asks for, unless it asks for less than a second: that would be a storm. */
-export function waitMs(retryAfterMs: number | undefined, backoff: number): number {
-  return retryAfterMs === undefined || retryAfterMs < 1_000 ? backoff : retryAfterMs;
-}
-
-/** 1 s, 2 s, 4 s …, up to a ceiling, each less a random part of up to a quarter. */
-export function backoffMs(attempt: number, ceilingMs: number): number {
-  const full = Math.min(ceilingMs, 1_000 * 2 ** (attempt - 1));
-  return full * (1 - Math.random() / 4);
 }

@@ -8,7 +8,8 @@ import { ProviderClient } from "../src/client";
 import type { ImageClientOptions } from "../src/client-options";
 import type { Clock } from "../src/clock";
 import { systemClock } from "../src/clock";
-import { DownloadFault, Transport, TransportFault, type TransportOptions } from "../src/transport";
+import { DownloadFault, TransportFault } from "../src/faults";
+import { Transport, type TransportOptions } from "../src/transport";
 import { TestClock } from "./support/clock";
 import { deadPort, pixel, sendJson, startServer, type TestServer } from "./support/server";
 import {
