@@ -1,12 +1,13 @@
 import type { DecodedImage } from "./decoded-image";
-import { NotSentError } from "./dispatch";
 import { BlockedAddressError } from "./network-guard";
 
 /** The exchange gave no answer. */
 export class TransportFault extends Error {
   override readonly name = "TransportFault";
-  /** False only where it is certain that no connection was made, so that nothing can have been sent. */
+  /** False only where it is certain that nothing of the request can have been sent. */
   readonly sent: boolean;
+  /** Sending it again may go better. */
+  readonly transient: boolean;
   /** The time that ran out, if that is what happened. */
   declare readonly timeoutMs?: number;
   /** Those that came whole before the answer broke off. */
@@ -16,6 +17,7 @@ export class TransportFault extends Error {
     message: string,
     facts: {
       sent: boolean;
+      transient?: boolean;
       timeoutMs?: number;
       cause?: unknown;
       images?: readonly DecodedImage[];
@@ -23,6 +25,7 @@ export class TransportFault extends Error {
   ) {
     super(message, { cause: facts.cause });
     this.sent = facts.sent;
+    this.transient = facts.transient ?? true;
     this.images = facts.images ?? [];
     if (facts.timeoutMs !== undefined) this.timeoutMs = facts.timeoutMs;
   }
@@ -61,21 +64,24 @@ export class DownloadFault extends Error {
 const connectCodes =
   /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT|UND_ERR_INVALID_ARG|CERT_.*|ERR_TLS_CERT_.*|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_.*)$/;
 
-/** Errors of connections that were never made. */
-export const connectFailures = new WeakSet<object>();
-
-/** Whether an error says by itself that nothing can have been sent. */
+/**
+ * Whether an error says by itself that nothing can have been sent. It is asked only where what sends
+ * does not tell when it begins: an error proves less than that.
+ */
 export function neverConnected(error: unknown): boolean {
   if (typeof error !== "object" || error === null) return false;
-  if (connectFailures.has(error)) return true;
-  if (error instanceof BlockedAddressError || error instanceof NotSentError) return true;
   // An open connection can die of the same codes.
   if ("syscall" in error && (error.syscall === "read" || error.syscall === "write")) return false;
   if (error instanceof AggregateError) {
     return error.errors.length > 0 && error.errors.every(neverConnected);
   }
   if ("code" in error && connectCodes.test(String(error.code))) return true;
-  return "cause" in error && neverConnected(error.cause);
+  return "cause" in error && (isBadPort(error.cause) || neverConnected(error.cause));
+}
+
+/** The standard has a list of ports that `fetch` must not connect to; undici says so in words alone. */
+function isBadPort(cause: unknown): boolean {
+  return cause instanceof Error && cause.message === "bad port";
 }
 
 /** Network errors have codes, or come wrapped as a `TypeError` by fetch; anything else is a reader's own. */

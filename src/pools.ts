@@ -1,5 +1,4 @@
 import type { Dispatcher } from "undici";
-import { connectFailures } from "./faults";
 import { LentReads } from "./lent-reads";
 import { createGuardedLookup } from "./network-guard";
 import { onceLoaded } from "./once";
@@ -38,15 +37,7 @@ async function createPool(route: Route): Promise<Pool> {
     connections,
     // One answer after the other on each socket: so a piece with the end of one holds no other's head.
     pipelining: 1,
-    connect(options, callback) {
-      connector(options, (...[error, socket]: Parameters<typeof callback>) => {
-        if (error === null) callback(null, socket);
-        else {
-          connectFailures.add(error);
-          callback(error, null);
-        }
-      });
-    },
+    connect: connector,
   });
   return { pool, reads };
 }

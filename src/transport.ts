@@ -1,7 +1,7 @@
 import type { Dispatcher } from "undici";
 import { type Body, unpacked } from "./body";
-import { sendWith, sendWithFetch } from "./caller-transport";
-import { abortSignalOf, type Clock, Ending, type EndSignal, sleep, within } from "./clock";
+import { sendWithDispatcher, sendWithFetch, tellsOfSending } from "./caller-transport";
+import { type Clock, Ending, type EndSignal, sleep, within } from "./clock";
 import { type DecodedImage, type ImageSink, MemorySink } from "./decoded-image";
 import {
   dispatch,
@@ -42,6 +42,8 @@ export interface ExchangeLimits {
   readonly stop?: EndSignal | undefined;
   /** It asks after a job, and may wait for a connection. */
   readonly isPoll?: boolean | undefined;
+  /** Called as the request begins to leave, or may have: before that, nothing of it has been sent. */
+  readonly onSending?: (() => void) | undefined;
   /** Whether images in a large answer may stand in it decoded. */
   readonly decodesImages?: boolean | undefined;
   /** Where they go; into memory where this is left out. */
@@ -87,6 +89,10 @@ export class Transport {
     this.#options = options;
   }
 
+  get clock(): Clock {
+    return this.#options.clock;
+  }
+
   /** Has at hand what sends: once something has been sent it may be too late to load it. */
   async prepare(): Promise<void> {
     const { fetch, dispatcher } = this.#options;
@@ -104,6 +110,7 @@ export class Transport {
     const { clock, maxAnswerBytes, fetch, dispatcher } = this.#options;
     const timer = new Timer(clock, limits.timeoutMs, limits.signal);
     let head: Pick<OpenAnswer, "status" | "headers"> | undefined;
+    let hasLeft = false;
     const images: DecodedImage[] = [];
     /** Those that were there when nobody waited any longer. */
     let handedOut: readonly DecodedImage[] | undefined;
@@ -126,7 +133,11 @@ export class Transport {
     };
     try {
       const route = limits.isPoll ? "poll" : "provider";
-      const ends = { signal: timer, stop: limits.stop };
+      const onSending = () => {
+        hasLeft = true;
+        limits.onSending?.();
+      };
+      const ends = { signal: timer, stop: limits.stop, onSending };
       const answering = this.#send(request, route, ends, read);
       // What is the caller's own, or a disk, may be deaf to the signal: nobody waits for it.
       const isDeaf = (fetch ?? dispatcher ?? limits.createSink) !== undefined;
@@ -144,11 +155,12 @@ export class Transport {
       }
       if (timer.expired) {
         const { timeoutMs } = limits;
-        const facts = { sent: true, timeoutMs, images: came };
-        throw new TransportFault(`No answer within ${timeoutMs} ms`, facts);
+        const facts = { sent: hasLeft, timeoutMs, images: came };
+        const what = hasLeft ? "No answer" : "No connection";
+        throw new TransportFault(`${what} within ${timeoutMs} ms`, facts);
       }
-      const facts = { sent: !neverConnected(error), cause: error, images: came };
-      throw new TransportFault(messageOf(error), facts);
+      const sent = hasLeft && !(this.#isBlind && neverConnected(error));
+      throw new TransportFault(messageOf(error), { sent, cause: error, images: came });
     } finally {
       timer.stop();
     }
@@ -260,6 +272,12 @@ export class Transport {
     return "stranger";
   }
 
+  /** What sends does not tell when a request begins: only errors do. */
+  get #isBlind(): boolean {
+    const { fetch, dispatcher } = this.#options;
+    return fetch !== undefined || (dispatcher !== undefined && !tellsOfSending(dispatcher));
+  }
+
   #resolvesElsewhere(): boolean {
     const { fetch, dispatcher } = this.#options;
     return fetch !== undefined || dispatcher !== undefined || hasProxy();
@@ -295,14 +313,11 @@ export class Transport {
     read: ReadAnswer<Value>,
   ): Promise<Value> {
     const { fetch, dispatcher } = this.#options;
+    ends.signal.throwIfAborted();
     if (ends.stop?.aborted) throw new NotSentError();
-    if (fetch !== undefined) {
-      return sendWithFetch(fetch, request, abortSignalOf(ends.signal)).then(read);
-    }
+    if (fetch !== undefined) return sendWithFetch(fetch, request, ends).then(read);
     const target = this.#targetOf(request);
-    if (dispatcher !== undefined) {
-      return sendWith(dispatcher, target, abortSignalOf(ends.signal)).then(read);
-    }
+    if (dispatcher !== undefined) return sendWithDispatcher(dispatcher, target, ends).then(read);
     return pools[route]().then(({ pool, reads }) => dispatch(pool, target, ends, read, reads));
   }
 
