@@ -60,6 +60,18 @@ export class DownloadFault extends Error {
   }
 }
 
+/** There is no way through a proxy. Its message shows neither user nor password. */
+export class ProxyError extends Error {
+  override readonly name = "ProxyError";
+  /** Trying it again may go better. */
+  readonly transient: boolean;
+
+  constructor(message: string, facts: { transient: boolean; cause?: unknown }) {
+    super(message, facts.cause === undefined ? undefined : { cause: facts.cause });
+    this.transient = facts.transient;
+  }
+}
+
 /** Codes of errors that come before anything can have been sent. */
 const connectCodes =
   /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT|UND_ERR_INVALID_ARG|CERT_.*|ERR_TLS_CERT_.*|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_.*)$/;
@@ -87,6 +99,7 @@ function isBadPort(cause: unknown): boolean {
 /** Network errors have codes, or come wrapped as a `TypeError` by fetch; anything else is a reader's own. */
 export function isNetworkFault(error: unknown): boolean {
   if (blockedBy(error) !== undefined) return false;
+  if (error instanceof ProxyError) return error.transient;
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   return (
     /^(UND_ERR|ECONN|EPIPE|Z_BUF_ERROR|ENOTFOUND|EAI_|ETIMEDOUT|EHOST|ENET)/.test(code) ||
@@ -102,6 +115,7 @@ function blockedBy(error: unknown): BlockedAddressError | undefined {
 /** What went wrong, in words. */
 export function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
+  if (error instanceof ProxyError) return error.message;
   // fetch says "fetch failed" and keeps what happened in the cause.
   const inner = error.cause instanceof Error ? error.cause : error;
   const code = "code" in inner && typeof inner.code === "string" ? inner.code : undefined;

@@ -2,22 +2,56 @@ import type { Dispatcher } from "undici";
 import { LentReads } from "./lent-reads";
 import { createGuardedLookup } from "./network-guard";
 import { onceLoaded } from "./once";
+import type { EnvironmentProxy } from "./proxy-environment";
+import { createTunnelConnector } from "./tunnel";
 
-/** Where a request goes: each has connections of its own. */
-export type Route = "provider" | "poll" | "stranger";
+/** What a request is for: each kind has connections of its own. */
+export type Route = "create" | "poll" | "download" | "stranger";
 
 /** Connections, and how their sockets are read where that is ours to say. */
 export interface Pool {
-  readonly pool: Dispatcher;
+  readonly dispatcher: Pick<Dispatcher, "dispatch">;
   readonly reads?: LentReads;
 }
 
-/** One pool for all clients of a process, made at the first send: a client a tenant costs nothing. */
-export const pools: Readonly<Record<Route, () => Promise<Pool>>> = {
-  provider: onceLoaded(() => createPool("provider")),
-  poll: onceLoaded(() => createPool("poll")),
-  stranger: onceLoaded(() => createPool("stranger")),
-};
+type Undici = typeof import("undici");
+
+/** What sends; loaded at the first send. */
+export const loadUndici: () => Promise<Undici> = onceLoaded(() => import("undici"));
+
+/** One pool for all clients of a process: a client a tenant costs nothing. */
+const direct = new Map<Route, Pool>();
+
+/** The same through proxies: by the variable that names one, the last of it. */
+const proxied = new Map<string, { readonly proxy: EnvironmentProxy; readonly pool: Pool }>();
+
+/**
+ * The connections of a route, made at their first use. Those that go directly are not those through
+ * a proxy, so that what the guard has to look at was decided when the pool was picked, whatever the
+ * environment becomes.
+ */
+export function poolFor(undici: Undici, route: Route, proxy: EnvironmentProxy | undefined): Pool {
+  if (proxy === undefined) {
+    const pool = direct.get(route) ?? createDirectPool(undici, route);
+    direct.set(route, pool);
+    return pool;
+  }
+  const key = `${route} ${proxy.variable}`;
+  const last = proxied.get(key);
+  if (last?.proxy === proxy) return last.pool;
+  const connect = createTunnelConnector(undici.buildConnector, proxy);
+  const pool = { dispatcher: createDispatcher(undici, route, connect) };
+  proxied.set(key, { proxy, pool });
+  return pool;
+}
+
+function createDirectPool(undici: Undici, route: Route): Pool {
+  const lookup = route === "stranger" ? { lookup: createGuardedLookup() } : {};
+  const reads = new LentReads();
+  // Its own port is not used: that of each origin is.
+  const connect = undici.buildConnector({ port: 0, onread: reads.onread, ...lookup });
+  return { dispatcher: createDispatcher(undici, route, connect), reads };
+}
 
 /**
  * How many polls are at one origin at once; the rest wait for their turn, however many jobs there
@@ -25,25 +59,11 @@ export const pools: Readonly<Record<Route, () => Promise<Pool>>> = {
  */
 const mostPolls = 128;
 
-async function createPool(route: Route): Promise<Pool> {
-  const { Agent, buildConnector, EnvHttpProxyAgent } = await import("undici");
-  const connections = route === "poll" ? mostPolls : null;
-  if (hasProxy()) return { pool: new EnvHttpProxyAgent({ connections }) };
-  const lookup = route === "stranger" ? { lookup: createGuardedLookup() } : {};
-  const reads = new LentReads();
-  // Its own port is not used: that of each origin is.
-  const connector = buildConnector({ port: 0, onread: reads.onread, ...lookup });
-  const pool = new Agent({
-    connections,
-    // One answer after the other on each socket: so a piece with the end of one holds no other's head.
-    pipelining: 1,
-    connect: connector,
-  });
-  return { pool, reads };
-}
-
-/** Whether the environment names a proxy. */
-export function hasProxy(): boolean {
-  const { env } = process;
-  return Boolean(env.https_proxy || env.HTTPS_PROXY || env.http_proxy || env.HTTP_PROXY);
+function createDispatcher(
+  { Agent }: Undici,
+  route: Route,
+  connect: ReturnType<Undici["buildConnector"]>,
+): Dispatcher {
+  // One answer after the other on each socket: so a piece with the end of one holds no other's head.
+  return new Agent({ connections: route === "poll" ? mostPolls : null, pipelining: 1, connect });
 }

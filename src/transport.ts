@@ -16,13 +16,15 @@ import {
   isNetworkFault,
   messageOf,
   neverConnected,
+  ProxyError,
   TransportFault,
   tooLarge,
 } from "./faults";
 import { readJson } from "./json-body";
 import { assertPublicHost, urlProblem } from "./network-guard";
-import { hasProxy, pools, type Route } from "./pools";
+import { loadUndici, poolFor, type Route } from "./pools";
 import type { Answer } from "./provider";
+import { type EnvironmentProxy, proxyFor } from "./proxy-environment";
 import { backoffMs, repeat, waitMs } from "./repeat";
 import { Timer } from "./timer";
 
@@ -83,7 +85,7 @@ export interface DownloadOptions {
 export class Transport {
   readonly #options: TransportOptions;
   /** Where the last call went: the creates of a client all go to one place. */
-  #last = { url: "", origin: "", path: "" };
+  #last: Target | undefined;
 
   constructor(options: TransportOptions) {
     this.#options = options;
@@ -96,9 +98,7 @@ export class Transport {
   /** Has at hand what sends: once something has been sent it may be too late to load it. */
   async prepare(): Promise<void> {
     const { fetch, dispatcher } = this.#options;
-    if (fetch === undefined && dispatcher === undefined) {
-      await Promise.all([pools.provider(), pools.poll()]);
-    }
+    if (fetch === undefined && dispatcher === undefined) await loadUndici();
   }
 
   /**
@@ -132,13 +132,13 @@ export class Transport {
       }
     };
     try {
-      const route = limits.isPoll ? "poll" : "provider";
+      const route = limits.isPoll ? "poll" : "create";
       const onSending = () => {
         hasLeft = true;
         limits.onSending?.();
       };
       const ends = { signal: timer, stop: limits.stop, onSending };
-      const answering = this.#send(request, route, ends, read);
+      const answering = this.#send(request, this.#wayOf(request.url, route), ends, read);
       // What is the caller's own, or a disk, may be deaf to the signal: nobody waits for it.
       const isDeaf = (fetch ?? dispatcher ?? limits.createSink) !== undefined;
       return await (isDeaf ? within(clock, answering, { signal: timer }) : answering);
@@ -160,7 +160,8 @@ export class Transport {
         throw new TransportFault(`${what} within ${timeoutMs} ms`, facts);
       }
       const sent = hasLeft && !(this.#isBlind && neverConnected(error));
-      throw new TransportFault(messageOf(error), { sent, cause: error, images: came });
+      const transient = !(error instanceof ProxyError) || error.transient;
+      throw new TransportFault(messageOf(error), { sent, transient, cause: error, images: came });
     } finally {
       timer.stop();
     }
@@ -228,14 +229,14 @@ export class Transport {
   async #follow(first: string, timer: Timer): Promise<OpenAnswer> {
     let url = first;
     for (let hops = 0; hops <= 5; hops += 1) {
-      const route = await this.#routeTo(url);
+      const way = await this.#wayTo(url);
       const request = { method: "GET", url, headers: { accept: "image/*, */*;q=0.1" } } as const;
       // Its own end, so that a redirect whose body stalls lets go of its connection.
       const hop = new Ending();
       const onAbort = () => hop.abort(timer.reason);
       if (timer.aborted) onAbort();
       timer.addEventListener("abort", onAbort);
-      const answer = await this.#send(request, route, { signal: hop }, opened);
+      const answer = await this.#send(request, way, { signal: hop }, opened);
       timer.restart();
       const { status, headers } = answer;
       const location = status >= 300 && status < 400 ? headers.location : undefined;
@@ -257,19 +258,28 @@ export class Transport {
     });
   }
 
-  /** Whether the guard watches the way to a URL. */
-  async #routeTo(text: string): Promise<Route> {
+  /** How a result's URL is to be reached, if it may be. */
+  async #wayTo(text: string): Promise<Way> {
     const url = URL.canParse(text) ? new URL(text) : undefined;
     if (url === undefined || !/^https?:$/.test(url.protocol)) {
       throw new DownloadFault("It is not an http(s) URL", { transient: false });
     }
     const { allowPrivateNetwork, trustedHostname } = this.#options;
-    if (allowPrivateNetwork || url.hostname === trustedHostname) return "provider";
+    if (allowPrivateNetwork || url.hostname === trustedHostname) {
+      return this.#wayOf(url.href, "download");
+    }
     const problem = urlProblem(url);
     if (problem !== undefined) throw new DownloadFault(problem, { transient: false });
-    // Our own pool looks at the address as it connects; others resolve names out of our sight.
-    if (this.#resolvesElsewhere()) await assertPublicHost(url);
-    return "stranger";
+    const way = this.#wayOf(url.href, "stranger");
+    // Our own connections look at the address as they are made; others resolve names out of our sight.
+    if (!this.#isOurs || way.proxy !== undefined) await assertPublicHost(url);
+    return way;
+  }
+
+  /** Whether the environment has a proxy on the way is asked each time, and once. */
+  #wayOf(url: string, route: Route): Way {
+    const target = this.#targetOf(url);
+    return { route, target, proxy: this.#isOurs ? proxyFor(target.url) : undefined };
   }
 
   /** What sends does not tell when a request begins: only errors do. */
@@ -278,9 +288,10 @@ export class Transport {
     return fetch !== undefined || (dispatcher !== undefined && !tellsOfSending(dispatcher));
   }
 
-  #resolvesElsewhere(): boolean {
+  /** What sends is our own transport. */
+  get #isOurs(): boolean {
     const { fetch, dispatcher } = this.#options;
-    return fetch !== undefined || dispatcher !== undefined || hasProxy();
+    return fetch === undefined && dispatcher === undefined;
   }
 
   #guardedBody({ headers, body }: OpenAnswer, timer: Timer): Body {
@@ -308,7 +319,7 @@ export class Transport {
 
   #send<Value>(
     request: HttpRequest,
-    route: Route,
+    { route, target, proxy }: Way,
     ends: ExchangeEnds,
     read: ReadAnswer<Value>,
   ): Promise<Value> {
@@ -316,28 +327,52 @@ export class Transport {
     ends.signal.throwIfAborted();
     if (ends.stop?.aborted) throw new NotSentError();
     if (fetch !== undefined) return sendWithFetch(fetch, request, ends).then(read);
-    const target = this.#targetOf(request);
-    if (dispatcher !== undefined) return sendWithDispatcher(dispatcher, target, ends).then(read);
-    return pools[route]().then(({ pool, reads }) => dispatch(pool, target, ends, read, reads));
+    const options = optionsOf(request, target);
+    if (dispatcher !== undefined) return sendWithDispatcher(dispatcher, options, ends).then(read);
+    return loadUndici().then((undici) => {
+      const { dispatcher, reads } = poolFor(undici, route, proxy);
+      return dispatch(dispatcher, options, ends, read, reads);
+    });
   }
 
-  #targetOf({ method, url, headers, body }: HttpRequest): Dispatcher.DispatchOptions {
-    if (this.#last.url !== url) {
-      const { origin, pathname, search } = new URL(url);
-      this.#last = { url, origin, path: pathname + search };
+  #targetOf(text: string): Target {
+    if (this.#last?.text !== text) {
+      const url = new URL(text);
+      this.#last = { text, url, origin: url.origin, path: url.pathname + url.search };
     }
-    const { origin, path } = this.#last;
-    return {
-      origin,
-      path,
-      method,
-      headers,
-      body: body ?? null,
-      // An image takes minutes: our own timers decide, not undici's 300 s.
-      headersTimeout: 0,
-      bodyTimeout: 0,
-    };
+    return this.#last;
   }
+}
+
+/** A URL, taken apart once for all requests that go to it. */
+interface Target {
+  readonly text: string;
+  readonly url: URL;
+  readonly origin: string;
+  readonly path: string;
+}
+
+/** How a request reaches its URL. */
+interface Way {
+  readonly route: Route;
+  readonly target: Target;
+  readonly proxy: EnvironmentProxy | undefined;
+}
+
+function optionsOf(
+  { method, headers, body }: HttpRequest,
+  { origin, path }: Target,
+): Dispatcher.DispatchOptions {
+  return {
+    origin,
+    path,
+    method,
+    headers,
+    body: body ?? null,
+    // An image takes minutes: our own timers decide, not undici's 300 s.
+    headersTimeout: 0,
+    bodyTimeout: 0,
+  };
 }
 
 // ---- bodies ----
