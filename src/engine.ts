@@ -313,7 +313,7 @@ export class Engine {
     const creating = task.create(signal, deadlineAt).then(() => job.announce(task));
     this.#creating.add(creating);
     try {
-      const onDeadline = () => task.timeoutError(timeoutMs);
+      const onDeadline = () => task.giveUp(timeoutMs);
       // A create that answers with the images ends by itself, and knows which of them have come.
       const graceMs = provider.adapter.answersWith === "images" ? 1_000 : 0;
       await within(clock, creating, { signal, deadlineAt: deadlineAt + graceMs, onDeadline });

@@ -1,6 +1,8 @@
+import { within } from "./clock";
 import type { DecodedImage } from "./decoded-image";
 import { AuthenticationError, CallbackError } from "./errors";
 import { elided, redacted, safeCause } from "./failure";
+import { TransportFault } from "./faults";
 import { isHeader } from "./header";
 import { shownCharacters } from "./json-scanner";
 import { encodeMultipart } from "./multipart";
@@ -72,17 +74,19 @@ export class Gateway {
    * {@link TransportFault} without an answer; the signal's reason if it aborts.
    */
   async exchange(phase: Phase, request: HttpRequest, limits: ExchangeLimits): Promise<Reading> {
-    const { name, adapter } = this.#provider;
-    let given: unknown;
-    try {
-      given = await this.#provider.apiKey();
-    } catch (cause) {
-      throw new CallbackError({ provider: name, charged: "no", callback: "apiKey", cause });
+    const { adapter } = this.#provider;
+    const { clock } = this.#transport;
+    const { signal, stop, createSink, onSending } = limits;
+    let { timeoutMs } = limits;
+    let given = this.#askForKey();
+    if (given instanceof Promise) {
+      const askedAt = clock.now();
+      given = await this.#inTime(given, limits);
+      timeoutMs -= clock.now() - askedAt;
     }
     const apiKey = this.#checkedKey(given);
     const { method, url, body } = request;
     const headers = { ...request.headers, ...inLowerCase(adapter.authorize(apiKey)) };
-    const { timeoutMs, signal, stop, createSink } = limits;
     const answer = await this.#transport.exchange(
       body === undefined ? { method, url, headers } : { method, url, headers, body },
       {
@@ -90,6 +94,7 @@ export class Gateway {
         signal,
         stop,
         createSink,
+        onSending,
         isPoll: phase === "query",
         decodesImages: adapter.decodesImages,
       },
@@ -170,6 +175,37 @@ export class Gateway {
 
   #redacted(text: string | undefined, least?: number): string | undefined {
     return text === undefined ? undefined : redacted(text, this.#secrets, least);
+  }
+
+  /** What `apiKey` gives, at once or later. */
+  #askForKey(): unknown {
+    const provider = this.#provider.name;
+    const fail = (cause: unknown): never => {
+      throw new CallbackError({ provider, charged: "no", callback: "apiKey", cause });
+    };
+    try {
+      const asking: unknown = this.#provider.apiKey();
+      // A promise need not be one of this realm.
+      const isLater = typeof asking === "object" && asking !== null;
+      return isLater ? Promise.resolve(asking).catch(fail) : asking;
+    } catch (cause) {
+      return fail(cause);
+    }
+  }
+
+  /** Waits for the key no longer than the exchange may take: until it is there nothing has been sent. */
+  #inTime(asking: Promise<unknown>, limits: ExchangeLimits): Promise<unknown> {
+    const { clock } = this.#transport;
+    const { timeoutMs, signal, stop } = limits;
+    return within(clock, asking, {
+      signal: signal ?? stop,
+      deadlineAt: clock.now() + timeoutMs,
+      onDeadline: () =>
+        new TransportFault(`\`apiKey\` gave no key within ${timeoutMs} ms`, {
+          sent: false,
+          timeoutMs,
+        }),
+    });
   }
 
   /** A key as it can be sent; from now on nothing shows it. */

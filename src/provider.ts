@@ -79,8 +79,8 @@ export interface Provider {
   readonly adapter: Adapter;
   /** The caller's own headers. */
   headers(): Readonly<Record<string, string>>;
-  /** The key; `undefined` where none was given and the variable is not set. */
-  apiKey(): Promise<string | undefined>;
+  /** The key, now or later; `undefined` where none was given and the variable is not set. */
+  apiKey(): string | undefined | Promise<string | undefined>;
 }
 
 /**
@@ -116,10 +116,14 @@ export function createProvider(
     baseURL: settings.baseURL.replace(/\/+$/, ""),
     adapter,
     headers: () => headers,
-    apiKey: async () => {
-      const given = typeof apiKey === "function" ? await apiKey() : apiKey;
-      const variable = adapter.keyVariable;
-      return given ?? (variable === undefined ? undefined : process.env[variable]);
+    apiKey: () => {
+      const orVariable = (given: string | undefined) => {
+        const variable = adapter.keyVariable;
+        return given ?? (variable === undefined ? undefined : process.env[variable]);
+      };
+      return typeof apiKey === "function"
+        ? Promise.resolve(apiKey()).then(orVariable)
+        : orVariable(apiKey);
     },
   };
 }

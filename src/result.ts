@@ -11,11 +11,12 @@ import {
   MalformedResponseError,
   reasonOf,
 } from "./errors";
+import { DownloadFault } from "./faults";
 import { FileSink } from "./file-sink";
 import type { ImageJob } from "./job";
 import { mediaInfo, sniff } from "./media";
 import type { Output, Usage } from "./provider";
-import { DownloadFault, type Read } from "./transport";
+import type { Read } from "./transport";
 
 /** What an image file says of itself. */
 export interface ImageInfo {

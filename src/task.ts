@@ -16,6 +16,7 @@ import {
   withJob,
 } from "./errors";
 import { contextOf, errorOf } from "./failure";
+import { TransportFault } from "./faults";
 import type { Reading } from "./gateway";
 import { type ImageJob, isSettled, type TaskReference, type TaskState } from "./job";
 import type { JournalRecord } from "./journal-record";
@@ -33,7 +34,6 @@ import type { Operation } from "./request";
 import type { GeneratedImage } from "./result";
 import type { PollMoment, SizeClass } from "./schedule";
 import type { TaskContext, TaskEvent } from "./task-context";
-import { TransportFault } from "./transport";
 
 /** How a task ended. */
 export type Settled =
@@ -93,6 +93,8 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
   #unfinished: Call | undefined;
   #call: Call | undefined;
   #createSink: (() => ImageSink) | undefined;
+  /** Its create, as long as it goes on. */
+  #create: Create | undefined;
   readonly ledger: TaskLedger | undefined;
   readonly job: TaskJob;
   readonly #context: TaskContext;
@@ -235,6 +237,7 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     const { ledger } = this;
     const limits = { stop, deadlineAt, limitMs: deadlineAt - this.#sentAt, createSink };
     const create = new Create(this.#context, this, limits);
+    this.#create = create;
     create.perhapsAccepted = ledger?.record !== undefined;
     try {
       const prepared = await gateway.prepare(call);
@@ -248,15 +251,21 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
       this.#settle(state, settled);
       await this.#writeFailure(reasonOf(error), refused);
     } finally {
+      create.close();
+      this.#create = undefined;
       ledger?.sent();
       this.#endCreate();
     }
   }
 
-  /** An attempt at its create is about to leave. */
+  /** An attempt at its create begins. */
   leaving(): void {
     this.#state = "submitting";
     this.emit({ type: "submitting" });
+  }
+
+  /** An attempt at its create leaves the machine, or may have. */
+  sending(): void {
     this.#hasLeft = true;
   }
 
@@ -476,6 +485,19 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     const limits = { timeoutMs: attemptTimeoutMs, signal };
     const { outcome } = await gateway.exchange("query", request, limits);
     return outcome.state === "succeeded" ? outcome.outputs : undefined;
+  }
+
+  /** Its call's time is up. A create that has left goes on; one that has not never will leave. */
+  giveUp(timeoutMs: number): TimeoutError {
+    const create = this.#create;
+    const isOthers = this.ledger?.record !== undefined && !this.ledger.begun;
+    if (create === undefined || create.perhapsSent || isOthers) return this.timeoutError(timeoutMs);
+    const detail = "It had not been sent";
+    const facts = this.facts({ charged: "no", detail, transient: true });
+    const error = new TimeoutError({ ...facts, timeoutMs });
+    this.#settle("refused", { error });
+    create.giveUp(error);
+    return error;
   }
 
   /** What a time-out becomes. */

@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { bodyOf } from "../src/body";
 import { Ending } from "../src/clock";
+import { DownloadFault } from "../src/faults";
 import { createImageClient, openaiCompatible, trinetra } from "../src/index";
 import type { Output } from "../src/provider";
 import { GeneratedImage, type ImageSource, saveInto } from "../src/result";
-import { DownloadFault } from "../src/transport";
 import { onePixelPng, pages } from "./providers/fixtures";
 
 let directory = "";
