@@ -3,7 +3,7 @@ import { JournalError, reasonOf } from "./errors";
 import { digestOfRequest } from "./identity";
 import type { ImageJob } from "./job";
 import type { Journal } from "./journal";
-import { type JournalRecord, journalRecordSchema } from "./journal-record";
+import { type JournalRecord, journalRecordSchema, unpackSplit } from "./journal-record";
 import { recordId, TaskLedger } from "./ledger";
 import type { LiveJobs } from "./live-jobs";
 import type { Plan } from "./plan";
@@ -61,7 +61,9 @@ export class Journaling {
       return onSkipped(id, reason);
     };
     for await (const record of this.#records(skip)) {
-      jobs.set(record.jobId, [...(jobs.get(record.jobId) ?? []), record]);
+      const records = jobs.get(record.jobId);
+      if (records === undefined) jobs.set(record.jobId, [record]);
+      else records.push(record);
     }
     for (const [id, records] of jobs) {
       const live = this.#live.byJobId(id);
@@ -146,18 +148,22 @@ export class Journaling {
   ): RunningJob | undefined {
     const [first] = records;
     if (first === undefined) return undefined;
-    const { jobId, split, operation, provider, baseURL, requestDigest } = first;
+    const { jobId, operation, provider, baseURL, requestDigest } = first;
+    const split = unpackSplit(first);
     const facts = { jobId, split, operation, provider, baseURL, requestDigest };
     const submittedAt = Date.parse(first.submittedAt);
     const sentAt = submittedAt;
-    const ledgers = records.map(
-      (record) => new TaskLedger(this.#journal, this.#jobs.clock, facts, record.index, record),
+    const ledgers = new Map(
+      records.map((record) => [
+        record.index,
+        new TaskLedger(this.#journal, this.#jobs.clock, facts, record.index, record),
+      ]),
     );
     // A marker is there before anything leaves: a task without one was never sent, unless what
     // stands there cannot be read, or the process that has the others is still at it.
-    const isOpen = ledgers.some((ledger) => ledger.isOwnedElsewhere);
+    const isOpen = [...ledgers.values()].some((ledger) => ledger.isOwnedElsewhere);
     const tasks = split.map((n, index) => {
-      const ledger = ledgers.find((each) => each.record?.index === index);
+      const ledger = ledgers.get(index);
       const { key } = ledger?.record ?? {};
       if (ledger !== undefined) return { index, n, state: "unknown" as const, key, sentAt, ledger };
       const isUnsent = !isOpen && !unreadable.has(recordId(jobId, index));

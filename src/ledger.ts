@@ -3,7 +3,7 @@ import type { Clock } from "./clock";
 import type { Charged, Cost } from "./cost";
 import { InvalidRequestError, JournalError, reasonOf } from "./errors";
 import type { Journal } from "./journal";
-import { type JournalRecord, journalRecordSchema } from "./journal-record";
+import { type JournalRecord, journalRecordSchema, packSplit } from "./journal-record";
 import type { Call, Refused, Succeeded } from "./provider";
 import type { Operation } from "./request";
 
@@ -25,8 +25,8 @@ const keyLifetimeMs = 60 * 60 * 1000;
 /** The first task's marker while it is being written: the other tasks of the call wait for it. */
 const firstMarkers = new WeakMap<LedgerFacts, Promise<unknown>>();
 
-/** The tasks whose creates this process is at, or about to be, whichever client of it. */
-const sending = new Set<TaskLedger>();
+/** The tasks whose creates this process is at, or about to be, whichever client of it, by the ids of their records. */
+const sending = new Map<string, Set<TaskLedger>>();
 
 /** One task's page in the journal: written ahead of what it tells of. */
 export class TaskLedger {
@@ -90,7 +90,7 @@ export class TaskLedger {
     const json = call.body !== undefined && "json" in call.body ? call.body.json : undefined;
     const record: JournalRecord = {
       ...{ v: 1, id: this.#id, jobId, index: this.#index, n: split[this.#index] ?? 1 },
-      ...{ split: [...split], provider, baseURL, operation, requestDigest },
+      ...{ ...packSplit(split), provider, baseURL, operation, requestDigest },
       submittedAt: new Date(this.#clock.now()).toISOString(),
       owner: { host: hostname(), pid: process.pid },
       request: json ?? textParts(call),
@@ -104,11 +104,11 @@ export class TaskLedger {
     };
     for (;;) {
       // Before others can see the marker.
-      sending.add(this);
+      this.#markSending();
       try {
         this.#begun = await this.#guarded("no", () => this.#journal.create(record));
       } finally {
-        if (!this.#begun) sending.delete(this);
+        if (!this.#begun) this.sent();
       }
       if (this.#begun) {
         this.#record = record;
@@ -162,7 +162,7 @@ export class TaskLedger {
     const { owner } = this.#record ?? {};
     if (owner === undefined || owner.host !== hostname()) return false;
     // In a container the process before this one had the same number.
-    if (owner.pid === process.pid) return ![...sending].some((each) => each.#id === this.#id);
+    if (owner.pid === process.pid) return !sending.has(this.#id);
     try {
       process.kill(owner.pid, 0);
       return false;
@@ -172,9 +172,17 @@ export class TaskLedger {
     }
   }
 
+  #markSending(): void {
+    const others = sending.get(this.#id);
+    if (others === undefined) sending.set(this.#id, new Set([this]));
+    else others.add(this);
+  }
+
   /** The create has ended, however it did. */
   sent(): void {
-    sending.delete(this);
+    const all = sending.get(this.#id);
+    all?.delete(this);
+    if (all?.size === 0) sending.delete(this.#id);
   }
 
   /** The process that wrote the record lives, and is another. */
