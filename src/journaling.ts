@@ -60,7 +60,7 @@ export class Journaling {
       unreadable.add(id);
       return onSkipped(id, reason);
     };
-    for await (const record of this.#records(skip)) {
+    for await (const record of this.#records(skip, true)) {
       const records = jobs.get(record.jobId);
       if (records === undefined) jobs.set(record.jobId, [record]);
       else records.push(record);
@@ -125,9 +125,11 @@ export class Journaling {
 
   async *#records(
     onSkipped: NonNullable<RecoverOptions["onSkipped"]>,
+    cleans = false,
   ): AsyncIterableIterator<JournalRecord> {
     const { name, baseURL } = this.#jobs.provider;
     try {
+      if (cleans) await this.#journal.clean?.();
       for await (const { id, record } of this.#journal.list()) {
         const parsed = journalRecordSchema.safeParse(record);
         if (!parsed.success || parsed.data.id !== id) {
