@@ -71,10 +71,13 @@ export interface ProviderImageClient extends ImageClient {
    * unknown fate is sent again where its provider honours the key that went with it, and otherwise
    * ends in a `SubmissionUnknownError`: it is never bought again.
    *
-   * Jobs of this very client that are still running are left out, and so are records of other
-   * providers. Without a journal there is nothing to recover.
+   * Those that give their pictures come first, and those of unknown fate last.
    *
-   * @throws {@link JournalError} if the journal cannot be read.
+   * Jobs of this very client that are still running are left out, and so are records of other
+   * providers and of other accounts. Without a journal there is nothing to recover.
+   *
+   * @throws {@link JournalError} if the journal cannot be read; {@link AuthenticationError} where the
+   * API key says whose the records are, and there is none.
    */
   recover(options?: RecoverOptions): AsyncIterableIterator<ImageJob>;
   /**

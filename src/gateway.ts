@@ -65,20 +65,30 @@ export class Gateway {
   }
 
   /**
+   * The key as it would be sent now.
+   *
+   * @throws {@link AuthenticationError} without a key; {@link CallbackError} if `apiKey` throws.
+   */
+  async apiKey(): Promise<string> {
+    let given: unknown;
+    try {
+      given = await this.#provider.apiKey();
+    } catch (cause) {
+      const { name: provider } = this.#provider;
+      throw new CallbackError({ provider, charged: "no", callback: "apiKey", cause });
+    }
+    return this.#checkedKey(given);
+  }
+
+  /**
    * Sends once.
    *
    * @throws {@link AuthenticationError} without a key; {@link CallbackError} if `apiKey` throws;
    * {@link TransportFault} without an answer; the signal's reason if it aborts.
    */
   async exchange(phase: Phase, request: HttpRequest, limits: ExchangeLimits): Promise<Reading> {
-    const { name, adapter } = this.#provider;
-    let given: unknown;
-    try {
-      given = await this.#provider.apiKey();
-    } catch (cause) {
-      throw new CallbackError({ provider: name, charged: "no", callback: "apiKey", cause });
-    }
-    const apiKey = this.#checkedKey(given);
+    const { adapter } = this.#provider;
+    const apiKey = await this.apiKey();
     const { method, url, body } = request;
     const headers = { ...request.headers, ...inLowerCase(adapter.authorize(apiKey)) };
     const { timeoutMs, signal, stop, createSink } = limits;

@@ -40,7 +40,7 @@ export type {
   TaskState,
   WaitCallOptions,
 } from "./job";
-export { type Journal, type JournalEntry, memoryJournal } from "./journal";
+export { type Journal, type JournalEntry, memoryJournal, type TaskName } from "./journal";
 export type { JournalRecord } from "./journal-record";
 export type { RecoverOptions } from "./journaling";
 // ---- polling and webhooks ----

@@ -24,7 +24,7 @@ const mostTasks = 10_000;
 export const journalRecordSchema = z
   .object({
     v: z.literal(1),
-    /** `${jobId}.${index}` */
+    /** As {@link recordId} makes it. */
     id: z.string().check(z.regex(/^[\w-]+\.\d+$/)),
     jobId: z.string().check(z.regex(/^[\w-]+$/)),
     index: z.int().check(z.minimum(0)),
@@ -39,6 +39,13 @@ export const journalRecordSchema = z
     runs: z.optional(
       z.array(z.tuple([count, count])).check(z.minLength(1), z.maxLength(longestSplit)),
     ),
+    /**
+     * Under a caller's key: how many tries before this one have failed without a charge. Each is a
+     * record of its own, so that whoever is late with the end of one cannot touch the next.
+     */
+    attempt: z.optional(z.int().check(z.minimum(0))),
+    /** Whose money it is; absent in records of a version without accounts, which belong to whoever asks. */
+    account: z.optional(z.string().check(z.minLength(1))),
     provider: z.string().check(z.minLength(1)),
     baseURL: z.string().check(z.minLength(1)),
     operation: z.enum(["generate", "edit"]),
@@ -81,6 +88,8 @@ export const journalRecordSchema = z
         code: z.optional(z.string()),
       }),
     ),
+    /** It was released, and stays so that the key under which it failed leads on to the next try. */
+    released: z.optional(z.literal(true)),
   })
   .check(
     z.refine(({ split, runs }) => {
@@ -92,6 +101,21 @@ export const journalRecordSchema = z
 
 /** One task of a job, as a journal keeps it: plain JSON without the API key. */
 export type JournalRecord = z.output<typeof journalRecordSchema>;
+
+/** The id of the record of a task, at one of its tries under a caller's key. */
+export function recordId(jobId: string, index: number, attempt = 0): string {
+  return attempt === 0 ? `${jobId}.${index}` : `${jobId}-${attempt}.${index}`;
+}
+
+/** Whether the job of a record has ended. */
+export function isSettledRecord({ state }: JournalRecord): boolean {
+  return state === "succeeded" || state === "failed";
+}
+
+/** Whether a task has failed and was not charged: the caller's key is free for another try. */
+export function isFree({ state, failure }: JournalRecord): boolean {
+  return state === "failed" && failure?.charged === "no";
+}
 
 /** How many images each task asks for, as a record says it. */
 export function packSplit(split: readonly number[]): Pick<JournalRecord, "split" | "runs"> {

@@ -324,6 +324,8 @@ export interface Provider {
   headers(): Readonly<Record<string, string>>;
   /** The key; `undefined` where none was given and the variable is not set. */
   apiKey(): Promise<string | undefined>;
+  /** A function of the caller's yields the key, so that nobody can tell whose the next one is. */
+  readonly hasApiKeyFunction: boolean;
 }
 
 /**
@@ -359,6 +361,7 @@ export function createProvider(
     baseURL: settings.baseURL.replace(/\/+$/, ""),
     adapter,
     headers: () => headers,
+    hasApiKeyFunction: typeof apiKey === "function",
     apiKey: async () => {
       const given = typeof apiKey === "function" ? await apiKey() : apiKey;
       const variable = adapter.keyVariable;
