@@ -21,6 +21,7 @@ import type { ParsedRequest } from "./request";
 import type { ImageResult } from "./result";
 import { type JobContext, RunningJob, type Scope, type TaskWait } from "./running-job";
 import { fixedSchedule } from "./schedule";
+import type { Settlement } from "./settlement";
 import { Slots } from "./slots";
 import type { JobTask } from "./task";
 import { Transport } from "./transport";
@@ -104,6 +105,11 @@ export class Engine {
   /** The jobs that the journal keeps. */
   async *recover(options: RecoverOptions): AsyncIterableIterator<ImageJob> {
     if (this.#journaling !== undefined) yield* this.#journaling.recover(options);
+  }
+
+  /** Ends what is unknown of a job in the journal. */
+  async settle(reference: ParsedReference, settlement: Settlement): Promise<void> {
+    await this.#journaling?.settle(reference, settlement);
   }
 
   /** Sends, and waits for the pictures. */

@@ -72,4 +72,5 @@ export {
 // ---- results ----
 export type { GeneratedImage, ImageInfo, ImageResult, Timing } from "./result";
 export type { PollMoment, PollSchedule, SizeClass } from "./schedule";
+export type { Settlement } from "./settlement";
 export type { WebhookOptions, Webhooks } from "./webhooks";

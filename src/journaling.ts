@@ -1,6 +1,6 @@
 import { Account, changedAccountError } from "./account";
 import { digestOfRequest, newId } from "./identity";
-import type { ImageJob } from "./job";
+import type { ImageJob, ParsedReference } from "./job";
 import type { Journal } from "./journal";
 import {
   isFree,
@@ -15,6 +15,7 @@ import type { LiveJobs } from "./live-jobs";
 import { OwnRecords } from "./own-records";
 import type { Plan } from "./plan";
 import { type JobContext, RunningJob } from "./running-job";
+import { parseSettlement, type Settlement, settle } from "./settlement";
 import { TaskFinder } from "./task-finder";
 import type { WebhookTarget } from "./webhooks";
 
@@ -173,6 +174,12 @@ export class Journaling {
     const job = this.#restore(found, newestOf(tries.flat()), unreadable);
     this.#unheld.add(job);
     return [job];
+  }
+
+  /** Ends what is unknown of a job by a person's word. */
+  async settle(reference: ParsedReference, settlement: Settlement): Promise<void> {
+    const parts = { records: this.#records, jobs: this.#jobs };
+    await settle(reference, parseSettlement(settlement), parts);
   }
 
   #restore(
