@@ -40,6 +40,13 @@ export interface ImageClientOptions {
    * `client.recover()` finds them again.
    */
   readonly journal?: Journal;
+  /**
+   * Whose money it is: records of one account are never given to a client of another. Required with
+   * a journal where `apiKey` is a function. Default: what the API key says by itself, hashed, so that
+   * two machines with the same key agree. An account that is named is also part of every
+   * `idempotencyKey`: equal keys of two accounts are two jobs.
+   */
+  readonly account?: string;
   /** How to learn of ends by webhook, at a provider that posts them. Polling slows down and goes on. */
   readonly webhooks?: WebhookOptions;
   /** Lets result URLs lead to private addresses. Default false. */
@@ -49,6 +56,8 @@ export interface ImageClientOptions {
   /** The largest image that is fetched, in bytes. Default 256 MiB. */
   readonly maxDownloadBytes?: number;
 }
+
+const accountTaken = "a name of 1 to 200 characters";
 
 const mebibyte = 1024 * 1024;
 
@@ -96,6 +105,11 @@ const optionsSchema = once(() =>
             "a journal such as directoryJournal(path)",
           ),
         ),
+        account: z.optional(
+          z
+            .string(accountTaken)
+            .check(z.minLength(1, accountTaken), z.maxLength(200, accountTaken)),
+        ),
         webhooks: z.optional(
           z.strictObject(
             {
@@ -122,6 +136,15 @@ const optionsSchema = once(() =>
         path: ["dispatcher"],
         message: "either `fetch` or `dispatcher`",
       }),
+      z.refine(
+        ({ journal, account, provider }) =>
+          journal === undefined || account !== undefined || !provider.hasApiKeyFunction,
+        {
+          path: ["account"],
+          message:
+            "a name for whose money it is, since `apiKey` is a function and there is a journal",
+        },
+      ),
     ),
 );
 

@@ -17,6 +17,7 @@ import { type Plan, planRequest, priceOf } from "./plan";
 import type { EditRequest, GenerateRequest, ImageRequest, Operation } from "./request";
 import type { ImageResult } from "./result";
 import { ResumedJob } from "./resumed-job";
+import type { Settlement } from "./settlement";
 import type { Webhooks } from "./webhooks";
 
 /**
@@ -71,12 +72,31 @@ export interface ProviderImageClient extends ImageClient {
    * unknown fate is sent again where its provider honours the key that went with it, and otherwise
    * ends in a `SubmissionUnknownError`: it is never bought again.
    *
-   * Jobs of this very client that are still running are left out, and so are records of other
-   * providers. Without a journal there is nothing to recover.
+   * Those that give their pictures come first, and those of unknown fate last.
    *
-   * @throws {@link JournalError} if the journal cannot be read.
+   * Jobs of this very client that are still running are left out, and so are records of other
+   * providers and of other accounts. Without a journal there is nothing to recover.
+   *
+   * @throws {@link JournalError} if the journal cannot be read; {@link AuthenticationError} where the
+   * API key says whose the records are, and there is none.
    */
   recover(options?: RecoverOptions): AsyncIterableIterator<ImageJob>;
+  /**
+   * Ends a create of unknown fate by the word of a person who has looked it up at the provider. With
+   * `charged: "no"` its key is free, and the call can be made again. With `charged: "yes"` and the
+   * provider's `taskId`, `recover` hands the job out and its pictures are to be had; without one it is
+   * a failure that was paid for. What else the job has is left as it is.
+   *
+   * @param reference the job, its reference, or its JSON.
+   * @throws {@link InvalidRequestError} if nothing of it is unknown, if it may still be on its way, or
+   * without a journal; {@link JournalError} if the journal cannot be read or written.
+   *
+   * @example
+   * ```ts
+   * await client.settle(error.job, { charged: "yes", taskId: "the id in the provider's console" });
+   * ```
+   */
+  settle(reference: unknown, settlement: Settlement): Promise<void>;
   /**
    * The receiving end of the provider's webhooks.
    *
@@ -190,6 +210,17 @@ export class ProviderClient implements ProviderImageClient {
 
   async *recover(options: RecoverOptions = {}): AsyncIterableIterator<ImageJob> {
     if (this.#options.journal !== undefined) yield* (await this.#engine()).recover(options);
+  }
+
+  async settle(reference: unknown, settlement: Settlement): Promise<void> {
+    const { name, baseURL } = this.#options.provider;
+    const parsed = parseReference(reference, { provider: name, baseURL });
+    if (this.#options.journal === undefined) {
+      const facts = { provider: name, charged: "no", field: "options.journal" } as const;
+      const taken = "a journal: without one nothing is kept of a job";
+      throw new InvalidRequestError({ ...facts, given: "nothing", taken });
+    }
+    await (await this.#engine()).settle(parsed, settlement);
   }
 
   get webhooks(): Webhooks {

@@ -21,6 +21,7 @@ import type { ParsedRequest } from "./request";
 import type { ImageResult } from "./result";
 import { type JobContext, RunningJob, type Scope, type TaskWait } from "./running-job";
 import { fixedSchedule } from "./schedule";
+import type { Settlement } from "./settlement";
 import { Slots } from "./slots";
 import type { JobTask } from "./task";
 import { Transport } from "./transport";
@@ -73,12 +74,12 @@ export class Engine {
   }
 
   async #load(): Promise<void> {
-    const { journal, webhooks, provider } = this.#options;
+    const { account, journal, webhooks, provider } = this.#options;
     await this.#jobs.transport.prepare();
     const { webhook } = provider.adapter;
     if (journal !== undefined) {
       const { Journaling } = await import("./journaling");
-      this.#journaling = new Journaling(journal, this.#jobs, this.#live);
+      this.#journaling = new Journaling(journal, account, this.#jobs, this.#live);
     }
     if (webhook !== undefined && webhooks !== undefined) {
       const { WebhookHints } = await import("./webhook-hints");
@@ -104,6 +105,11 @@ export class Engine {
   /** The jobs that the journal keeps. */
   async *recover(options: RecoverOptions): AsyncIterableIterator<ImageJob> {
     if (this.#journaling !== undefined) yield* this.#journaling.recover(options);
+  }
+
+  /** Ends what is unknown of a job in the journal. */
+  async settle(reference: ParsedReference, settlement: Settlement): Promise<void> {
+    await this.#journaling?.settle(reference, settlement);
   }
 
   /** Sends, and waits for the pictures. */
@@ -173,26 +179,24 @@ export class Engine {
     const stray = strayOptions(request.providerOptions, provider);
     const warnings = stray.length === 0 ? plan.warnings : [...plan.warnings, ...stray];
     const unsent = idempotencyKey !== undefined && !idempotent && this.#journaling === undefined;
-    const names = idempotencyKey === undefined ? undefined : namesUnder(idempotencyKey, provider);
-    // With a journal the caller's key names the job, so that the same call finds it again.
-    const id = this.#journaling && (names?.jobId ?? newId());
     // Its pages in the journal, where there is one.
-    const ledgers = id === undefined ? undefined : this.#journaling?.ledgersFor(id, plan);
+    const opening = this.#journaling?.open(plan, idempotencyKey);
     const signal = call.signal && callerSignal(call.signal);
-    const ledgerFor = ledgers && (await within(clock, ledgers, { signal }));
+    const journaled = opening && (await within(clock, opening, { signal }));
+    const taskKey = journaled ? journaled.taskKey : this.#taskKeyUnder(idempotencyKey);
     const mint = idempotent ? newId : () => "";
-    const keys = plan.split.map((_, index) => names?.taskKey(index) ?? mint());
+    const keys = plan.split.map((_, index) => taskKey?.(index) ?? mint());
     const hook = this.#hookFor(plan);
     const tasks = plan.split.map((n, index) => ({
       index,
       n,
       state: "waiting" as const,
-      ledger: ledgerFor?.(index),
+      ledger: journaled?.ledgerFor(index),
       key: idempotent ? keys[index] : undefined,
     }));
     const job = new RunningJob(
       {
-        id,
+        id: journaled?.jobId,
         operation,
         quality: typeof fields.quality === "string" ? fields.quality : undefined,
         sizeClass: sizeClassOf({ size: fields.size, resolution: fields.resolution }),
@@ -253,6 +257,14 @@ export class Engine {
     scope.abort(reason);
     for (const task of job.tasks) task.abandon();
     scope.end();
+  }
+
+  /** What a caller's key sends with each task, where no journal knows of earlier tries. */
+  #taskKeyUnder(idempotencyKey: string | undefined): ((index: number) => string) | undefined {
+    if (idempotencyKey === undefined) return undefined;
+    const { account, provider } = this.#options;
+    const names = namesUnder(idempotencyKey, provider, account);
+    return (index) => names.taskKey(index);
   }
 
   /** Where the images of an answer go while it comes; a journal takes them from memory. */

@@ -68,6 +68,15 @@ export class Gateway {
   }
 
   /**
+   * The key as it would be sent now.
+   *
+   * @throws {@link AuthenticationError} without a key; {@link CallbackError} if `apiKey` throws.
+   */
+  async apiKey(): Promise<string> {
+    return this.#checkedKey(await this.#askForKey());
+  }
+
+  /**
    * Sends once.
    *
    * @throws {@link AuthenticationError} without a key; {@link CallbackError} if `apiKey` throws;

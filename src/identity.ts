@@ -3,15 +3,23 @@ import { readFile } from "node:fs/promises";
 import type { Provider } from "./provider";
 import { type ImageInput, isLoadable, isLocalFile, type ParsedRequest } from "./request";
 
-/** What a call under a caller's key is called: the same for the same key at the same provider. */
+/**
+ * What a call under a caller's key is called: the same for the same key at the same provider, and of
+ * the same account where one is given. Names of earlier versions must stay what they were: a message
+ * that is delivered again after an upgrade would else be paid for again.
+ */
 export function namesUnder(
   idempotencyKey: string,
-  { name, baseURL }: Provider,
-): { readonly jobId: string; taskKey(index: number): string } {
+  { name, baseURL }: Pick<Provider, "name" | "baseURL">,
+  account?: string,
+): { readonly jobId: string; taskKey(index: number, attempt?: number): string } {
+  const whose = account === undefined ? [] : ["account", account];
   return {
-    jobId: digestOf([name, baseURL, idempotencyKey]).slice(0, 32),
-    // Hashed, since a caller's key may hold what no header can.
-    taskKey: (index) => digestOf([index, idempotencyKey]).slice(0, 32),
+    jobId: digestOf([name, baseURL, idempotencyKey, ...whose]).slice(0, 32),
+    // Hashed, since a caller's key may hold what no header can. A job that has failed is what its
+    // key names at the provider for ever: the next try needs another.
+    taskKey: (index, attempt = 0) =>
+      digestOf([index, idempotencyKey, ...whose, ...(attempt > 0 ? [attempt] : [])]).slice(0, 32),
   };
 }
 

@@ -40,7 +40,7 @@ export type {
   TaskState,
   WaitCallOptions,
 } from "./job";
-export { type Journal, type JournalEntry, memoryJournal } from "./journal";
+export { type Journal, type JournalEntry, memoryJournal, type TaskName } from "./journal";
 export type { JournalRecord } from "./journal-record";
 export type { RecoverOptions } from "./journaling";
 // ---- polling and webhooks ----
@@ -71,4 +71,5 @@ export {
 // ---- results ----
 export type { GeneratedImage, ImageInfo, ImageResult, Timing } from "./result";
 export type { PollMoment, PollSchedule, SizeClass } from "./schedule";
+export type { Settlement } from "./settlement";
 export type { WebhookOptions, Webhooks } from "./webhooks";

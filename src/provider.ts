@@ -81,6 +81,8 @@ export interface Provider {
   headers(): Readonly<Record<string, string>>;
   /** The key, now or later; `undefined` where none was given and the variable is not set. */
   apiKey(): string | undefined | Promise<string | undefined>;
+  /** A function of the caller's yields the key, so that nobody can tell whose the next one is. */
+  readonly hasApiKeyFunction: boolean;
 }
 
 /**
@@ -116,6 +118,7 @@ export function createProvider(
     baseURL: settings.baseURL.replace(/\/+$/, ""),
     adapter,
     headers: () => headers,
+    hasApiKeyFunction: typeof apiKey === "function",
     apiKey: () => {
       const orVariable = (given: string | undefined) => {
         const variable = adapter.keyVariable;

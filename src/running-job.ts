@@ -460,7 +460,7 @@ export class RunningJob implements TaskJob {
   }
 
   async release(): Promise<void> {
-    await Promise.all(this.tasks.map((task) => task.ledger?.forget()));
+    await Promise.all(this.tasks.map((task) => task.ledger?.release()));
   }
 
   async #saved(

@@ -248,8 +248,9 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
       await this.#accept(await create.send(prepared));
     } catch (error) {
       const { state, refused, ...settled } = create.endBy(error);
+      // First, so that the key is free by the time that somebody hears that the call can be repeated.
+      await this.#writeFailure(state, settled.error, reasonOf(error), refused);
       this.#settle(state, settled);
-      await this.#writeFailure(reasonOf(error), refused);
     } finally {
       create.close();
       this.#create = undefined;
@@ -296,16 +297,23 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
   }
 
   /** Tells the journal how a create ended that is no job. */
-  async #writeFailure(reason: string, refused: Refused | undefined): Promise<void> {
+  async #writeFailure(
+    state: TaskState,
+    error: ImageError,
+    reason: string,
+    refused: Refused | undefined,
+  ): Promise<void> {
     const { ledger } = this;
     // A marker of somebody else's is left as it stands, unless the create was sent again under its key.
     if (ledger === undefined || (!ledger.begun && ledger.repeatable === undefined)) return;
     try {
-      if (this.#state === "refused") await ledger.refused();
-      else if (this.#state === "unknown") await ledger.unknown(reason);
+      if (state === "refused") await ledger.refused();
+      else if (state === "unknown") await ledger.unknown(reason);
       else if (refused !== undefined) await ledger.failed(refused);
     } catch (failure) {
-      // The marker stands as it was, and says "unknown": no more than what is true.
+      // The marker stands as it was, and says "unknown": no more than what is true. Under its key
+      // nothing can be sent again.
+      Object.assign(error, { retryable: false });
       this.job.warn(reasonOf(failure));
     }
   }
@@ -588,12 +596,15 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
       }
       case "failed": {
         const facts = this.facts({ ...contextOf(reading), charged: outcome.charged });
+        const error = errorOf(outcome, facts);
         try {
           await this.ledger?.failed(outcome);
-        } catch (error) {
-          this.job.warn(reasonOf(error));
+        } catch (failure) {
+          // Its key stays taken.
+          Object.assign(error, { retryable: false });
+          this.job.warn(reasonOf(failure));
         }
-        return { settled: this.#settle("failed", { error: errorOf(outcome, facts) }) };
+        return { settled: this.#settle("failed", { error }) };
       }
     }
   }

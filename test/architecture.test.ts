@@ -160,6 +160,18 @@ test("the poller knows time alone: no HTTP, no schema, no provider", () => {
   expect(targets("poller")).toEqual(["clock", "turns"]);
 });
 
+test("whose a record is, and where it stands, knows neither HTTP nor jobs that run", () => {
+  expect(targets("account")).toEqual(["errors", "provider"]);
+  expect(targets("journal")).toEqual(["journal-record"]);
+  expect(targets("journal-record")).toEqual(["zod/mini"]);
+  expect(targets("keyed-place")).toEqual([
+    ...["account", "identity", "journal-record", "own-records", "provider"],
+  ]);
+  expect(targets("own-records")).toEqual([
+    ...["account", "cost", "errors", "journal", "journal-record", "provider"],
+  ]);
+});
+
 test("only the transport runs undici and p-retry", () => {
   const strangers = imports.filter(
     ({ from: name, to, typeOnly }) =>

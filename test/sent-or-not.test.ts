@@ -136,7 +136,7 @@ test.for(names)(
         give = resolve;
       });
     };
-    const options = { journal, timeoutMs: 5_000 };
+    const options = { journal, account: "shop", timeoutMs: 5_000 };
     const client = clientOf(name, server.url, options, clock, { apiKey });
     const failure = failureOf(client.generate(...call));
     await until(() => asked === 1);

@@ -36,15 +36,21 @@ test("an import of the client is at most 16 KB of our own, minified and gzipped"
   expect(bytes).toBeLessThanOrEqual(16 * 1024);
 });
 
-test.each(["shortapi", "aigptimage", "trinetra", "openai"])(
-  "with %s alone it is at most 19 KB, and carries no other provider",
-  async (name) => {
+// OpenAI's knows the errors of many gateways, and which of them say who pays.
+test.each([
+  ["shortapi", 19],
+  ["aigptimage", 19],
+  ["trinetra", 19],
+  ["openai", 20],
+] as const)(
+  "with %s alone it is at most %d KB, and carries no other provider",
+  async (name, limit) => {
     const { bytes, loaded, later } = await sizesOf("createImageClient", name);
     console.log(`with ${name}: ${kilobytes(bytes)}`);
     const file = name === "openai" ? "openai-compatible" : name;
     const carried = [...loaded, ...later].filter((each) => each.startsWith("providers/"));
     expect(carried).toEqual([`providers/${file}.ts`]);
-    expect(bytes).toBeLessThanOrEqual(19 * 1024);
+    expect(bytes).toBeLessThanOrEqual(limit * 1024);
   },
 );
 
