@@ -197,7 +197,7 @@ export class Engine {
         quality: typeof fields.quality === "string" ? fields.quality : undefined,
         sizeClass: sizeClassOf({ size: fields.size, resolution: fields.resolution }),
         backstopMs: hook?.isOurs ? this.#options.webhooks?.backstopMs : undefined,
-        submittedAt: clock.now(),
+        submittedAt: clock.wallTime(),
         warnings: unsent
           ? [...warnings, `idempotencyKey was not sent: ${provider.name} honours none`]
           : warnings,

@@ -118,7 +118,7 @@ export class Journaling {
     retentionMs: number,
   ): boolean {
     const settled = state === "succeeded" || state === "failed";
-    return settled && this.#jobs.clock.now() - Date.parse(settledAt) > retentionMs;
+    return settled && this.#jobs.clock.wallTime() - Date.parse(settledAt) > retentionMs;
   }
 
   async *#records(

@@ -91,7 +91,7 @@ export class TaskLedger {
     const record: JournalRecord = {
       ...{ v: 1, id: this.#id, jobId, index: this.#index, n: split[this.#index] ?? 1 },
       ...{ split: [...split], provider, baseURL, operation, requestDigest },
-      submittedAt: new Date(this.#clock.now()).toISOString(),
+      submittedAt: new Date(this.#clock.wallTime()).toISOString(),
       owner: { host: hostname(), pid: process.pid },
       request: json ?? textParts(call),
       state: "submitting",
@@ -150,7 +150,7 @@ export class TaskLedger {
     const record = this.#record;
     if (record?.call === undefined) return undefined;
     if (record.state !== "submitting" && record.state !== "unknown") return undefined;
-    const ageMs = this.#clock.now() - Date.parse(record.submittedAt);
+    const ageMs = this.#clock.wallTime() - Date.parse(record.submittedAt);
     // A clock that was ahead tells nothing of how old the key is.
     if (ageMs > keyLifetimeMs || ageMs < -longestSkewMs) return undefined;
     const { path, headers, json } = record.call;
@@ -261,7 +261,7 @@ export class TaskLedger {
     const { call, ...record } = { ...this.#record, ...change };
     // Once it is accepted nobody needs to send it again.
     const isEnd = record.state === "succeeded" || record.state === "failed";
-    if (isEnd) record.settledAt ??= new Date(this.#clock.now()).toISOString();
+    if (isEnd) record.settledAt ??= new Date(this.#clock.wallTime()).toISOString();
     const open = record.state === "submitting" || record.state === "unknown";
     this.#record = open && call !== undefined ? { ...record, call } : record;
     const written = this.#record;

@@ -390,20 +390,19 @@ export class RunningJob implements TaskJob {
 
   #timing(): Timing {
     let submittedAt = Number.POSITIVE_INFINITY;
-    let completedAt = 0;
+    let startedAt = Number.POSITIVE_INFINITY;
+    let endedAt = 0;
     let polls = 0;
     for (const task of this.#tasks) {
       submittedAt = Math.min(submittedAt, task.sentAt ?? Number.POSITIVE_INFINITY);
-      completedAt = Math.max(completedAt, task.settledAt ?? 0);
+      startedAt = Math.min(startedAt, task.startedAt ?? Number.POSITIVE_INFINITY);
+      endedAt = Math.max(endedAt, task.endedAt ?? 0);
       polls += task.polls;
     }
-    completedAt = Math.max(submittedAt, completedAt);
-    return {
-      submittedAt: new Date(submittedAt),
-      completedAt: new Date(completedAt),
-      durationMs: completedAt - submittedAt,
-      polls,
-    };
+    // The system's clock may have been set meanwhile: one date and one distance are told, not two dates.
+    const durationMs = Math.round(Math.max(0, endedAt - startedAt));
+    const completedAt = new Date(submittedAt + durationMs);
+    return { submittedAt: new Date(submittedAt), completedAt, durationMs, polls };
   }
 
   /** The same objects for all who ask for the result: an image is fetched once. */
@@ -484,7 +483,7 @@ export class RunningJob implements TaskJob {
   /** Tells whoever listens what has happened. */
   emit(task: number, event: TaskEvent): void {
     const { clock, onEvent } = this.#context;
-    const happening = { event, at: clock.now() };
+    const happening = { event, at: clock.wallTime() };
     this.#newest[task] = happening;
     if (this.#listeners !== undefined || (onEvent ?? this.#facts.onEvent) !== undefined) {
       const told = this.#told(task, happening);

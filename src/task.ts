@@ -78,7 +78,9 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
   #id: string | undefined;
   #cost: Cost | undefined;
   #sentAt: number | undefined;
-  #settledAt: number | undefined;
+  /** The same by the monotonic clock: an age does not change with the system's. */
+  #startedAt: number | undefined;
+  #endedAt: number | undefined;
   #settled: Settled | undefined;
   #lastFailure: unknown;
   /** How old it was when it was last running, by a poll or as far as a webhook's call tells. */
@@ -112,10 +114,10 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     this.#state = seed.state;
     this.#id = seed.id;
     this.#cost = seed.cost;
-    this.#sentAt = seed.sentAt;
     this.#hasLeft = seed.sentAt !== undefined;
     this.job = job;
     this.#context = context;
+    if (seed.sentAt !== undefined) this.#sentBefore(seed.sentAt);
     this.ledger = seed.ledger;
     this.#isNew = seed.sentAt === undefined;
     this.#isCreating = this.#isNew;
@@ -151,8 +153,22 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     return this.#sentAt;
   }
 
-  get settledAt(): number | undefined {
-    return this.#settledAt;
+  /** When its create was sent, by the monotonic clock. */
+  get startedAt(): number | undefined {
+    return this.#startedAt;
+  }
+
+  /** When it was known to have settled, by the monotonic clock. */
+  get endedAt(): number | undefined {
+    return this.#endedAt;
+  }
+
+  /** It was sent by another process, or in another life of this one: the date is all that tells its age. */
+  #sentBefore(sentAt: number): void {
+    const { clock } = this.#context;
+    this.#sentAt = sentAt;
+    // A clock that was ahead says nothing of how old it is.
+    this.#startedAt = clock.now() - Math.max(0, clock.wallTime() - sentAt);
   }
 
   /** The images hold their base64 themselves from now on, and let go of it once it is on a disk. */
@@ -231,9 +247,10 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     const createSink = this.#createSink;
     this.#call = undefined;
     this.#createSink = undefined;
-    this.#sentAt = clock.now();
+    this.#sentAt = clock.wallTime();
+    this.#startedAt = clock.now();
     const { ledger } = this;
-    const limits = { stop, deadlineAt, limitMs: deadlineAt - this.#sentAt, createSink };
+    const limits = { stop, deadlineAt, limitMs: deadlineAt - this.#startedAt, createSink };
     const create = new Create(this.#context, this, limits);
     create.perhapsAccepted = ledger?.record !== undefined;
     try {
@@ -342,7 +359,7 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     this.#hasLeft = true;
     this.#cost = record.cost;
     this.#id = record.taskId;
-    this.#sentAt = Date.parse(record.submittedAt);
+    this.#sentBefore(Date.parse(record.submittedAt));
     switch (record.state) {
       case "submitting":
       case "unknown":
@@ -624,7 +641,7 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     const { clock, schedule } = this.#context;
     this.#state = state;
     this.#settled = settled;
-    this.#settledAt = clock.now();
+    this.#endedAt = clock.now();
     try {
       const told: unknown =
         this.polls > 0 ? schedule.settled?.(this.#moment(this.polls)) : undefined;
@@ -694,7 +711,8 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
   }
 
   #ageMs(): number {
-    return this.#context.clock.now() - (this.#sentAt ?? this.#context.clock.now());
+    const now = this.#context.clock.now();
+    return now - (this.#startedAt ?? now);
   }
 
   /** Tells whoever listens what has happened. */

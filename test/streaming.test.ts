@@ -200,6 +200,7 @@ test("an answer that stops after an image hands it over with the time-out", asyn
   // Time passes when the first image has come, whenever that is.
   const clock: Clock = {
     now: () => 0,
+    wallTime: () => 0,
     after(delayMs, callback) {
       if (delayMs <= 600_000) timers.push(callback);
       return () => {};
