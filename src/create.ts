@@ -1,6 +1,7 @@
 import { type EndSignal, sleep } from "./clock";
 import type { ImageSink } from "./decoded-image";
 import {
+  ClientClosedError,
   type ErrorFacts,
   GenerationFailedError,
   type ImageError,
@@ -36,6 +37,8 @@ export interface CreateLimits {
    * job may exist, and its id is in the answer.
    */
   readonly stop: EndSignal;
+  /** Tears even what is in flight. */
+  readonly signal: EndSignal;
   readonly deadlineAt: number;
   /** How long it may take in all. */
   readonly limitMs: number;
@@ -97,12 +100,12 @@ export class Create {
 
   async #sendOnce(prepared: HttpRequest): Promise<Acceptance> {
     const { clock, gateway, provider, attemptTimeoutMs } = this.#context;
-    const { stop, deadlineAt, createSink } = this.#limits;
+    const { stop, signal, deadlineAt, createSink } = this.#limits;
     const { answersWith } = provider.adapter;
     const limits =
       answersWith === "job"
-        ? { timeoutMs: attemptTimeoutMs, stop }
-        : { timeoutMs: deadlineAt - clock.now(), signal: stop, createSink };
+        ? { timeoutMs: attemptTimeoutMs, stop, signal }
+        : { timeoutMs: deadlineAt - clock.now(), stop, signal, createSink };
     let reading: Reading;
     try {
       this.#isOnItsWay = true;
@@ -113,6 +116,8 @@ export class Create {
       if (isImageError(error) && !this.#isEnd(error)) this.#isOnItsWay = false;
       if (!(error instanceof TransportFault)) throw error;
       this.#isOnItsWay = false;
+      // Nothing has left because the call ended: that is no failure of the provider's.
+      if (!error.sent && stop.aborted) throw stop.reason;
       throw new CreateFailure(this.#faultOf(error), {
         cause: gateway.safe(error.cause ?? error),
         images: await this.#host.salvage(error.images),
@@ -173,8 +178,8 @@ export class Create {
 
   /** A reason to stop may be an error of this package too, and says nothing of this create. */
   #isEnd(error: unknown): boolean {
-    const { stop } = this.#limits;
-    return stop.aborted && error === stop.reason;
+    const { stop, signal } = this.#limits;
+    return [stop, signal].some((each) => each.aborted && error === each.reason);
   }
 
   /** What an error of `send`, or of whatever came before it, makes of the create. */
@@ -197,8 +202,17 @@ export class Create {
       const told = withJob(error, charged, this.#host.job);
       return { state: this.perhapsAccepted ? "unknown" : "refused", error: told };
     }
-    const { gateway } = this.#context;
+    const { gateway, closing, tearing } = this.#context;
     const perhapsSent = this.#isOnItsWay || this.perhapsAccepted;
+    if (closing.aborted && stop.aborted) {
+      const closed = perhapsSent
+        ? ({ state: "unknown", charged: "unknown" } as const)
+        : ({ state: "refused", charged: "no" } as const);
+      const torn = tearing.aborted ? reasonOf(tearing.reason) : undefined;
+      const detail = perhapsSent ? torn : "It had not been sent";
+      const facts = this.#host.facts({ charged: closed.charged, detail });
+      return { state: closed.state, error: new ClientClosedError(facts) };
+    }
     const when = perhapsSent ? "while it was being sent" : "before it was sent";
     const detail = stop.aborted ? `The call ended ${when}` : String(error);
     const told = this.#host.facts({

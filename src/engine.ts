@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { bytesOf } from "./body";
 import type { ClientOptions } from "./client-options";
-import { type Clock, callerSignal, type EndSignal, within } from "./clock";
+import { type Clock, callerSignal, Ending, type EndSignal, within } from "./clock";
 import type { ImageSink } from "./decoded-image";
 import { CallbackError, isImageError } from "./errors";
 import { FileSink } from "./file-sink";
@@ -40,8 +40,10 @@ export class Engine {
   readonly #live = new LiveJobs();
   #journaling: Journaling | undefined;
   #hints: WebhookHints | undefined;
-  /** Creates that go on though their callers were released: `close` waits for their answers. */
-  readonly #creating = new Set<Promise<void>>();
+  /** Creates, and calls whose create brings the image: `close` waits for them. */
+  readonly #underWay = new Set<Promise<unknown>>();
+  /** Aborts when `close` waits no longer. */
+  readonly #tearing = new Ending();
 
   static async load(options: ClientOptions, clock: Clock, closing: EndSignal): Promise<Engine> {
     const engine = new Engine(options, clock, closing);
@@ -58,6 +60,8 @@ export class Engine {
     const sharesAddress = provider.adapter.webhook?.address === "account";
     this.#jobs = {
       ...{ provider, transport, clock, timeoutMs, attemptTimeoutMs, onEvent, closing },
+      tearing: this.#tearing,
+      underWay: (work) => this.#track(work),
       gateway: new Gateway(provider, transport),
       pace: new Pace(clock),
       schedule: typeof poll === "number" ? fixedSchedule(poll) : poll,
@@ -85,7 +89,7 @@ export class Engine {
       this.#hints = new WebhookHints(webhook, webhooks, {
         live: this.#live,
         closing: this.#jobs.closing,
-        isCreating: () => this.#creating.size > 0,
+        isCreating: () => this.#underWay.size > 0,
         find: async (target) => this.#journaling?.find(target) ?? [],
       });
     }
@@ -148,12 +152,33 @@ export class Engine {
     });
   }
 
-  /** Waits for the creates that are on their way, though no longer than one of them may take. */
-  async drain(): Promise<void> {
-    const { clock, attemptTimeoutMs } = this.#jobs;
-    const deadlineAt = clock.now() + attemptTimeoutMs;
+  /** Waits for what is on its way, and tears what is not there by then. */
+  async drain(timeoutMs: number): Promise<void> {
+    await this.#settled(timeoutMs);
+    const late = `What was under way was given up ${timeoutMs} ms after \`close\` was called`;
+    this.#tearing.abort(new Error(late));
+    // Those who were torn say so, and write it down.
+    await this.#settled(tornMs);
+  }
+
+  async #settled(withinMs: number): Promise<void> {
+    const { clock } = this.#jobs;
+    const deadlineAt = clock.now() + withinMs;
     // A function of the caller's that never ends must not hold it for ever.
-    await within(clock, Promise.allSettled(this.#creating), { deadlineAt }).catch(() => {});
+    await within(clock, Promise.allSettled(this.#underWay), { deadlineAt }).catch(() => {});
+  }
+
+  #track(work: Promise<unknown>): void {
+    this.#underWay.add(work);
+    const forget = () => {
+      this.#underWay.delete(work);
+    };
+    work.then(forget, forget);
+  }
+
+  /** The answer to its create is what the caller waits for. */
+  get #answersWithImages(): boolean {
+    return this.#jobs.provider.adapter.answersWith === "images";
   }
 
   /**
@@ -210,14 +235,16 @@ export class Engine {
       this.#jobs,
     );
     if (this.#remembers) this.#live.add(job);
-    const scope = job.scope(call.signal);
-    const opened = { job, scope, timeoutMs: call.timeoutMs ?? this.#jobs.timeoutMs };
+    const stop = job.scope(call.signal);
+    // An image that is on its way when the client is closed is the caller's: it was paid for.
+    const scope = this.#answersWithImages ? job.scope(call.signal, this.#tearing) : stop;
+    const opened = { job, stop, scope, timeoutMs: call.timeoutMs ?? this.#jobs.timeoutMs };
     try {
-      scope.throwIfAborted();
+      stop.throwIfAborted();
       const place = inTurn();
-      if (place !== undefined) await within(clock, place, { signal: scope });
+      if (place !== undefined) await within(clock, place, { signal: stop });
       const { inputs: rule } = plan.description;
-      const inputs = rule === undefined ? none : await this.#inputs(request, rule, scope);
+      const inputs = rule === undefined ? none : await this.#inputs(request, rule, stop);
       for (const task of job.tasks) {
         const { index, n } = task;
         const webhookUrl = hook?.addressFor(job.id, index);
@@ -239,8 +266,9 @@ export class Engine {
     sumOf: (values: readonly Value[]) => Result,
   ): Promise<Result> {
     try {
+      if (this.#answersWithImages) for (const work of works) this.#track(work);
       const result = sumOf(await Promise.all(works));
-      call.scope.end();
+      endScopes(call);
       return result;
     } catch (error) {
       this.#abandon(call, error);
@@ -249,10 +277,11 @@ export class Engine {
   }
 
   /** Ends the creates still waiting when the whole call ends, as when `onSubmitted` throws. */
-  #abandon({ job, scope }: RunningCall, reason: unknown): void {
-    scope.abort(reason);
-    for (const task of job.tasks) task.abandon();
-    scope.end();
+  #abandon(call: RunningCall, reason: unknown): void {
+    call.stop.abort(reason);
+    call.scope.abort(reason);
+    for (const task of call.job.tasks) task.abandon();
+    endScopes(call);
   }
 
   /** Where the images of an answer go while it comes; a journal takes them from memory. */
@@ -287,11 +316,22 @@ export class Engine {
     task: JobTask,
     then: (limits: TaskWait) => Promise<Value>,
   ): Promise<Value> {
-    const { timeoutMs, scope: signal } = call;
-    const slot = this.#slots.acquire(signal);
-    const release = slot instanceof Promise ? await slot : slot;
-    const limits = { signal, deadlineAt: this.#jobs.clock.now() + timeoutMs, timeoutMs };
-    const isAnswered = await this.#create(call.job, task, limits, release);
+    const { timeoutMs, stop, scope: signal } = call;
+    const limitsFromNow = () => {
+      return { signal, deadlineAt: this.#jobs.clock.now() + timeoutMs, timeoutMs };
+    };
+    let release: () => void;
+    try {
+      const slot = this.#slots.acquire(stop);
+      release = slot instanceof Promise ? await slot : slot;
+    } catch (error) {
+      if (signal.aborted) throw error;
+      // The client is being closed: the tasks that were sent go on, and this one never leaves.
+      task.abandon();
+      return then(limitsFromNow());
+    }
+    const limits = limitsFromNow();
+    const isAnswered = await this.#create(call, task, limits, release);
     try {
       return await then(limits);
     } finally {
@@ -304,29 +344,25 @@ export class Engine {
    * answered, whether this throws or gives false.
    */
   async #create(
-    job: RunningJob,
+    { job, stop }: RunningCall,
     task: JobTask,
     { signal, deadlineAt, timeoutMs }: TaskWait & { deadlineAt: number; signal: EndSignal },
     release: () => void,
   ): Promise<boolean> {
-    const { clock, provider } = this.#jobs;
-    const creating = task.create(signal, deadlineAt).then(() => job.announce(task));
-    this.#creating.add(creating);
+    const { clock } = this.#jobs;
+    const tear = this.#answersWithImages ? signal : this.#tearing;
+    const creating = task.create(stop, deadlineAt, tear).then(() => job.announce(task));
+    this.#track(creating);
     try {
       const onDeadline = () => task.timeoutError(timeoutMs);
       // A create that answers with the images ends by itself, and knows which of them have come.
-      const graceMs = provider.adapter.answersWith === "images" ? 1_000 : 0;
+      const graceMs = this.#answersWithImages ? 1_000 : 0;
       await within(clock, creating, { signal, deadlineAt: deadlineAt + graceMs, onDeadline });
-      this.#creating.delete(creating);
       return true;
     } catch (error) {
       // Whoever still waits gets what went wrong below; whoever has left heard of it as an event.
-      const forget = () => {
-        this.#creating.delete(creating);
-      };
-      const settledCreating = creating.then(forget, forget);
       // The slot is held while the create is, though no longer than its call could have been.
-      void within(clock, settledCreating, { deadlineAt })
+      void within(clock, creating, { deadlineAt })
         .catch(() => {})
         .finally(release);
       // A time-out is this task's own; anything else ends the call.
@@ -335,6 +371,9 @@ export class Engine {
     }
   }
 }
+
+/** How long `close` waits for those that it has torn. */
+const tornMs = 1_000;
 
 const none: ResolvedInputs = { imageUrls: [], imageFiles: [] };
 
@@ -349,8 +388,16 @@ interface Saving {
 /** What a call holds until it ends. */
 interface RunningCall {
   readonly job: RunningJob;
+  /** Nothing is sent after its end. */
+  readonly stop: Scope;
+  /** Nobody waits after its end: the same one, where nothing that was paid for is lost by that. */
   readonly scope: Scope;
   readonly timeoutMs: number;
+}
+
+function endScopes({ stop, scope }: RunningCall): void {
+  stop.end();
+  if (scope !== stop) scope.end();
 }
 
 const knownOptions = ["shortapi", "aigptimage", "trinetra", "openai"];

@@ -49,6 +49,17 @@ export function parseWaitOptions(value: WaitCallOptions) {
   return parseOptions(waitSchema(), value, "options");
 }
 
+const closeSchema = once(() => {
+  const taken = "milliseconds, 0 or more";
+  const timeoutMs = z._default(z.number(taken).check(z.nonnegative(taken)), 30_000);
+  return z.strictObject({ timeoutMs }, "an object of options");
+});
+
+/** Checks the argument of `close`. */
+export function parseCloseOptions(value: unknown) {
+  return parseOptions(closeSchema(), value, "options");
+}
+
 /** Checks options; `name` is what they are called in the message. */
 export function parseOptions<Schema extends z.core.$ZodType>(
   schema: Schema,

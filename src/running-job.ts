@@ -260,10 +260,10 @@ export class RunningJob implements TaskJob {
   }
 
   /** The caller's signal and the client's end in one; `end` lets go of both. */
-  scope(signal: AbortSignal | undefined): Scope {
+  scope(signal: AbortSignal | undefined, closing: EndSignal = this.#context.closing): Scope {
     this.#openScopes += 1;
     if (this.#openScopes === 1) this.#context.awaited?.(this, true);
-    return new Scope(this, signal && callerSignal(signal), this.#context.closing);
+    return new Scope(this, signal && callerSignal(signal), closing);
   }
 
   /** One who waited has left. */
@@ -280,7 +280,10 @@ export class RunningJob implements TaskJob {
 
   /** What becomes of those who wait when the client is closed. */
   closedError(): ClientClosedError {
-    return new ClientClosedError({ provider: this.provider, charged: this.#charged(), job: this });
+    const { tearing } = this.#context;
+    const detail = tearing.aborted ? reasonOf(tearing.reason) : undefined;
+    const facts: ErrorFacts = { provider: this.provider, charged: this.#charged(), job: this };
+    return new ClientClosedError({ ...facts, detail });
   }
 
   /** How a task ends for one who waits, its images saved as they arrive; what ends the call is thrown. */

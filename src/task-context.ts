@@ -14,8 +14,12 @@ export interface TaskContext {
   readonly timeoutMs: number;
   readonly pace: Pace;
   readonly attemptTimeoutMs: number;
-  /** Aborts when the client is closed. */
+  /** Aborts when the client is closed: nothing begins any more. */
   readonly closing: EndSignal;
+  /** Aborts when `close` has waited long enough: what is still on its way is torn. */
+  readonly tearing: EndSignal;
+  /** `close` waits for it. */
+  underWay(work: Promise<unknown>): void;
 }
 
 type Distribute<Event> = Event extends ImageEvent

@@ -4,6 +4,7 @@ import { type Acceptance, Create, type CreateHost } from "./create";
 import type { ImageSink } from "./decoded-image";
 import {
   CallbackError,
+  ClientClosedError,
   type ErrorFacts,
   GenerationFailedError,
   type ImageError,
@@ -230,7 +231,9 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
       charged: "no",
       detail: "It was never sent: the call ended before",
     });
-    this.#settle("refused", { error: new GenerationFailedError(facts) });
+    const { closing } = this.#context;
+    const error = closing.aborted ? new ClientClosedError(facts) : new GenerationFailedError(facts);
+    this.#settle("refused", { error });
   }
 
   /**
@@ -239,8 +242,13 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
    *
    * @param stop ends the repetitions. A create in flight to a provider that answers with a job is
    * not torn: the job may exist, and its id is in the answer.
+   * @param signal tears even that one.
    */
-  async create(stop: EndSignal, deadlineAt: number): Promise<void> {
+  async create(
+    stop: EndSignal,
+    deadlineAt: number,
+    signal: EndSignal = this.#context.tearing,
+  ): Promise<void> {
     const { clock, gateway } = this.#context;
     const call = this.#call;
     if (call === undefined) return;
@@ -250,7 +258,8 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     this.#sentAt = clock.wallTime();
     this.#startedAt = clock.now();
     const { ledger } = this;
-    const limits = { stop, deadlineAt, limitMs: deadlineAt - this.#startedAt, createSink };
+    const limitMs = deadlineAt - this.#startedAt;
+    const limits = { stop, signal, deadlineAt, limitMs, createSink };
     const create = new Create(this.#context, this, limits);
     create.perhapsAccepted = ledger?.record !== undefined;
     try {
@@ -440,7 +449,7 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     const { clock, closing, timeoutMs } = this.#context;
     this.#call = call;
     this.#isCreating = true;
-    void this.create(closing, clock.now() + timeoutMs);
+    this.#context.underWay(this.create(closing, clock.now() + timeoutMs));
   }
 
   /** One poll now. */

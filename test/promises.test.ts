@@ -826,7 +826,7 @@ test("close ends what queues for a slot without sending it, and says that it was
   await until(() => stage.count("create") === 1);
   const second = failureOf(client.generate({ prompt }));
   await aMoment();
-  await client.close();
+  await client.close({ timeoutMs: 20 });
   expect((await first).charged).toBe("unknown");
   expect((await second).charged).toBe("no");
   expect(stage.count("create")).toBe(1);
