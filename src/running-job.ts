@@ -29,7 +29,7 @@ import {
   GeneratedImage,
   ImageResult,
   type ImageSource,
-  keepIn,
+  letGo,
   nameInPlace,
   saveInto,
   type Timing,
@@ -84,6 +84,12 @@ export type TaskOutcome =
       readonly failures: readonly ImageError[];
     };
 
+/** The images of a task, which belong to one answer. */
+interface TaskImages {
+  readonly succeeded: Succeeded;
+  readonly images: readonly GeneratedImage[];
+}
+
 type SucceededTask = Extract<TaskOutcome, { succeeded: unknown }>;
 
 /** What happened to a task, and when. */
@@ -103,8 +109,8 @@ export class RunningJob implements TaskJob {
   #listeners: Set<(event: ImageEvent) => void> | undefined;
   /** The newest of each task, by its index. */
   readonly #newest: (Happening | undefined)[];
-  /** Those of the tasks that have succeeded; absent before one has. */
-  #images: Map<JobTask, readonly GeneratedImage[]> | undefined;
+  /** Those of the tasks that have succeeded, and what they are of; absent before one has. */
+  #images: Map<JobTask, TaskImages> | undefined;
   #warnings: readonly string[];
   #isGivenUp = false;
   #openScopes = 0;
@@ -411,10 +417,10 @@ export class RunningJob implements TaskJob {
   /** The same objects for all who ask for the result: an image is fetched once. */
   #imagesOf(task: JobTask, succeeded: Succeeded): readonly GeneratedImage[] {
     const known = this.#images?.get(task);
-    if (known !== undefined) return known;
+    if (known !== undefined) return known.images;
     const images = this.#createImages(task, succeeded.outputs);
     this.#images ??= new Map();
-    this.#images.set(task, images);
+    this.#images.set(task, { succeeded, images });
     return images;
   }
 
@@ -448,13 +454,20 @@ export class RunningJob implements TaskJob {
     await Promise.all(this.#imagesOf(task, outcome).map(nameInPlace));
     const { ledger } = task;
     if (!isKept || ledger === undefined) return;
-    // Another poll's answer may hold fresher URLs than the images of an earlier try.
-    this.#images?.delete(task);
+    // Another poll's answer may hold fresher URLs than the images of an earlier try. Those of the same
+    // answer are the same: somebody may hold them by an error, and they were perhaps fetched already.
+    if (this.#images?.get(task)?.succeeded !== outcome) this.#images?.delete(task);
     const images = this.#imagesOf(task, outcome);
     await Promise.all(
-      images.map((image, position) => keepIn(image, (bytes) => ledger.writeImage(position, bytes))),
+      images.map(async (image, position) => ledger.writeImage(position, await image.bytes())),
     );
     await ledger.succeeded(outcome, task.cost);
+    // Not before: until the record says so nobody reads them there, and the next try needs them all.
+    for (const image of images) letGo(image);
+  }
+
+  inMemory(task: JobTask, outcome: Succeeded): readonly GeneratedImage[] {
+    return this.#imagesOf(task, outcome);
   }
 
   warn(warning: string): void {

@@ -51,6 +51,8 @@ export interface TaskJob extends ImageJob {
   emit(task: number, event: TaskEvent): void;
   /** Puts the pictures where they outlive the process, before anybody hears of them, if it must. */
   keep(task: JobTask, outcome: Succeeded): Promise<void> | undefined;
+  /** The pictures that could not be put there. */
+  inMemory(task: JobTask, outcome: Succeeded): readonly GeneratedImage[];
   /** Images that came whole in an answer that is no success otherwise. */
   salvage(task: JobTask, images: readonly DecodedImage[]): Promise<readonly GeneratedImage[]>;
   warn(warning: string): void;
@@ -92,6 +94,8 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
   #end: Ending | undefined;
   /** The provider's answer with the pictures, until they are in the journal. */
   #unkept: { readonly outcome: Succeeded; readonly raw: unknown } | undefined;
+  /** Whoever waited was told that they cannot be kept, and given them with that. */
+  #isUnkeptTold = false;
   /** A create of unknown fate that another process began, and that this one may finish. */
   #unfinished: Call | undefined;
   #call: Call | undefined;
@@ -415,10 +419,7 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     const { clock } = this.#context;
     await this.created(limits);
     if (this.#settled !== undefined) return this.#settled;
-    if (this.#unkept !== undefined) {
-      const { outcome, raw } = this.#unkept;
-      return within(clock, Promise.resolve(this.#succeed(outcome, raw)), limits);
-    }
+    if (this.#unkept !== undefined) return within(clock, this.#keepAgain(this.#unkept), limits);
     if (this.#id === undefined) await within(clock, this.#follow(limits), limits);
     if (this.#settled !== undefined) return this.#settled;
     if (this.#id === undefined) return { error: this.#unknownError() };
@@ -571,6 +572,7 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
         try {
           return { settled: await this.#succeed(outcome, reading.raw()) };
         } catch (error) {
+          this.#isUnkeptTold ||= isUnkept(error);
           return { stopped: error };
         }
       case "absent": {
@@ -632,10 +634,30 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     return keeping.then(
       () => this.#settleSucceeded(outcome, raw),
       (error: unknown) => {
-        // Whoever hears of it goes on with the job, once there is room.
-        throw isImageError(error) ? Object.assign(error, { job: this.job }) : error;
+        if (!isImageError(error)) throw error;
+        if (!isUnkept(error)) throw Object.assign(error, { job: this.job });
+        // Whoever hears of it has what was paid for, and goes on with the job once there is room.
+        const images = this.job.inMemory(this, outcome);
+        const cost = this.#cost === undefined ? {} : { cost: this.#cost };
+        throw Object.assign(error, { job: this.job, images, ...cost });
       },
     );
+  }
+
+  /**
+   * Tries once more to keep the pictures. Whoever hears for the first time that they cannot be kept
+   * hears it as an error that has them; whoever comes back for the result is given them as they are.
+   */
+  async #keepAgain({ outcome, raw }: { outcome: Succeeded; raw: unknown }): Promise<Settled> {
+    const wasTold = this.#isUnkeptTold;
+    try {
+      return await this.#succeed(outcome, raw);
+    } catch (error) {
+      this.#isUnkeptTold ||= isUnkept(error);
+      if (!wasTold || !isUnkept(error)) throw error;
+      this.job.warn(`It is in memory alone: ${reasonOf(error)}`);
+      return { succeeded: outcome, raw };
+    }
   }
 
   #settleSucceeded(outcome: Succeeded, raw: unknown): Settled {
@@ -728,6 +750,11 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
   emit(event: TaskEvent): void {
     this.job.emit(this.index, event);
   }
+}
+
+/** The pictures are here, and the journal did not take them. */
+function isUnkept(error: unknown): boolean {
+  return isImageError(error) && error.code === "journal_failed" && error.charged === "yes";
 }
 
 /** A provider posts its webhook within this time of the end. */
