@@ -1,4 +1,3 @@
-import { resolve } from "node:path";
 import { bytesOf } from "./body";
 import type { ClientOptions } from "./client-options";
 import { type Clock, callerSignal, Ending, type EndSignal, within } from "./clock";
@@ -15,6 +14,7 @@ import { LiveJobs } from "./live-jobs";
 import { firstOf, type ParsedCallOptions } from "./options";
 import { Pace } from "./pace";
 import type { Plan } from "./plan";
+import { Preflight } from "./preflight";
 import type { InputRule, Provider } from "./provider";
 import { resolveInputs } from "./read-inputs";
 import type { ParsedRequest } from "./request";
@@ -36,6 +36,7 @@ export class Engine {
   readonly #options: ClientOptions;
   readonly #jobs: JobContext;
   readonly #slots: Slots;
+  readonly #preflight: Preflight;
   /** Jobs that this client works on, by id: `recover` leaves them alone. */
   readonly #live = new LiveJobs();
   #journaling: Journaling | undefined;
@@ -57,6 +58,7 @@ export class Engine {
     const transport = new Transport({ ...options, clock, trustedHostname });
     this.#options = options;
     this.#slots = new Slots(options.concurrency);
+    this.#preflight = new Preflight(provider.name, clock, options.journal);
     const sharesAddress = provider.adapter.webhook?.address === "account";
     this.#jobs = {
       ...{ provider, transport, clock, timeoutMs, attemptTimeoutMs, onEvent, closing },
@@ -204,6 +206,8 @@ export class Engine {
     // Its pages in the journal, where there is one.
     const ledgers = id === undefined ? undefined : this.#journaling?.ledgersFor(id, plan);
     const signal = call.signal && callerSignal(call.signal);
+    const trial = this.#preflight.check(call.saveTo);
+    if (trial !== undefined) await within(clock, trial, { signal });
     const ledgerFor = ledgers && (await within(clock, ledgers, { signal }));
     const mint = idempotent ? newId : () => "";
     const keys = plan.split.map((_, index) => names?.taskKey(index) ?? mint());
@@ -287,7 +291,7 @@ export class Engine {
   /** Where the images of an answer go while it comes; a journal takes them from memory. */
   #sinkFor(saveTo: string | undefined): (() => ImageSink) | undefined {
     if (saveTo === undefined || this.#journaling !== undefined) return undefined;
-    return () => new FileSink(resolve(saveTo));
+    return () => new FileSink(saveTo);
   }
 
   /** Where the outcome is to be posted, at a provider that takes the address with the request. */

@@ -53,7 +53,11 @@ export interface WaitCallOptions {
   readonly signal?: AbortSignal;
   /** Milliseconds from the sending of the create (in `job.result`: from this call). Default: the client's. */
   readonly timeoutMs?: number;
-  /** A directory: images are written there as they arrive, whole files only. */
+  /**
+   * A directory: images are written there as they arrive, whole files only. `generate`, `edit` and
+   * `submit` try it before anything is paid, and throw an `InvalidRequestError` where it cannot be
+   * made or written to. A relative path is resolved at the call.
+   */
   readonly saveTo?: string;
 }
 

@@ -80,6 +80,8 @@ export function journalIn(directory: string, fileSystem: JournalFileSystem = fs)
   }
 
   return {
+    // A file is written, synced and removed.
+    check: () => write("a trial", async () => {}),
     async create(record) {
       let created = false;
       try {

@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import * as z from "zod/mini";
 import type { ImageError } from "./errors";
 import { withFailures } from "./errors";
@@ -13,10 +14,13 @@ const filled = (taken: string) => z.string(taken).check(z.minLength(1, taken));
 /** Whether a value is a function. */
 export const isFunction = (value: unknown) => typeof value === "function";
 
+const asAbsolute = (path: string) => resolve(path);
+
 const waitFields = once(() => ({
   signal: z.optional(z.instanceof(AbortSignal, { error: "an AbortSignal" })),
   timeoutMs: z.optional(positive("milliseconds, more than 0")),
-  saveTo: z.optional(filled("the path of a directory")),
+  // Resolved at once: the working directory may be another by the time that an image comes.
+  saveTo: z.optional(z.pipe(filled("the path of a directory"), z.transform(asAbsolute))),
 }));
 
 const waitSchema = once(() => z.strictObject(waitFields(), "an object of options"));

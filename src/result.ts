@@ -158,7 +158,8 @@ export class GeneratedImage {
    * @throws {@link DownloadError} if it cannot be fetched or written.
    */
   async save(path: string): Promise<string> {
-    return this.#save(dirname(resolve(path)), () => resolve(path));
+    const absolute = resolve(path);
+    return this.#save(dirname(absolute), () => absolute);
   }
 
   static {

@@ -1,4 +1,5 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { rmSync, writeFileSync } from "node:fs";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -1168,14 +1169,18 @@ test.for(["truncated", "reset-after-acceptance", "not-an-image"] as const)(
 );
 
 test.for(allProviders)(
-  "a directory that cannot be written is a DownloadError, charged, and the job of %s still gives the image",
+  "a directory that is gone when the image comes is a DownloadError, charged, and the job of %s still gives the image",
   async (name) => {
     await using stage = await startStage({ jobDurationMs: 0 });
     await withDirectory(async (directory) => {
-      const file = join(directory, "a-file");
-      await writeFile(file, "in the way");
+      const saveTo = join(directory, "pictures");
+      const onEvent = ({ type }: ImageEvent) => {
+        if (type !== "submitting") return;
+        rmSync(saveTo, { recursive: true });
+        writeFileSync(saveTo, "in the way");
+      };
       const client = stage.client(name, { poll: 10 }, systemClock);
-      const error = await failureOf(client.generate({ prompt }, { saveTo: join(file, "in") }));
+      const error = await failureOf(client.generate({ prompt }, { saveTo, onEvent }));
       expect(error).toMatchObject({ name: "DownloadError", charged: "yes", retryable: false });
       const later = await error.job?.result({ saveTo: directory });
       expect(later?.images).toHaveLength(1);
