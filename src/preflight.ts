@@ -42,8 +42,9 @@ export class Preflight {
   }
 
   #checkJournal(): Promise<void> | undefined {
-    if (this.#journalTrial === "passed") return undefined;
-    this.#journalTrial ??= this.#tryJournal().then(
+    const journal = this.#journal;
+    if (journal?.check === undefined || this.#journalTrial === "passed") return undefined;
+    this.#journalTrial ??= this.#tryJournal(journal).then(
       () => {
         this.#journalTrial = "passed";
       },
@@ -56,9 +57,9 @@ export class Preflight {
     return this.#journalTrial;
   }
 
-  async #tryJournal(): Promise<void> {
+  async #tryJournal(journal: Journal): Promise<void> {
     try {
-      await this.#journal?.check?.();
+      await journal.check?.();
     } catch (cause) {
       const detail = reasonOf(cause);
       throw new JournalError({ provider: this.#provider, charged: "no", detail, cause });

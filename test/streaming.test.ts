@@ -25,7 +25,6 @@ import {
   type ImageEvent,
   openaiCompatible,
 } from "../src/index";
-import type { ImageEvent } from "../src/job";
 import { pictureOf } from "./support/media";
 import { startServer, type TestServer } from "./support/server";
 import { failureOf, prompt, reasonOf } from "./support/stage";
