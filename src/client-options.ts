@@ -21,7 +21,11 @@ export interface ImageClientOptions {
   readonly timeoutMs?: number;
   /** Milliseconds for one poll, for a download's silence, and for a create that answers with a job. Default 60,000. */
   readonly attemptTimeoutMs?: number;
-  /** How many tasks of this client are at the provider at once; the rest wait in order. Default: no limit. */
+  /**
+   * How many tasks of this client are at the provider at once; the rest wait in order. One that `submit`
+   * has sent counts until this client learns its end (by a result, a `status()`, events or a webhook, of
+   * a resumed job too), it is released, or `timeoutMs` have passed since its create. Default: no limit.
+   */
   readonly concurrency?: number;
   /**
    * Milliseconds between polls, or a schedule. Default: a `learnedSchedule()` of the client's own,

@@ -57,7 +57,7 @@ export class Engine {
     const trustedHostname = new URL(provider.baseURL).hostname;
     const transport = new Transport({ ...options, clock, trustedHostname });
     this.#options = options;
-    this.#slots = new Slots(options.concurrency);
+    this.#slots = new Slots(options.concurrency, clock);
     this.#preflight = new Preflight(provider.name, clock, options.journal);
     const sharesAddress = provider.adapter.webhook?.address === "account";
     this.#jobs = {
@@ -72,6 +72,7 @@ export class Engine {
         if (this.#remembers) this.#live.add(job, taskId);
         this.#hints?.accepted(taskId);
       },
+      vacate: (taskId) => this.#slots.vacate(taskId),
       settled: (job) => {
         if (this.#remembers) this.#live.delete(job);
       },
@@ -124,11 +125,17 @@ export class Engine {
 
   /** Sends, and waits until every task is accepted, refused or of unknown fate. */
   async submit(plan: Plan, options: ParsedCallOptions): Promise<ImageJob> {
-    const call = await this.#open(plan, options, { resultSaveTo: options.saveTo });
+    const opened = await this.#open(plan, options, { resultSaveTo: options.saveTo });
+    const queued: Queued = { count: 0, end: new Ending() };
+    const call: RunningCall = { ...opened, queued };
     const { job } = call;
     const refusalOf = (task: JobTask) =>
       this.#sendTask(call, task, async (limits) => {
-        if (task.accepted) return [];
+        if (task.accepted) {
+          // Nobody has the job yet who could learn its end, and the rest of it may wait for just that.
+          if (queued.count > 0) task.wait({ signal: queued.end }).catch(() => {});
+          return [];
+        }
         const settled = await job.outcome(task, limits, undefined);
         return "error" in settled ? [settled.error] : [];
       });
@@ -327,7 +334,7 @@ export class Engine {
     let release: () => void;
     try {
       const slot = this.#slots.acquire(stop);
-      release = slot instanceof Promise ? await slot : slot;
+      release = slot instanceof Promise ? await inQueue(slot, call.queued) : slot;
     } catch (error) {
       if (signal.aborted) throw error;
       // The client is being closed: the tasks that were sent go on, and this one never leaves.
@@ -339,8 +346,15 @@ export class Engine {
     try {
       return await then(limits);
     } finally {
-      if (isAnswered) release();
+      if (isAnswered) this.#holdOrRelease(call, task, limits.deadlineAt, release);
     }
+  }
+
+  /** What was submitted is at the provider still, and nobody may be waiting for it. */
+  #holdOrRelease(call: RunningCall, task: JobTask, until: number, release: () => void): void {
+    const isThere = call.queued !== undefined && task.id !== undefined && !task.hasEnded;
+    if (isThere) this.#slots.hold(task.id, release, until);
+    else release();
   }
 
   /**
@@ -348,12 +362,13 @@ export class Engine {
    * answered, whether this throws or gives false.
    */
   async #create(
-    { job, stop }: RunningCall,
+    call: RunningCall,
     task: JobTask,
     { signal, deadlineAt, timeoutMs }: TaskWait & { deadlineAt: number; signal: EndSignal },
     release: () => void,
   ): Promise<boolean> {
     const { clock } = this.#jobs;
+    const { job, stop } = call;
     const tear = this.#answersWithImages ? signal : this.#tearing;
     const creating = task.create(stop, deadlineAt, tear).then(() => job.announce(task));
     this.#track(creating);
@@ -368,7 +383,7 @@ export class Engine {
       // The slot is held while the create is, though no longer than its call could have been.
       void within(clock, creating, { deadlineAt })
         .catch(() => {})
-        .finally(release);
+        .finally(() => this.#holdOrRelease(call, task, deadlineAt, release));
       // A time-out is this task's own; anything else ends the call.
       if (signal.aborted || !isImageError(error) || error instanceof CallbackError) throw error;
       return false;
@@ -397,6 +412,26 @@ interface RunningCall {
   /** Nobody waits after its end: the same one, where nothing that was paid for is lost by that. */
   readonly scope: Scope;
   readonly timeoutMs: number;
+  /** Present in a submit, whose jobs keep their slots. */
+  readonly queued?: Queued;
+}
+
+/** The tasks of a submit that wait for slots. */
+interface Queued {
+  count: number;
+  /** Aborts when none of them waits any more. */
+  readonly end: Ending;
+}
+
+async function inQueue<Value>(slot: Promise<Value>, queued: Queued | undefined): Promise<Value> {
+  if (queued === undefined) return slot;
+  queued.count += 1;
+  try {
+    return await slot;
+  } finally {
+    queued.count -= 1;
+    if (queued.count === 0) queued.end.abort(new Error("no task waits for a slot"));
+  }
 }
 
 function endScopes({ stop, scope }: RunningCall): void {

@@ -143,8 +143,8 @@ export interface ImageJob {
    */
   result(options?: WaitCallOptions): Promise<ImageResult>;
   /**
-   * Lets a journal forget the job, and with it the images that it keeps: save what you need first.
-   * Without a journal it does nothing.
+   * Lets a journal forget the job, and with it the images that it keeps: save what you need first. A
+   * submitted job no longer counts for the client's `concurrency`.
    *
    * @throws {@link JournalError} if the journal cannot be written.
    */

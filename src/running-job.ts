@@ -49,6 +49,8 @@ export interface JobContext extends TaskContext {
   accepted(job: RunningJob, taskId: string): void;
   /** Every task of a job has ended. */
   settled(job: RunningJob): void;
+  /** A task, by the provider's id, is no longer at the provider, or its job was released. */
+  vacate(taskId: string): void;
   /** Somebody begins to wait for a job, or the last one who did has left. */
   awaited?(job: RunningJob, isAwaited: boolean): void;
 }
@@ -475,6 +477,7 @@ export class RunningJob implements TaskJob {
   }
 
   async release(): Promise<void> {
+    for (const { id } of this.tasks) if (id !== undefined) this.#context.vacate(id);
     await Promise.all(this.tasks.map((task) => task.ledger?.forget()));
   }
 
@@ -511,6 +514,9 @@ export class RunningJob implements TaskJob {
       this.#context.accepted(this, event.id);
     }
     const ended = event.type === "succeeded" || event.type === "failed";
+    // A poll that fails for good is an event of that type too: the job goes on.
+    const { id, hasEnded } = this.#tasks[task] ?? {};
+    if (ended && hasEnded && id !== undefined) this.#context.vacate(id);
     if (ended && this.isSettled) {
       this.#endedUnattended = this.#openScopes === 0;
       this.#context.settled(this);
