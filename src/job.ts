@@ -104,6 +104,7 @@ export type ImageEvent = {
 } & (
   | { readonly type: "submitting" }
   | { readonly type: "submitted"; readonly id: string | undefined }
+  /** Comes when something of it has changed, or after a poll that failed. */
   | {
       readonly type: "status";
       readonly state: "queued" | "running";

@@ -501,6 +501,8 @@ export class RunningJob implements TaskJob {
 
   /** Tells whoever listens what has happened. */
   emit(task: number, event: TaskEvent): void {
+    // Most polls say what the one before said.
+    if (isSameStatus(this.#newest[task]?.event, event)) return;
     const { clock, onEvent } = this.#context;
     const happening = { event, at: clock.wallTime() };
     this.#newest[task] = happening;
@@ -611,6 +613,16 @@ class TaskImage implements ImageSource {
 /** How long a call waits for a task. */
 export interface TaskWait extends WaitLimits {
   readonly timeoutMs: number;
+}
+
+function isSameStatus(before: TaskEvent | undefined, event: TaskEvent): boolean {
+  return (
+    before?.type === "status" &&
+    event.type === "status" &&
+    before.state === event.state &&
+    before.word === event.word &&
+    before.progress === event.progress
+  );
 }
 
 /** A listener's own errors are its own: they must not touch what was paid for. */
