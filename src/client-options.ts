@@ -29,7 +29,9 @@ export interface ImageClientOptions {
   readonly concurrency?: number;
   /**
    * Milliseconds between polls, or a schedule. Default: a `learnedSchedule()` of the client's own,
-   * which polls a first job after some seconds and the next ones when they are likely to end.
+   * which polls a first job after some seconds and the next ones when they are likely to end. Jobs of a
+   * provider on a loopback address, such as the sandbox's, are then polled from 20 ms on, after waits of
+   * at most a quarter of their age.
    */
   readonly poll?: number | PollSchedule;
   /** What to do with a field that the provider cannot serve. Default `"error"`; `"omit"` leaves it out and warns. */

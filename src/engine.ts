@@ -20,7 +20,7 @@ import { resolveInputs } from "./read-inputs";
 import type { ParsedRequest } from "./request";
 import type { ImageResult } from "./result";
 import { type JobContext, RunningJob, type Scope, type TaskWait } from "./running-job";
-import { fixedSchedule } from "./schedule";
+import { fixedSchedule, isLoopback } from "./schedule";
 import { Slots } from "./slots";
 import type { JobTask } from "./task";
 import { Transport } from "./transport";
@@ -66,6 +66,7 @@ export class Engine {
       underWay: (work) => this.#track(work),
       gateway: new Gateway(provider, transport),
       pace: new Pace(clock),
+      pollsLocally: options.poll === undefined && isLoopback(provider.baseURL),
       schedule: typeof poll === "number" ? fixedSchedule(poll) : poll,
       backstopMs: sharesAddress ? options.webhooks?.backstopMs : undefined,
       accepted: (job, taskId) => {

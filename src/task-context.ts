@@ -11,6 +11,8 @@ export interface TaskContext {
   readonly gateway: Gateway;
   readonly clock: Clock;
   readonly schedule: PollSchedule;
+  /** The schedule is ours, and the provider on this machine's loopback address: its jobs may be short. */
+  readonly pollsLocally: boolean;
   readonly timeoutMs: number;
   readonly pace: Pace;
   readonly attemptTimeoutMs: number;

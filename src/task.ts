@@ -32,7 +32,7 @@ import {
 } from "./provider";
 import type { Operation } from "./request";
 import type { GeneratedImage } from "./result";
-import type { PollMoment, SizeClass } from "./schedule";
+import { longestLocalWaitMs, type PollMoment, type SizeClass } from "./schedule";
 import type { TaskContext, TaskEvent } from "./task-context";
 import { TransportFault } from "./transport";
 
@@ -729,7 +729,10 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     const isDelay = typeof delayMs === "number" && !Number.isNaN(delayMs);
     const sane = isDelay ? Math.max(0, Number(delayMs)) : unsaidDelayMs;
     // A webhook may never come: polling slows down, and never stops.
-    return Math.max(sane, this.job.backstopMs ?? 0);
+    const delayedMs = Math.max(sane, this.job.backstopMs ?? 0);
+    if (!this.#context.pollsLocally) return delayedMs;
+    const { ageMs, floorMs = 0 } = moment;
+    return Math.min(delayedMs, Math.max(floorMs, longestLocalWaitMs(ageMs)));
   }
 
   #moment(attempt: number): PollMoment {
