@@ -54,8 +54,7 @@ const startedAt = Date.now();
 
 const entries = await Promise.all(
   ideas.map(async ({ provider, prompt, change }) => {
-    // Real pictures take a minute, and need no `poll`: by itself it learns when they are ready.
-    const client = createImageClient({ provider, poll: 500 });
+    const client = createImageClient({ provider });
     const original = await draw(client, { prompt, aspectRatio: "3:2" });
     // Three of them fetch their input by its URL; OpenAI takes the bytes. An image knows both.
     const edited = await draw(client, { prompt: change, images: [original.image] });

@@ -21,11 +21,17 @@ export interface ImageClientOptions {
   readonly timeoutMs?: number;
   /** Milliseconds for one poll, for a download's silence, and for a create that answers with a job. Default 60,000. */
   readonly attemptTimeoutMs?: number;
-  /** How many tasks of this client are at the provider at once; the rest wait in order. Default: no limit. */
+  /**
+   * How many tasks of this client are at the provider at once; the rest wait in order. One that `submit`
+   * has sent counts until this client learns its end (by a result, a `status()`, events or a webhook, of
+   * a resumed job too), it is released, or `timeoutMs` have passed since its create. Default: no limit.
+   */
   readonly concurrency?: number;
   /**
    * Milliseconds between polls, or a schedule. Default: a `learnedSchedule()` of the client's own,
-   * which polls a first job after some seconds and the next ones when they are likely to end.
+   * which polls a first job after some seconds and the next ones when they are likely to end. Jobs of a
+   * provider on a loopback address, such as the sandbox's, are then polled from 20 ms on, after waits of
+   * at most a quarter of their age.
    */
   readonly poll?: number | PollSchedule;
   /** What to do with a field that the provider cannot serve. Default `"error"`; `"omit"` leaves it out and warns. */

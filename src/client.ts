@@ -12,13 +12,19 @@ import {
 } from "./errors";
 import { type CallOptions, type ImageJob, parseReference } from "./job";
 import type { RecoverOptions } from "./journaling";
-import { firstOf, type ParsedCallOptions, parseCallOptions } from "./options";
+import { firstOf, type ParsedCallOptions, parseCallOptions, parseCloseOptions } from "./options";
 import { type Plan, planRequest, priceOf } from "./plan";
 import type { EditRequest, GenerateRequest, ImageRequest, Operation } from "./request";
 import type { ImageResult } from "./result";
 import { ResumedJob } from "./resumed-job";
 import type { Settlement } from "./settlement";
 import type { Webhooks } from "./webhooks";
+
+/** The argument of `close`. */
+export interface CloseOptions {
+  /** How long creates on their way may still take, in milliseconds. Default 30,000. */
+  readonly timeoutMs?: number;
+}
 
 /**
  * A client of one provider, or whatever behaves like one: a router over several, a test double, a
@@ -59,8 +65,13 @@ export interface ImageClient {
    * @throws {@link UnsupportedError} where jobs cannot be resumed.
    */
   resume(reference: unknown): ImageJob;
-  /** Ends all waits; their errors carry their jobs. Creates on their way are still read. */
-  close(): Promise<void>;
+  /**
+   * Ends all waits; their errors carry their jobs. Nothing is sent any more. Creates on their way are
+   * still read, so that a job learns its id; where the answer is the image, its caller still has it.
+   * What is not there after `timeoutMs` is torn, and its `ClientClosedError` says so.
+   */
+  close(options?: CloseOptions): Promise<void>;
+  /** `close` with its default. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -247,11 +258,12 @@ export class ProviderClient implements ProviderImageClient {
     };
   }
 
-  async close(): Promise<void> {
+  async close(options: CloseOptions = {}): Promise<void> {
+    const { timeoutMs } = parseCloseOptions(options);
     this.#closing.abort(new Error("the client was closed"));
     // What could not be loaded has sent nothing.
     const engine = await this.#loading?.catch(() => undefined);
-    await engine?.drain();
+    await engine?.drain(timeoutMs);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

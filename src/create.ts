@@ -1,6 +1,7 @@
 import { Ending, type EndSignal, sleep } from "./clock";
 import type { ImageSink } from "./decoded-image";
 import {
+  ClientClosedError,
   type ErrorFacts,
   GenerationFailedError,
   type ImageError,
@@ -40,6 +41,8 @@ export interface CreateLimits {
    * job may exist, and its id is in the answer.
    */
   readonly stop: EndSignal;
+  /** Tears even what is in flight. */
+  readonly signal: EndSignal;
   readonly deadlineAt: number;
   /** How long it may take in all. */
   readonly limitMs: number;
@@ -124,14 +127,14 @@ export class Create {
 
   async #sendOnce(prepared: HttpRequest): Promise<Acceptance> {
     const { clock, gateway, provider, attemptTimeoutMs } = this.#context;
-    const { deadlineAt, createSink } = this.#limits;
+    const { stop, signal, deadlineAt, createSink } = this.#limits;
     const { answersWith } = provider.adapter;
     const end = this.#end;
     const onSending = this.#onSending;
     const limits =
       answersWith === "job"
-        ? { timeoutMs: attemptTimeoutMs, stop: end, onSending }
-        : { timeoutMs: deadlineAt - clock.now(), signal: end, createSink, onSending };
+        ? { timeoutMs: attemptTimeoutMs, stop: end, signal, onSending }
+        : { timeoutMs: deadlineAt - clock.now(), stop: end, signal, createSink, onSending };
     let reading: Reading;
     try {
       reading = await gateway.exchange("create", prepared, limits);
@@ -141,6 +144,8 @@ export class Create {
       if (isImageError(error) && !this.#isEnd(error)) this.#isOnItsWay = false;
       if (!(error instanceof TransportFault)) throw error;
       this.#isOnItsWay = false;
+      // Nothing has left because the call ended: that is no failure of the provider's.
+      if (!error.sent && stop.aborted) throw stop.reason;
       throw new CreateFailure(this.#faultOf(error), {
         cause: gateway.safe(error.cause ?? error),
         images: await this.#host.salvage(error.images),
@@ -213,7 +218,8 @@ export class Create {
 
   /** A reason to stop may be an error of this package too, and says nothing of this create. */
   #isEnd(error: unknown): boolean {
-    return this.#end.aborted && error === this.#end.reason;
+    const { signal } = this.#limits;
+    return [this.#end, signal].some((each) => each.aborted && error === each.reason);
   }
 
   /** What an error of `send`, or of whatever came before it, makes of the create. */
@@ -238,8 +244,17 @@ export class Create {
       const told = withJob(error, charged, this.#host.job);
       return { state: this.perhapsAccepted ? "unknown" : "refused", error: told };
     }
-    const { gateway } = this.#context;
+    const { gateway, closing, tearing } = this.#context;
     const { perhapsSent } = this;
+    if (closing.aborted && this.#limits.stop.aborted) {
+      const closed = perhapsSent
+        ? ({ state: "unknown", charged: "unknown" } as const)
+        : ({ state: "refused", charged: "no" } as const);
+      const torn = tearing.aborted ? reasonOf(tearing.reason) : undefined;
+      const detail = perhapsSent ? torn : "It had not been sent";
+      const facts = this.#host.facts({ charged: closed.charged, detail });
+      return { state: closed.state, error: new ClientClosedError(facts) };
+    }
     const when = perhapsSent ? "while it was being sent" : "before it was sent";
     const detail = this.#end.aborted ? `The call ended ${when}` : String(error);
     const told = this.#host.facts({

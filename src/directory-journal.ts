@@ -19,6 +19,7 @@ export function directoryJournal(path: string): Journal {
   // An app that starts with one shall not wait for the file system's functions.
   const files = onceLoaded(async () => (await import("./journal-files")).journalIn(directory));
   return {
+    check: async () => (await files()).check?.(),
     create: async (record) => (await files()).create(record),
     update: async (record) => (await files()).update(record),
     read: async (id) => (await files()).read(id),

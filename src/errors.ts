@@ -70,7 +70,10 @@ export abstract class ImageError extends Error {
   declare readonly retryAfterMs?: number;
   /** The provider's answer, without image bytes and without the key. */
   declare readonly raw?: unknown;
-  /** Images that came whole before their answer broke off: they were paid for. Absent without any. */
+  /**
+   * Images that were paid for though the call failed: they came whole before their answer broke off, or
+   * the journal could not keep them. Absent without any.
+   */
   declare readonly images?: readonly GeneratedImage[];
   /** The option or request field at fault, such as `size` or `baseURL`, where it is known. */
   declare readonly field?: string;

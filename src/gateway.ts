@@ -207,7 +207,7 @@ export class Gateway {
     const { clock } = this.#transport;
     const { timeoutMs, signal, stop } = limits;
     return within(clock, asking, {
-      signal: signal ?? stop,
+      signal: stop ?? signal,
       deadlineAt: clock.now() + timeoutMs,
       onDeadline: () =>
         new TransportFault(`\`apiKey\` gave no key within ${timeoutMs} ms`, {

@@ -1,6 +1,11 @@
 // ---- the client ----
 export type { Capabilities, OperationCapabilities } from "./capabilities";
-export { createImageClient, type ImageClient, type ProviderImageClient } from "./client";
+export {
+  type CloseOptions,
+  createImageClient,
+  type ImageClient,
+  type ProviderImageClient,
+} from "./client";
 export type { ImageClientOptions } from "./client-options";
 // ---- money ----
 export type { Charged, Cost } from "./cost";

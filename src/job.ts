@@ -53,7 +53,11 @@ export interface WaitCallOptions {
   readonly signal?: AbortSignal;
   /** Milliseconds from the sending of the create (in `job.result`: from this call). Default: the client's. */
   readonly timeoutMs?: number;
-  /** A directory: images are written there as they arrive, whole files only. */
+  /**
+   * A directory: images are written there as they arrive, whole files only. `generate`, `edit` and
+   * `submit` try it before anything is paid, and throw an `InvalidRequestError` where it cannot be
+   * made or written to. A relative path is resolved at the call.
+   */
   readonly saveTo?: string;
 }
 
@@ -100,6 +104,7 @@ export type ImageEvent = {
 } & (
   | { readonly type: "submitting" }
   | { readonly type: "submitted"; readonly id: string | undefined }
+  /** Comes when something of it has changed, or after a poll that failed. */
   | {
       readonly type: "status";
       readonly state: "queued" | "running";
@@ -139,8 +144,8 @@ export interface ImageJob {
    */
   result(options?: WaitCallOptions): Promise<ImageResult>;
   /**
-   * Lets a journal forget the job, and with it the images that it keeps: save what you need first.
-   * Without a journal it does nothing.
+   * Lets a journal forget the job, and with it the images that it keeps: save what you need first. A
+   * submitted job no longer counts for the client's `concurrency`.
    *
    * @throws {@link JournalError} if the journal cannot be written.
    */

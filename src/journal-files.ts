@@ -145,6 +145,8 @@ export function journalIn(
   }
 
   return {
+    // A file is written, synced and removed.
+    check: () => write("a trial", async () => {}),
     async create(record) {
       let created = false;
       try {

@@ -30,6 +30,11 @@ export interface Journal {
   delete(id: string): Promise<void>;
   /** Keeps an image of a record, durably, replacing one of the same position. */
   writeImage(id: string, position: number, bytes: Uint8Array): Promise<void>;
+  /**
+   * Tries whether it can be written, and rejects where it cannot: asked once by a client, before
+   * anything is paid for. Where it is left out, the first record of each job is the trial.
+   */
+  check?(): Promise<void>;
   /** An image that was kept. */
   readImage(id: string, position: number): Promise<Uint8Array | undefined>;
   /**

@@ -142,7 +142,7 @@ export class Journaling {
   }
 
   #areExpired(records: readonly JournalRecord[], retentionMs: number): boolean {
-    const now = this.#jobs.clock.now();
+    const now = this.#jobs.clock.wallTime();
     return records.every((record) => {
       const { submittedAt, settledAt = submittedAt } = record;
       return isSettledRecord(record) && now - Date.parse(settledAt) > retentionMs;

@@ -116,7 +116,7 @@ export class TaskLedger {
       ...{ ...packSplit(split), provider, baseURL, operation, requestDigest },
       ...(account !== undefined && { account }),
       ...(attempt !== undefined && { attempt }),
-      submittedAt: new Date(this.#clock.now()).toISOString(),
+      submittedAt: new Date(this.#clock.wallTime()).toISOString(),
       owner: { host: hostname(), pid: process.pid },
       request: json ?? textParts(call),
       state: "submitting",
@@ -179,7 +179,7 @@ export class TaskLedger {
     const record = this.#record;
     if (record?.call === undefined) return undefined;
     if (record.state !== "submitting" && record.state !== "unknown") return undefined;
-    const ageMs = this.#clock.now() - Date.parse(record.submittedAt);
+    const ageMs = this.#clock.wallTime() - Date.parse(record.submittedAt);
     // A clock that was ahead tells nothing of how old the key is.
     if (ageMs > keyLifetimeMs || ageMs < -longestSkewMs) return undefined;
     const { path, headers, json } = record.call;
@@ -302,7 +302,8 @@ export class TaskLedger {
     if (this.#record === undefined || this.#released) return;
     const { call, ...record } = { ...this.#record, ...change };
     // Once it is accepted nobody needs to send it again.
-    if (isSettledRecord(record)) record.settledAt ??= new Date(this.#clock.now()).toISOString();
+    if (isSettledRecord(record))
+      record.settledAt ??= new Date(this.#clock.wallTime()).toISOString();
     const open = record.state === "submitting" || record.state === "unknown";
     this.#record = open && call !== undefined ? { ...record, call } : record;
     const written = this.#record;

@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import * as z from "zod/mini";
 import type { ImageError } from "./errors";
 import { withFailures } from "./errors";
@@ -13,10 +14,13 @@ const filled = (taken: string) => z.string(taken).check(z.minLength(1, taken));
 /** Whether a value is a function. */
 export const isFunction = (value: unknown) => typeof value === "function";
 
+const asAbsolute = (path: string) => resolve(path);
+
 const waitFields = once(() => ({
   signal: z.optional(z.instanceof(AbortSignal, { error: "an AbortSignal" })),
   timeoutMs: z.optional(positive("milliseconds, more than 0")),
-  saveTo: z.optional(filled("the path of a directory")),
+  // Resolved at once: the working directory may be another by the time that an image comes.
+  saveTo: z.optional(z.pipe(filled("the path of a directory"), z.transform(asAbsolute))),
 }));
 
 const waitSchema = once(() => z.strictObject(waitFields(), "an object of options"));
@@ -47,6 +51,17 @@ export function parseCallOptions(value: unknown): ParsedCallOptions {
 /** Checks the argument of `job.result`. */
 export function parseWaitOptions(value: WaitCallOptions) {
   return parseOptions(waitSchema(), value, "options");
+}
+
+const closeSchema = once(() => {
+  const taken = "milliseconds, 0 or more";
+  const timeoutMs = z._default(z.number(taken).check(z.nonnegative(taken)), 30_000);
+  return z.strictObject({ timeoutMs }, "an object of options");
+});
+
+/** Checks the argument of `close`. */
+export function parseCloseOptions(value: unknown) {
+  return parseOptions(closeSchema(), value, "options");
 }
 
 /** Checks options; `name` is what they are called in the message. */

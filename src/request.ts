@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import * as z from "zod/mini";
 import { compiled } from "./compiled";
 import type { ImageError } from "./errors";
@@ -111,7 +112,8 @@ const localFileBrand = Symbol.for("gpt-image-client.localFile");
  * ```
  */
 export function localFile(path: string): LocalFile {
-  return Object.freeze({ path, [localFileBrand]: true });
+  // Resolved at once: the working directory may be another by the time that it is read.
+  return Object.freeze({ path: resolve(path), [localFileBrand]: true });
 }
 
 /** Whether a value came from {@link localFile}; JSON cannot forge it, since it has no symbols. */

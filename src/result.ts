@@ -52,11 +52,8 @@ export let saveInto: (
 /** Gives an image that went into a directory as it came its name there. */
 export let nameInPlace: (image: GeneratedImage) => Promise<void>;
 
-/** Hands the bytes to a journal, and from then on reads them there. */
-export let keepIn: (
-  image: GeneratedImage,
-  write: (bytes: Uint8Array) => Promise<void>,
-) => Promise<void>;
+/** Lets go of the bytes in memory: they can be read from the journal, or where they were saved. */
+export let letGo: (image: GeneratedImage) => void;
 
 /** One picture. Its bytes are fetched on demand, and at most once. */
 export class GeneratedImage {
@@ -162,7 +159,8 @@ export class GeneratedImage {
    * @throws {@link DownloadError} if it cannot be fetched or written.
    */
   async save(path: string): Promise<string> {
-    return this.#save(dirname(resolve(path)), () => resolve(path));
+    const absolute = resolve(path);
+    return this.#save(dirname(absolute), () => absolute);
   }
 
   static {
@@ -181,10 +179,7 @@ export class GeneratedImage {
       // If it cannot be done, whoever saves it hears why.
       if (directory !== undefined) await saveInto(image, directory, undefined).catch(() => {});
     };
-    keepIn = async (image, write) => {
-      await write(await image.bytes());
-      image.#letGo();
-    };
+    letGo = (image) => image.#letGo();
   }
 
   async #save(

@@ -105,7 +105,7 @@ function problemOf(
     const taken = "one id for one task: say which, by `task`";
     return new InvalidRequestError({ ...facts, field, given, taken });
   }
-  const busy = open.find((record) => isPerhapsBeingSent(record, clock.now(), timeoutMs));
+  const busy = open.find((record) => isPerhapsBeingSent(record, clock.wallTime(), timeoutMs));
   if (busy === undefined) return undefined;
   const given = `a create that may be on its way: ${busy.id}, of process ${busy.owner?.pid}`;
   const taken = "one whose process has ended, or has had its time";
@@ -124,7 +124,7 @@ async function end(
   settlement: ParsedSettlement,
   { records, jobs }: SettlementContext,
 ): Promise<void> {
-  const ended = endOf(record, settlement, new Date(jobs.clock.now()).toISOString());
+  const ended = endOf(record, settlement, new Date(jobs.clock.wallTime()).toISOString());
   await records.guarded("unknown", () =>
     ended === undefined ? records.journal.delete(record.id) : records.journal.update(ended),
   );

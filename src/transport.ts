@@ -124,7 +124,7 @@ export class Transport {
           createSink: limits.decodesImages ? (limits.createSink ?? inMemory(headers)) : undefined,
           images,
         });
-        return { status, headers, body, text, images, receivedAt: clock.now() };
+        return { status, headers, body, text, images, receivedAt: answeredAt(headers, clock) };
       } finally {
         if (handedOut !== undefined) {
           for (const each of images) if (!handedOut.includes(each)) void each.sink.discard();
@@ -151,7 +151,8 @@ export class Transport {
       if (came.length === 0) limits.signal?.throwIfAborted();
       // The status alone says no; that its explanation broke off changes nothing.
       if (head !== undefined && head.status >= 400) {
-        return { images: came, body: undefined, receivedAt: clock.now(), ...head };
+        const receivedAt = answeredAt(head.headers, clock);
+        return { images: came, body: undefined, receivedAt, ...head };
       }
       if (timer.expired) {
         const { timeoutMs } = limits;
@@ -246,7 +247,7 @@ export class Transport {
         throw new DownloadFault(`HTTP ${status}`, {
           status,
           transient: status === 408 || status === 425 || status === 429 || status >= 500,
-          retryAfterMs: waitOf(headers["retry-after"], this.#options.clock.now()),
+          retryAfterMs: waitOf(headers["retry-after"], answeredAt(headers, this.#options.clock)),
         });
       }
       await discard(answer.body, hop, this.#options.clock);
@@ -414,6 +415,15 @@ async function discard(body: Body, end: Ending, clock: Clock): Promise<void> {
   // Whatever happens to a body that nobody wants is no concern of ours.
   await within(clock, rest, { deadlineAt: clock.now() + 1_000 }).catch(() => {});
   end.abort(notReadFurther());
+}
+
+/**
+ * When an answer was made, by the clock of the server that made it: a date in its `Retry-After` is of
+ * that clock too, and ours may be an hour off.
+ */
+function answeredAt({ date }: Readonly<Record<string, string>>, clock: Clock): number {
+  const told = date === undefined ? Number.NaN : Date.parse(date);
+  return Number.isNaN(told) ? clock.wallTime() : told;
 }
 
 /** `Retry-After` in milliseconds, given in seconds or as a date. */

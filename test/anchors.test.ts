@@ -601,11 +601,7 @@ test.for(jobProviders)(
     expect(stage.count("poll")).toBe(4);
     expect(stage.count("create")).toBe(1);
     expect(stage.clock.elapsedMs).toBe(8_000);
-    expect(typesOf(events)).toEqual([
-      ...["submitting", "submitted", "status", "status", "status", "succeeded"],
-    ]);
-    expect(events.filter((event) => event.type === "status")).toMatchObject(
-      Array.from({ length: 3 }, () => ({ state: "running", word, known: false })),
-    );
+    expect(typesOf(events)).toEqual(["submitting", "submitted", "status", "succeeded"]);
+    expect(events[2]).toMatchObject({ state: "running", word, known: false });
   },
 );

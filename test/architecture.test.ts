@@ -246,6 +246,16 @@ test("an adapter neither fetches, waits, loops, catches nor reads the clock", ()
   expect(acts.map(placeOf)).toEqual([]);
 });
 
+test("a date is never made of, or held against, the monotonic clock", () => {
+  const isMonotonic = (node: ts.Node) => /[cC]lock\.now\(\)/.test(node.getText());
+  const mixed = nodesWhere(
+    (node) =>
+      (ts.isNewExpression(node) && node.expression.getText() === "Date" && isMonotonic(node)) ||
+      (ts.isBinaryExpression(node) && isMonotonic(node) && /\bDate\.parse\(/.test(node.getText())),
+  );
+  expect(mixed.map(placeOf)).toEqual([]);
+});
+
 test("nothing is typed any", () => {
   expect(nodesWhere((node) => node.kind === ts.SyntaxKind.AnyKeyword).map(placeOf)).toEqual([]);
 });

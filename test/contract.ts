@@ -113,6 +113,7 @@ const wires = { "real sockets": overSockets, "fetch, seen by msw": overFetch } a
 /** Waits between attempts pass fast; time-outs are left as they are. */
 const hurried: Clock = {
   now: () => systemClock.now(),
+  wallTime: () => systemClock.wallTime(),
   after: (delayMs, callback) =>
     systemClock.after(delayMs < 20_000 ? Math.min(delayMs, 5) : delayMs, callback),
 };

@@ -1,4 +1,5 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { rmSync, writeFileSync } from "node:fs";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -789,7 +790,7 @@ test("close ends what queues for a slot without sending it, and says that it was
   await until(() => stage.count("create") === 1);
   const second = failureOf(client.generate({ prompt }));
   await aMoment();
-  await client.close();
+  await client.close({ timeoutMs: 20 });
   expect((await first).charged).toBe("unknown");
   expect((await second).charged).toBe("no");
   expect(stage.count("create")).toBe(1);
@@ -1002,9 +1003,7 @@ test("several listeners and waiters of a job share one polling loop", async () =
   ]);
   expect(counted.polls).toBe(5);
   expect(one).toEqual(two);
-  expect(typesOf(one)).toEqual([
-    ...["submitted", "status", "status", "status", "status", "succeeded"],
-  ]);
+  expect(typesOf(one)).toEqual(["submitted", "status", "succeeded"]);
   expect(first.images[0]).toBe(second.images[0]);
 });
 
@@ -1131,14 +1130,18 @@ test.for(["truncated", "reset-after-acceptance", "not-an-image"] as const)(
 );
 
 test.for(allProviders)(
-  "a directory that cannot be written is a DownloadError, charged, and the job of %s still gives the image",
+  "a directory that is gone when the image comes is a DownloadError, charged, and the job of %s still gives the image",
   async (name) => {
     await using stage = await startStage({ jobDurationMs: 0 });
     await withDirectory(async (directory) => {
-      const file = join(directory, "a-file");
-      await writeFile(file, "in the way");
+      const saveTo = join(directory, "pictures");
+      const onEvent = ({ type }: ImageEvent) => {
+        if (type !== "submitting") return;
+        rmSync(saveTo, { recursive: true });
+        writeFileSync(saveTo, "in the way");
+      };
       const client = stage.client(name, { poll: 10 }, systemClock);
-      const error = await failureOf(client.generate({ prompt }, { saveTo: join(file, "in") }));
+      const error = await failureOf(client.generate({ prompt }, { saveTo, onEvent }));
       expect(error).toMatchObject({ name: "DownloadError", charged: "yes", retryable: false });
       const later = await error.job?.result({ saveTo: directory });
       expect(later?.images).toHaveLength(1);

@@ -35,7 +35,7 @@ test("close() during a create of unknown fate keeps the marker, and the key does
   const call = client.generate({ prompt }, { idempotencyKey: "m" });
   const failure = call.catch((error: unknown) => error);
   await isThere;
-  await client.close();
+  await client.close({ timeoutMs: 20 });
   expect(await failure).toMatchObject({ code: "client_closed", charged: "unknown" });
   const again = createImageClient({ provider, journal, fetch });
   await expect(again.generate({ prompt }, { idempotencyKey: "m" })).rejects.toMatchObject({
@@ -171,7 +171,7 @@ test("a function of the caller's that never ends does not hold close() for ever"
   await expect(client.generate({ prompt }, { timeoutMs: 50 })).rejects.toMatchObject({
     code: "timeout",
   });
-  await client.close();
+  await client.close({ timeoutMs: 20 });
 });
 
 test("what job.result is given is checked like every other option", async () => {

@@ -34,7 +34,7 @@ export interface Answer {
   readonly headers: Readonly<Record<string, string>>;
   /** The parsed JSON; `undefined` where the body is not JSON. */
   readonly body: unknown;
-  /** When it arrived, in milliseconds since 1970: what a date in `Retry-After` is held against. */
+  /** When it was made, in milliseconds since 1970: what a date in `Retry-After` is held against. */
   readonly receivedAt: number;
 }
 

@@ -86,7 +86,7 @@ export function fakeImageClient(options: FakeImageClientOptions = {}): FakeImage
       return client.submit(request, callOptions);
     },
     resume: (reference) => client.resume(reference),
-    close: () => client.close(),
+    close: (closeOptions) => client.close(closeOptions),
     [Symbol.asyncDispose]: () => client.close(),
   };
 }
