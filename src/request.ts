@@ -2,6 +2,7 @@ import * as z from "zod/mini";
 import { compiled } from "./compiled";
 import type { ImageError } from "./errors";
 import { InvalidRequestError } from "./errors";
+import { isPossibleHost } from "./host";
 import { once } from "./once";
 
 /** A word from a list that may grow: completion for what is known, any string for what comes. */
@@ -142,7 +143,8 @@ const imageInput = z.custom<ImageInput>(
 );
 
 function isFetchable(url: string): boolean {
-  return /^https?:\/\/[^/]/i.test(url) ? URL.canParse(url) : /^data:[^,]*,./is.test(url);
+  if (!/^https?:\/\/[^/]/i.test(url)) return /^data:[^,]*,./is.test(url);
+  return URL.canParse(url) && isPossibleHost(new URL(url));
 }
 
 /** More is a mistake: each image is paid for. */
