@@ -51,14 +51,14 @@ export class Engine {
 
   private constructor(options: ClientOptions, clock: Clock, closing: EndSignal) {
     const { provider, timeoutMs, attemptTimeoutMs, onEvent, poll = learnedSchedule() } = options;
-    const trustedHostname = new URL(provider.baseURL).hostname;
-    const transport = new Transport({ ...options, clock, trustedHostname });
+    const trustedOrigin = new URL(provider.baseURL).origin;
+    const transport = new Transport({ ...options, clock, trustedOrigin });
     this.#options = options;
     this.#slots = new Slots(options.concurrency);
     const sharesAddress = provider.adapter.webhook?.address === "account";
     this.#jobs = {
       ...{ provider, transport, clock, timeoutMs, attemptTimeoutMs, onEvent, closing },
-      gateway: new Gateway(provider, transport),
+      gateway: new Gateway(provider, transport, secretsOf(options)),
       pace: new Pace(clock),
       schedule: typeof poll === "number" ? fixedSchedule(poll) : poll,
       backstopMs: sharesAddress ? options.webhooks?.backstopMs : undefined,
@@ -274,7 +274,7 @@ export class Engine {
     const { clock, provider, transport } = this.#jobs;
     const reading = resolveInputs(request.images, request.mask, {
       ...{ provider: provider.name, rule, upload: this.#options.upload },
-      trustedHostname: new URL(provider.baseURL).hostname,
+      trustedOrigin: new URL(provider.baseURL).origin,
       signal,
       fetchBytes: (url) => transport.download(url, bytesOf, { signal }),
     });
@@ -334,6 +334,11 @@ export class Engine {
       return false;
     }
   }
+}
+
+/** What no provider is sent as it is, and nobody may see all the same. */
+function secretsOf({ webhooks }: ClientOptions): readonly string[] {
+  return webhooks === undefined ? [] : [webhooks.secret];
 }
 
 const none: ResolvedInputs = { imageUrls: [], imageFiles: [] };

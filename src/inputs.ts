@@ -23,8 +23,8 @@ export interface ResolvedInputs {
 export interface InputContext {
   readonly provider: string;
   readonly rule: InputRule;
-  /** The provider's own host, which may be reached by plain http. */
-  readonly trustedHostname: string;
+  /** The provider's own, which may be reached by plain http. */
+  readonly trustedOrigin: string;
   readonly upload: Upload | undefined;
 }
 
@@ -40,7 +40,7 @@ export function named(images: readonly ImageInput[]): Named[] {
 export function inputProblems(
   images: readonly ImageInput[],
   mask: ImageInput | undefined,
-  { provider, rule, trustedHostname, upload }: InputContext,
+  { provider, rule, trustedOrigin, upload }: InputContext,
 ): ImageError[] {
   const problems: ImageError[] = [];
   const unsupported = (field: string, given: string, taken: string) =>
@@ -60,7 +60,7 @@ export function inputProblems(
       const taken =
         "an http(s) URL; give createImageClient an `upload` function that puts bytes at one";
       unsupported(field, shown(field, input), taken);
-    } else if (rule.httpsOnly && url.protocol !== "https:" && url.hostname !== trustedHostname) {
+    } else if (rule.httpsOnly && url.protocol !== "https:" && url.origin !== trustedOrigin) {
       unsupported(field, shown(field, url.href), "a public https URL");
     }
   }

@@ -55,7 +55,7 @@ export function planRequest(
           provider: provider.name,
           rule,
           upload: options.upload,
-          trustedHostname: new URL(provider.baseURL).hostname,
+          trustedOrigin: new URL(provider.baseURL).origin,
         });
   const isMask = (problem: ImageError) =>
     problem instanceof UnsupportedError && problem.field === "mask";

@@ -41,7 +41,7 @@ function resolve(
   return resolveInputs(images, mask, {
     provider: "p",
     rule,
-    trustedHostname: "p.test",
+    trustedOrigin: "https://p.test",
     upload: undefined,
     fetchBytes: () => Promise.reject(new Error("nothing shall be fetched")),
     ...more,
@@ -295,7 +295,7 @@ test("an uploaded input is what the provider is sent", async () => {
 });
 
 test("plain http is refused where https is needed, save at the provider's own host", () => {
-  const context = { provider: "p", trustedHostname: "localhost", upload: undefined };
+  const context = { provider: "p", trustedOrigin: "http://localhost:8080", upload: undefined };
   const rule = { ...byUrl, httpsOnly: true };
   const problems = inputProblems(
     ["http://a.test/1.png", "https://a.test/1.png", "http://localhost:8080/1.png"],
