@@ -107,6 +107,8 @@ test("the floor knows nothing above it", () => {
   expect(targets("cost")).toEqual([]);
   expect(targets("dimensions")).toEqual([]);
   expect(targets("clock")).toEqual([]);
+  expect(targets("host")).toEqual([]);
+  expect(targets("base-url")).toEqual([]);
   expect(targets("once")).toEqual([]);
   expect(targets("turns")).toEqual([]);
   // The type of a signal alone.
@@ -120,11 +122,12 @@ test("an error knows money, and of the job and its images the types alone", () =
 });
 
 test("the request knows zod and errors", () => {
-  expect(targets("request")).toEqual(["compiled", "errors", "once", "zod/mini"]);
+  expect(targets("request")).toEqual(["compiled", "errors", "host", "once", "zod/mini"]);
 });
 
-test("the contract of a provider stands on schemas, cost, decoded images, dimensions, errors, headers and request", () => {
+test("the contract of a provider stands on its address, schemas, cost, decoded images, dimensions, errors, headers and request", () => {
   expect(targets("provider")).toEqual([
+    "base-url",
     "compiled",
     "cost",
     "decoded-image",
@@ -142,6 +145,15 @@ test.each(adapters)("%s imports zod and the contract, and nothing else", (adapte
 
 test("the list of providers names every adapter and nothing more", () => {
   expect(targets("providers/index")).toEqual(adapters.toSorted());
+});
+
+test("what must not be shown is known in one place, and the version of the package in one", () => {
+  expect(targets("secrets")).toEqual(["errors"]);
+  expect(targets("user-agent")).toEqual(["../package.json"]);
+  const readers = imports
+    .filter(({ to }) => to === "../package.json")
+    .map(({ from: name }) => name);
+  expect(readers).toEqual(["user-agent"]);
 });
 
 test("the poller knows time alone: no HTTP, no schema, no provider", () => {
@@ -197,12 +209,12 @@ test("no value is imported in a circle", () => {
   expect([...new Set(circles)]).toEqual([]);
 });
 
-test("only the contract's lookup of a key and the transport's of a proxy read the environment", () => {
+test("only the lookups of a key, of a proxy, and of a proxy's password to hide read the environment", () => {
   const readers = nodesWhere(
     (node) => ts.isPropertyAccessExpression(node) || ts.isVariableDeclaration(node),
   ).filter((node) => /^process\.env$|^\{ env \} = process$/.test(node.getText()));
   const names = readers.map((node) => relative(sourceRoot, node.getSourceFile().fileName));
-  expect([...new Set(names)].sort()).toEqual(["provider.ts", "transport.ts"]);
+  expect([...new Set(names)].sort()).toEqual(["provider.ts", "secrets.ts", "transport.ts"]);
 });
 
 test("an adapter neither fetches, waits, loops, catches nor reads the clock", () => {
@@ -296,7 +308,7 @@ test("the package's dependencies are the ones that the sources import", () => {
     readFileSync(join(root, "package.json"), "utf8"),
   ) as { dependencies: object; peerDependencies: object };
   const packages = imports
-    .filter(({ to }) => !files.includes(`${to}.ts`) && !to.startsWith("node:"))
+    .filter(({ to }) => !files.includes(`${to}.ts`) && !/^node:|^\.\.\/package\.json$/.test(to))
     .map(({ to }) => /^(@[^/]+\/)?[^/]+/.exec(to)?.[0]);
   const declared = Object.keys({ ...dependencies, ...peerDependencies });
   expect([...new Set(packages)].sort()).toEqual(declared.sort());

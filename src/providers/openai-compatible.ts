@@ -28,6 +28,7 @@ import {
   type Usage,
   unreadable,
   withoutImage,
+  withoutPaths,
 } from "../provider";
 
 // ---- options it alone takes ----
@@ -44,7 +45,7 @@ export interface TokenPrices {
 
 /** How an OpenAI-compatible endpoint is reached. */
 export interface OpenAICompatibleSettings extends ProviderSettings {
-  /** Ends with the version: `/images/generations` is appended. */
+  /** Ends with the version: `/images/generations` is appended, and cut where it stands there already. */
   readonly baseURL: string;
   /** Never taken from the environment: a stranger's URL does not get your key. */
   readonly apiKey: NonNullable<ProviderSettings["apiKey"]>;
@@ -93,6 +94,10 @@ const parameters = compiled(
   }),
 );
 
+const generationsPath = "/images/generations";
+const editsPath = "/images/edits";
+const paths = [generationsPath, editsPath];
+
 type ImagesTask = Task<z.output<typeof parameters>, z.output<typeof options>>;
 
 function nativeFields(model: string, { parameters, options, n }: ImagesTask) {
@@ -113,7 +118,7 @@ function nativeFields(model: string, { parameters, options, n }: ImagesTask) {
 
 function createGeneration(model: string, task: ImagesTask): Call {
   const json = nativeFields(model, task);
-  return { method: "POST", path: "/images/generations", body: { json } };
+  return { method: "POST", path: generationsPath, body: { json } };
 }
 
 function createEdit(model: string, task: ImagesTask): Call {
@@ -125,7 +130,7 @@ function createEdit(model: string, task: ImagesTask): Call {
   const name = task.imageFiles.length === 1 ? "image" : "image[]";
   parts.push(...task.imageFiles.map((value) => ({ name, value })));
   if (task.mask !== undefined) parts.push({ name: "mask", value: task.mask });
-  return { method: "POST", path: "/images/edits", body: { parts } };
+  return { method: "POST", path: editsPath, body: { parts } };
 }
 
 const inputs: InputRule = {
@@ -385,10 +390,11 @@ function isGptImage2(model: string): boolean {
  */
 export function openaiCompatible(settings: OpenAICompatibleSettings): Provider {
   const { name = "openai-compatible", model = "gpt-image-2", prices } = settings;
-  return createProvider(
-    createAdapter({ name, model, prices, fallbackSize: "1024x1024" }),
-    settings,
-  );
+  const baseURL = withoutPaths(settings.baseURL, paths);
+  return createProvider(createAdapter({ name, model, prices, fallbackSize: "1024x1024" }), {
+    ...settings,
+    baseURL,
+  });
 }
 
 /**
@@ -408,6 +414,6 @@ export function openai(settings: OpenAISettings = {}): Provider {
   const keyVariable = "OPENAI_API_KEY";
   return createProvider(createAdapter({ name, model, prices, fallbackSize: "auto", keyVariable }), {
     ...settings,
-    baseURL,
+    baseURL: withoutPaths(baseURL, paths),
   });
 }
