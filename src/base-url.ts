@@ -19,29 +19,27 @@ export interface BadBaseURL {
  * The text is kept as it is otherwise. A reference is held against it, and `URL` would write it anew.
  */
 export function parseBaseURL(given: unknown): BaseURL | BadBaseURL {
-  const text = given instanceof URL ? given.href : given;
-  const taken = 'an http(s) URL such as "https://api.example.com/v1"';
-  if (typeof text !== "string") return { taken, given: text === undefined ? "nothing" : "no text" };
   // As `URL` does: blanks around it do not count, nor line breaks in it.
-  const trimmed = text.trim().replace(/[\t\n\r]/g, "");
-  const [beforeFragment = "", ...fragment] = trimmed.split("#");
-  const at = beforeFragment.indexOf("?");
-  const place = at < 0 ? beforeFragment : beforeFragment.slice(0, at);
+  const text = String(given ?? "")
+    .trim()
+    .replace(/[\t\n\r]/g, "");
+  const [beforeFragment = "", fragment] = text.split("#", 2);
+  const [place = ""] = beforeFragment.split("?", 1);
   const url = URL.canParse(place) ? new URL(place) : undefined;
-  const isWeb = url?.protocol === "http:" || url?.protocol === "https:";
-  if (url?.username || url?.password || (!isWeb && place.includes("@"))) {
-    return { given: "a URL with credentials", taken: `${taken}, without credentials` };
+  const isWeb = url !== undefined && /^https?:$/.test(url.protocol);
+  const hasCredentials = isWeb ? `${url.username}${url.password}` !== "" : place.includes("@");
+  if (hasCredentials || !isWeb || fragment !== undefined) {
+    const wrong = hasCredentials ? "credentials" : isWeb && "a fragment (#)";
+    return {
+      given: wrong
+        ? `one with ${wrong}`
+        : place === ""
+          ? "nothing"
+          : JSON.stringify(place.slice(0, 60)),
+      taken: 'an http(s) URL such as "https://api.example.com/v1"',
+    };
   }
-  if (!isWeb) {
-    return { given: JSON.stringify(shortened(place)), taken };
-  }
-  if (fragment.length > 0) {
-    return { given: "a URL with a fragment (#)", taken: `${taken}, without a fragment` };
-  }
-  return {
-    baseURL: withoutSlashes(place),
-    query: at < 0 ? "" : beforeFragment.slice(at + 1),
-  };
+  return { baseURL: withoutSlashes(place), query: beforeFragment.slice(place.length + 1) };
 }
 
 /** A base URL without the path of a call at its end, which people copy along with it. */
@@ -58,8 +56,4 @@ function withoutSlashes(text: string): string {
   let end = text.length;
   while (text[end - 1] === "/") end -= 1;
   return text.slice(0, end);
-}
-
-function shortened(text: string): string {
-  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
 }

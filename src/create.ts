@@ -199,7 +199,7 @@ export class Create {
     }
     const { gateway } = this.#context;
     const perhapsSent = this.#isOnItsWay || this.perhapsAccepted;
-    const when = perhapsSent ? "while it was being sent" : "before it was sent";
+    const when = perhapsSent ? "while it was being sent" : "before";
     const detail = stop.aborted ? `The call ended ${when}` : String(error);
     const told = this.#host.facts({
       charged: perhapsSent ? "unknown" : "no",
@@ -208,7 +208,7 @@ export class Create {
     });
     return perhapsSent
       ? { state: "unknown", error: new SubmissionUnknownError(told) }
-      : { state: "refused", error: new GenerationFailedError(told) };
+      : { state: "refused", error: new GenerationFailedError({ ...told, what: "unsent" }) };
   }
 }
 

@@ -15,7 +15,7 @@ import { LiveJobs } from "./live-jobs";
 import { firstOf, type ParsedCallOptions } from "./options";
 import { Pace } from "./pace";
 import type { Plan } from "./plan";
-import type { InputRule, Provider } from "./provider";
+import type { InputRule } from "./provider";
 import { resolveInputs } from "./read-inputs";
 import type { ParsedRequest } from "./request";
 import type { ImageResult } from "./result";
@@ -170,8 +170,6 @@ export class Engine {
     const { idempotent } = provider.adapter;
     const { request } = plan;
     const { fields, operation } = request;
-    const stray = strayOptions(request.providerOptions, provider);
-    const warnings = stray.length === 0 ? plan.warnings : [...plan.warnings, ...stray];
     const unsent = idempotencyKey !== undefined && !idempotent && this.#journaling === undefined;
     const names = idempotencyKey === undefined ? undefined : namesUnder(idempotencyKey, provider);
     // With a journal the caller's key names the job, so that the same call finds it again.
@@ -199,8 +197,8 @@ export class Engine {
         backstopMs: hook?.isOurs ? this.#options.webhooks?.backstopMs : undefined,
         submittedAt: clock.now(),
         warnings: unsent
-          ? [...warnings, `idempotencyKey was not sent: ${provider.name} honours none`]
-          : warnings,
+          ? [...plan.warnings, `idempotencyKey was not sent: ${provider.name} honours none`]
+          : plan.warnings,
         resultSaveTo,
         onSubmitted,
         onEvent,
@@ -356,13 +354,4 @@ interface RunningCall {
   readonly job: RunningJob;
   readonly scope: Scope;
   readonly timeoutMs: number;
-}
-
-const knownOptions = ["shortapi", "aigptimage", "trinetra", "openai"];
-
-/** Entries of providerOptions that are nobody's we know: misspelt, or another custom provider's. */
-function strayOptions(given: object, { name, adapter }: Provider): string[] {
-  const known = [...knownOptions, adapter.optionsName ?? name];
-  const stray = Object.keys(given).filter((each) => !known.includes(each));
-  return stray.map((each) => `providerOptions.${each} was not used: it is not ${name}'s`);
 }

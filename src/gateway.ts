@@ -204,19 +204,19 @@ export class Gateway {
     const { name, adapter } = this.#provider;
     const text = given ?? "";
     if (typeof text !== "string") {
-      const detail = "What `apiKey` gives is no string";
-      throw new AuthenticationError({ provider: name, charged: "no", detail });
+      const problem = "What `apiKey` gives is no string";
+      throw new AuthenticationError({ provider: name, charged: "no", problem });
     }
     const apiKey = text.trim();
     if (apiKey === "") {
       const variable = adapter.keyVariable;
       const where = variable === undefined ? "" : `, or set the environment variable ${variable}`;
-      const detail = `There is none: give the provider an \`apiKey\`${where}.`;
-      throw new AuthenticationError({ provider: name, charged: "no", detail });
+      const problem = `There is no API key: give the provider an \`apiKey\`${where}`;
+      throw new AuthenticationError({ provider: name, charged: "no", problem });
     }
     if (!/^[\x21-\x7e]+$/.test(apiKey)) {
-      const detail = "It has characters that no HTTP header can hold";
-      throw new AuthenticationError({ provider: name, charged: "no", detail });
+      const problem = "The API key has characters that no HTTP header can hold";
+      throw new AuthenticationError({ provider: name, charged: "no", problem });
     }
     return apiKey;
   }

@@ -2,7 +2,7 @@ import * as z from "zod/mini";
 import type { Cost } from "./cost";
 import { type ImageError, InvalidRequestError } from "./errors";
 import { once } from "./once";
-import type { Operation } from "./request";
+import { type Operation, problemsOf, shown } from "./request";
 import type { ImageResult } from "./result";
 
 /**
@@ -87,7 +87,11 @@ export interface JobStatus {
   readonly tasks: readonly TaskReference[];
 }
 
-/** What happened to a task, as it happens. */
+/**
+ * What happened to a task, as it happens. `JSON.stringify(event)` is safe to send to a browser: it has
+ * neither `metadata` nor the provider's id of the job nor a reference, and of a file its name alone. A
+ * copy (`{ ...event }`) is not: pick its fields.
+ */
 export type ImageEvent = {
   readonly provider: string;
   readonly jobId: string;
@@ -150,48 +154,51 @@ export interface ImageJob {
 }
 
 const referenceSchema = once(() =>
-  z.object({
-    v: z.literal(1, "1: it was written by another version of this package"),
-    // It becomes a part of file names.
-    id: z.string("the id of a job").check(z.regex(/^[\w-]+$/, "the id of a job")),
-    provider: z.string("the name of a provider"),
-    baseURL: z.string("the base URL of a provider"),
-    operation: z.enum(["generate", "edit"], "generate or edit"),
-    submittedAt: z.iso.datetime("a date in ISO 8601"),
-    tasks: z
-      .array(
-        z.object({
-          index: z.int("a whole number").check(z.minimum(0, "a whole number")),
-          n: z
-            .int("a whole number of at least 1")
-            .check(z.minimum(1, "a whole number of at least 1")),
-          id: z.optional(z.string("the id of a task").check(z.minLength(1, "the id of a task"))),
-          key: z.optional(z.string("an idempotency key")),
-          state: z.enum(
-            [
-              "waiting",
-              "submitting",
-              "queued",
-              "running",
-              "succeeded",
-              "failed",
-              "refused",
-              "unknown",
-            ],
-            "a state of a task",
-          ),
-          cost: z.optional(
-            z.object({
-              amount: z.number(),
-              unit: z.string(),
-              basis: z.enum(["reported", "usage", "list"]),
-            }),
-          ),
-        }),
-        "a list of tasks",
-      )
-      .check(z.minLength(1, "at least one task")),
-  }),
+  z.object(
+    {
+      v: z.literal(1, "1: it was written by another version of this package"),
+      // It becomes a part of file names.
+      id: z.string("the id of a job").check(z.regex(/^[\w-]+$/, "the id of a job")),
+      provider: z.string("the name of a provider"),
+      baseURL: z.string("the base URL of a provider"),
+      operation: z.enum(["generate", "edit"], "generate or edit"),
+      submittedAt: z.iso.datetime("a date in ISO 8601"),
+      tasks: z
+        .array(
+          z.object({
+            index: z.int("a whole number").check(z.minimum(0, "a whole number")),
+            n: z
+              .int("a whole number of at least 1")
+              .check(z.minimum(1, "a whole number of at least 1")),
+            id: z.optional(z.string("the id of a task").check(z.minLength(1, "the id of a task"))),
+            key: z.optional(z.string("an idempotency key")),
+            state: z.enum(
+              [
+                "waiting",
+                "submitting",
+                "queued",
+                "running",
+                "succeeded",
+                "failed",
+                "refused",
+                "unknown",
+              ],
+              "a state of a task",
+            ),
+            cost: z.optional(
+              z.object({
+                amount: z.number(),
+                unit: z.string(),
+                basis: z.enum(["reported", "usage", "list"]),
+              }),
+            ),
+          }),
+          "a list of tasks",
+        )
+        .check(z.minLength(1, "at least one task")),
+    },
+    "the reference of a job, or its JSON",
+  ),
 );
 
 /** A reference that has been checked. */
@@ -207,15 +214,18 @@ export function parseReference(
   const parsed = referenceSchema().safeParse(plain);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
-    const path = issue === undefined || issue.path.length === 0 ? "" : `.${issue.path.join(".")}`;
-    throw wrongReference(`reference${path}`, "what is no job reference", issue?.message ?? "");
+    const [problem] = issue === undefined ? [] : problemsOf(issue, plain, ["reference"]);
+    const field = ["reference", ...(issue?.path ?? [])].join(".");
+    throw wrongReference(field, problem?.given ?? "another", problem?.taken ?? "another");
   }
   const { provider, baseURL } = parsed.data;
   if (provider !== expected.provider) {
-    throw wrongReference("reference.provider", provider, `"${expected.provider}", this client's`);
+    const taken = `"${expected.provider}", this client's`;
+    throw wrongReference("reference.provider", shown("provider", provider), taken);
   }
   if (baseURL !== expected.baseURL) {
-    throw wrongReference("reference.baseURL", baseURL, `"${expected.baseURL}", this client's`);
+    const taken = `"${expected.baseURL}", this client's`;
+    throw wrongReference("reference.baseURL", shown("baseURL", baseURL), taken);
   }
   return parsed.data;
 

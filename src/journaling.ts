@@ -40,13 +40,12 @@ export class Journaling {
   /** The pages of a new job, one a task. */
   async ledgersFor(
     jobId: string,
-    { request, split }: Plan,
+    { request, split, options }: Plan,
   ): Promise<(index: number) => TaskLedger> {
     const { clock, provider } = this.#jobs;
-    const { name, baseURL, adapter } = provider;
+    const { name, baseURL } = provider;
     const { operation } = request;
-    const ownOptions = request.providerOptions[adapter.optionsName ?? name];
-    const requestDigest = await digestOfRequest(request, ownOptions);
+    const requestDigest = await digestOfRequest(request, options);
     const facts = { jobId, provider: name, baseURL, operation, split, requestDigest };
     return (index) => new TaskLedger(this.#journal, clock, facts, index);
   }

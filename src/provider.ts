@@ -179,6 +179,8 @@ export interface InputRule {
 export interface BoundOperation {
   /** The portable fields it takes. */
   readonly fields: readonly string[];
+  /** What may stand in the provider's entry of `providerOptions`. */
+  readonly optionNames: readonly string[];
   readonly maxImagesPerTask: number;
   readonly dimensions?: DimensionRule | undefined;
   readonly inputs?: InputRule | undefined;
@@ -229,6 +231,7 @@ export function defineOperation<
   const { maxImagesPerTask, dimensions, inputs } = description;
   return {
     fields: Object.keys(description.parameters._zod.def.shape),
+    optionNames: Object.keys(description.options._zod.def.shape),
     maxImagesPerTask,
     dimensions,
     inputs,
@@ -261,7 +264,7 @@ export function defineOperation<
 export interface Adapter {
   /** The name in results, errors and events, such as `"trinetra"`. */
   readonly name: string;
-  /** The provider's entry in `providerOptions`; its name where this is left out. */
+  /** The provider's entry in `providerOptions`, beside the one under its name. */
   readonly optionsName?: string;
   /** The variable of the environment that holds the key. */
   readonly keyVariable?: string;
@@ -382,8 +385,12 @@ function checkHeaders(provider: string, headers: Readonly<Record<string, string>
     if (isHeader(name, value) && !connectionHeaders.has(name.toLowerCase())) continue;
     // The value may be a secret.
     const field = `headers[${JSON.stringify(name)}]`;
-    const taken = "a name and a value that HTTP can hold";
-    throw new InvalidRequestError({ provider, charged: "no", field, given: "another", taken });
+    const isOurs = connectionHeaders.has(name.toLowerCase());
+    const taken = isOurs
+      ? "no header that is about the connection"
+      : "a name and a value that HTTP can hold";
+    const given = isOurs ? "one" : "what it cannot";
+    throw new InvalidRequestError({ provider, charged: "no", field, given, taken });
   }
 }
 

@@ -108,6 +108,7 @@ test("the floor knows nothing above it", () => {
   expect(targets("dimensions")).toEqual([]);
   expect(targets("clock")).toEqual([]);
   expect(targets("host")).toEqual([]);
+  expect(targets("nearest")).toEqual([]);
   expect(targets("base-url")).toEqual([]);
   expect(targets("once")).toEqual([]);
   expect(targets("turns")).toEqual([]);
@@ -122,7 +123,10 @@ test("an error knows money, and of the job and its images the types alone", () =
 });
 
 test("the request knows zod and errors", () => {
-  expect(targets("request")).toEqual(["compiled", "errors", "host", "once", "zod/mini"]);
+  expect(targets("request")).toEqual([
+    ...["compiled", "errors", "expected", "field-names", "host", "once", "zod/mini"],
+  ]);
+  expect(targets("field-names")).toEqual(["nearest"]);
 });
 
 test("the contract of a provider stands on its address, schemas, cost, decoded images, dimensions, errors, headers and request", () => {
@@ -154,6 +158,10 @@ test("what must not be shown is known in one place, and the version of the packa
     .filter(({ to }) => to === "../package.json")
     .map(({ from: name }) => name);
   expect(readers).toEqual(["user-agent"]);
+});
+
+test("the JSON of events knows their types and nothing else", () => {
+  expect(from("event-json").every(({ typeOnly }) => typeOnly)).toBe(true);
 });
 
 test("the poller knows time alone: no HTTP, no schema, no provider", () => {

@@ -41,14 +41,14 @@ test.each([
   ["https://a.test/v1#x", "fragment"],
   ["https://a.test/v1#", "fragment"],
   ["https://a.test/v1?key=secret-word#x", "fragment"],
-  ["a.test/v1?key=secret-word", '"a.test/v1"'],
-  ["ftp://a.test/v1?key=secret-word", '"ftp://a.test/v1"'],
+  ["a.test/v1?key=secret-word", 'got "a.test/v1"'],
+  ["ftp://a.test/v1?key=secret-word", 'got "ftp://a.test/v1"'],
   ["https://user:secret-word@a.test/v1", "credentials"],
   ["user:secret-word@a.test/v1", "credentials"],
   ["https://user:secret-word@", "credentials"],
-  ["", '""'],
-  [undefined, "nothing"],
-  [7, "no text"],
+  ["", "got nothing"],
+  [undefined, "got nothing"],
+  [7, 'got "7"'],
 ])("a base URL of %j is refused, by name and without what may be a secret", (baseURL, words) => {
   let error: unknown;
   try {

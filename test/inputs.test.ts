@@ -86,7 +86,8 @@ test("a local file that is missing is named with its path, and nothing was charg
     code: "invalid_request",
     field: "images[1]",
     given: `localFile("${path}")`,
-    taken: expect.stringContaining("ENOENT"),
+    taken: "an image that can be read",
+    message: expect.stringContaining("ENOENT"),
     charged: "no",
     cause: { code: "ENOENT" },
   });
@@ -111,7 +112,8 @@ test("a web URL that cannot be fetched is named, with why", async () => {
   await expect(edit).rejects.toMatchObject({
     field: "images[0]",
     given: '"https://a.test/x"',
-    taken: "an image that can be read (HTTP 404)",
+    taken: "an image that can be read",
+    message: expect.stringContaining(". HTTP 404."),
     cause,
   });
 });

@@ -37,14 +37,15 @@ test("an import of the client is at most 16 KB of our own, minified and gzipped"
 });
 
 test.each(["shortapi", "aigptimage", "trinetra", "openai"])(
-  "with %s alone it is at most 19 KB, and carries no other provider",
+  // What a base URL and a wrong field are told of takes its place.
+  "with %s alone it is at most 21 KB, and carries no other provider",
   async (name) => {
     const { bytes, loaded, later } = await sizesOf("createImageClient", name);
     console.log(`with ${name}: ${kilobytes(bytes)}`);
     const file = name === "openai" ? "openai-compatible" : name;
     const carried = [...loaded, ...later].filter((each) => each.startsWith("providers/"));
     expect(carried).toEqual([`providers/${file}.ts`]);
-    expect(bytes).toBeLessThanOrEqual(19 * 1024);
+    expect(bytes).toBeLessThanOrEqual(21 * 1024);
   },
 );
 

@@ -67,15 +67,16 @@ export interface OpenAISettings extends ProviderSettings {
 
 // What the adapter itself writes, what gpt-image-2 refuses, and an answer that it cannot read.
 const reserved =
-  /^(model|prompt|n|size|quality|background|output_format|output_compression|moderation|user|image|mask|stream|response_format|style|input_fidelity)$/;
+  /^(model|prompt|n|size|quality|background|output_format|output_compression|moderation|user|safety_identifier|image|mask|stream|response_format|style|input_fidelity)$/;
 
 const options = z.strictObject({
   extraBody: z.optional(
-    z.record(
-      z.string().check(z.refine((key) => !reserved.test(key))),
-      jsonValue,
-      "an object whose keys are neither portable fields nor refused by gpt-image-2",
-    ),
+    z.record(z.string().check(z.refine((key) => !reserved.test(key))), jsonValue, {
+      error: ({ code }) =>
+        code === "invalid_key"
+          ? "a name that is neither a field of the request nor refused by gpt-image-2"
+          : "an object",
+    }),
   ),
 });
 
@@ -91,6 +92,7 @@ const parameters = compiled(
     outputCompression: z.optional(z.int("a whole number from 0 to 100")),
     moderation: z.optional(z.string()),
     user: z.optional(z.string()),
+    safetyIdentifier: z.optional(z.string()),
   }),
 );
 
@@ -113,6 +115,7 @@ function nativeFields(model: string, { parameters, options, n }: ImagesTask) {
     output_compression: parameters.outputCompression,
     moderation: parameters.moderation,
     user: parameters.user,
+    safety_identifier: parameters.safetyIdentifier,
   };
 }
 
