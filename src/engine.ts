@@ -45,7 +45,10 @@ export class Engine {
 
   static async load(options: ClientOptions, clock: Clock, closing: EndSignal): Promise<Engine> {
     const engine = new Engine(options, clock, closing);
-    await engine.#load();
+    await engine.#load().catch((error: unknown) => {
+      // A proxy's address that cannot be read is on the error, with the password in it.
+      throw engine.#jobs.gateway.safe(error);
+    });
     return engine;
   }
 

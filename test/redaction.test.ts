@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import { afterEach, expect, test, vi } from "vitest";
 import {
   createImageClient,
@@ -134,6 +135,20 @@ test("a proxy's password is in no message and in no cause, whatever the variable
   const { message, cause } = Object(error);
   expect(message).toContain("no tunnel through http://<key>@proxy.test:8080");
   expect(JSON.stringify([message, cause, String(cause)])).not.toMatch(/word-7|cHJveH/);
+});
+
+test("the password of a proxy whose address cannot be read is on no error", async () => {
+  vi.stubEnv("HTTP_PROXY", "http://proxy-user:pass-word-7@[proxy");
+  vi.resetModules();
+  const fresh = await import("../src/index");
+  const provider = fresh.openaiCompatible({ baseURL: "http://g.invalid/v1", apiKey: key });
+  const error = await fresh
+    .createImageClient({ provider })
+    .generate({ prompt: "x" })
+    .catch((reason: unknown) => reason);
+  expect(error).toMatchObject({ charged: "no" });
+  const { message, cause } = Object(error);
+  expect(`${message} ${inspect(error, { depth: 9 })} ${inspect(cause)}`).not.toContain("word-7");
 });
 
 // ---- keys that change ----
