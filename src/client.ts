@@ -182,7 +182,8 @@ export class ProviderClient implements ProviderImageClient {
     if (!this.capabilities.resumable || adapter.query === undefined) {
       throw new UnsupportedError({
         ...{ provider: name, charged: "no", field: "reference", given: "one" },
-        taken: "none, since the answer is the image itself and nothing can be asked afterwards",
+        taken:
+          "no references, since the answer is the image itself and nothing can be asked afterwards",
       });
     }
     return new ResumedJob(parsed, async () => (await this.#engine()).resume(parsed));

@@ -39,11 +39,13 @@ export class Gateway {
   /** Describes a call as HTTP. Done once for a task, so that every attempt sends the same. */
   async prepare(call: Call): Promise<HttpRequest> {
     const { method, path, body } = call;
-    const queries = [this.#provider.baseQuery(), String(new URLSearchParams(call.query))];
-    const query = queries.filter((each) => each !== "").join("&");
+    const own = call.query === undefined ? "" : `${new URLSearchParams(call.query)}`;
+    const query = [this.#provider.baseQuery(), own].filter((each) => each !== "").join("&");
     const url = this.#provider.baseURL + path + (query === "" ? "" : `?${query}`);
-    const own = { "user-agent": userAgent };
-    const headers: Record<string, string> = { ...own, ...inLowerCase(this.#provider.headers()) };
+    const headers: Record<string, string> = {
+      "user-agent": userAgent,
+      ...inLowerCase(this.#provider.headers()),
+    };
     headers.accept = "application/json";
     for (const [name, value] of Object.entries(call.headers ?? {})) {
       // What an adapter makes of a caller's key: nothing has been sent yet.
