@@ -154,51 +154,48 @@ export interface ImageJob {
 }
 
 const referenceSchema = once(() =>
-  z.object(
-    {
-      v: z.literal(1, "1: it was written by another version of this package"),
-      // It becomes a part of file names.
-      id: z.string("the id of a job").check(z.regex(/^[\w-]+$/, "the id of a job")),
-      provider: z.string("the name of a provider"),
-      baseURL: z.string("the base URL of a provider"),
-      operation: z.enum(["generate", "edit"], "generate or edit"),
-      submittedAt: z.iso.datetime("a date in ISO 8601"),
-      tasks: z
-        .array(
-          z.object({
-            index: z.int("a whole number").check(z.minimum(0, "a whole number")),
-            n: z
-              .int("a whole number of at least 1")
-              .check(z.minimum(1, "a whole number of at least 1")),
-            id: z.optional(z.string("the id of a task").check(z.minLength(1, "the id of a task"))),
-            key: z.optional(z.string("an idempotency key")),
-            state: z.enum(
-              [
-                "waiting",
-                "submitting",
-                "queued",
-                "running",
-                "succeeded",
-                "failed",
-                "refused",
-                "unknown",
-              ],
-              "a state of a task",
-            ),
-            cost: z.optional(
-              z.object({
-                amount: z.number(),
-                unit: z.string(),
-                basis: z.enum(["reported", "usage", "list"]),
-              }),
-            ),
-          }),
-          "a list of tasks",
-        )
-        .check(z.minLength(1, "at least one task")),
-    },
-    "the reference of a job, or its JSON",
-  ),
+  z.object({
+    v: z.literal(1, "1: it was written by another version of this package"),
+    // It becomes a part of file names.
+    id: z.string("the id of a job").check(z.regex(/^[\w-]+$/, "the id of a job")),
+    provider: z.string("the name of a provider"),
+    baseURL: z.string("the base URL of a provider"),
+    operation: z.enum(["generate", "edit"], "generate or edit"),
+    submittedAt: z.iso.datetime("a date in ISO 8601"),
+    tasks: z
+      .array(
+        z.object({
+          index: z.int("a whole number").check(z.minimum(0, "a whole number")),
+          n: z
+            .int("a whole number of at least 1")
+            .check(z.minimum(1, "a whole number of at least 1")),
+          id: z.optional(z.string("the id of a task").check(z.minLength(1, "the id of a task"))),
+          key: z.optional(z.string("an idempotency key")),
+          state: z.enum(
+            [
+              "waiting",
+              "submitting",
+              "queued",
+              "running",
+              "succeeded",
+              "failed",
+              "refused",
+              "unknown",
+            ],
+            "a state of a task",
+          ),
+          cost: z.optional(
+            z.object({
+              amount: z.number(),
+              unit: z.string(),
+              basis: z.enum(["reported", "usage", "list"]),
+            }),
+          ),
+        }),
+        "a list of tasks",
+      )
+      .check(z.minLength(1, "at least one task")),
+  }),
 );
 
 /** A reference that has been checked. */
@@ -216,7 +213,8 @@ export function parseReference(
     const [issue] = parsed.error.issues;
     const [problem] = issue === undefined ? [] : problemsOf(issue, plain, ["reference"]);
     const field = ["reference", ...(issue?.path ?? [])].join(".");
-    throw wrongReference(field, problem?.given ?? "another", problem?.taken ?? "another");
+    const taken = issue?.path.length === 0 ? "the reference of a job, or its JSON" : problem?.taken;
+    throw wrongReference(field, problem?.given ?? "another", taken ?? "another");
   }
   const { provider, baseURL } = parsed.data;
   if (provider !== expected.provider) {
