@@ -14,7 +14,7 @@ import {
 import { startSandbox } from "gpt-image-client/testing";
 import { type Entry, writeContactSheet } from "./quickstart/contact-sheet";
 import { liveDisplay } from "./quickstart/live-display";
-import { costText } from "./support";
+import { costText, isOffList, offListNote } from "./support";
 
 const directory = "output/quickstart";
 // Always the sandbox, whatever keys are set: this can never spend money.
@@ -69,6 +69,7 @@ const sheet = await writeContactSheet(directory, entries.flat(), totalMs);
 console.log(`
 ${entries.flat().length} pictures in ${(totalMs / 1000).toFixed(1)} s, in ${resolve(directory)}
 Contact sheet: ${sheet}`);
+if (entries.flat().some(({ cost, listed }) => isOffList(cost, listed))) console.log(offListNote);
 console.log(`
 Next: the real service is one line, with your key in TRINETRA_API_KEY:
 
@@ -88,7 +89,8 @@ async function draw(client: ImageClient, request: GenerateRequest | EditRequest)
   const file = `${client.name}-${operation}.png`;
   await image.save(`${directory}/${file}`);
   const { width, height } = await image.info();
-  display.done(label, `saved, ${costText(cost)}`);
+  const listed = client.estimate(request);
+  display.done(label, `saved, ${costText(cost, listed)}`);
   const { durationMs } = timing;
   const entry: Entry = {
     provider: client.name,
@@ -98,6 +100,7 @@ async function draw(client: ImageClient, request: GenerateRequest | EditRequest)
     width,
     height,
     cost,
+    listed,
     durationMs,
   };
   return { image, entry };

@@ -67,6 +67,9 @@ const accountTaken = "a name of 1 to 200 characters";
 
 const mebibyte = 1024 * 1024;
 
+const concurrencyTaken = "a whole number of at least 1";
+const pollTaken = "milliseconds, or a schedule with next()";
+
 const optionsSchema = once(() =>
   z
     .strictObject(
@@ -86,20 +89,23 @@ const optionsSchema = once(() =>
         attemptTimeoutMs: z._default(positive("milliseconds, more than 0"), 60_000),
         concurrency: z._default(
           z.union(
-            [z.int().check(z.minimum(1)), z.literal(Number.POSITIVE_INFINITY)],
-            "a whole number of at least 1",
+            [
+              z.int(concurrencyTaken).check(z.minimum(1, concurrencyTaken)),
+              z.literal(Number.POSITIVE_INFINITY),
+            ],
+            concurrencyTaken,
           ),
           Number.POSITIVE_INFINITY,
         ),
         poll: z.optional(
           z.union(
             [
-              z.number().check(z.minimum(0)),
+              z.number(pollTaken).check(z.minimum(0, pollTaken)),
               z.custom<PollSchedule>(
                 (value) => typeof value === "object" && value !== null && "next" in value,
               ),
             ],
-            "milliseconds, or a schedule with next()",
+            pollTaken,
           ),
         ),
         onUnsupported: z._default(z.enum(["error", "omit"], '"error" or "omit"'), "error"),
@@ -140,7 +146,7 @@ const optionsSchema = once(() =>
     .check(
       z.refine((options) => options.fetch === undefined || options.dispatcher === undefined, {
         path: ["dispatcher"],
-        message: "either `fetch` or `dispatcher`",
+        message: "no `dispatcher` beside `fetch`",
       }),
       z.refine(
         ({ journal, account, provider }) =>

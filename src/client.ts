@@ -166,7 +166,7 @@ export class ProviderClient implements ProviderImageClient {
         const why = reasonOf(cause);
         const detail = `A part of this package could not be loaded: ${why}`;
         const facts = { provider: this.name, charged: "no", transient: true } as const;
-        throw new GenerationFailedError({ ...facts, detail, cause });
+        throw new GenerationFailedError({ ...facts, detail, cause, what: "unsent" });
       });
     return this.#loading;
   }
@@ -212,8 +212,9 @@ export class ProviderClient implements ProviderImageClient {
     const parsed = parseReference(reference, { provider: name, baseURL });
     if (!this.capabilities.resumable || adapter.query === undefined) {
       throw new UnsupportedError({
-        ...{ provider: name, charged: "no", field: "reference", given: "a job of its own" },
-        taken: "no references: its answer is the image itself, and nothing can be asked afterwards",
+        ...{ provider: name, charged: "no", field: "reference", given: "one" },
+        taken:
+          "no references, since the answer is the image itself and nothing can be asked afterwards",
       });
     }
     return new ResumedJob(parsed, async () => (await this.#engine()).resume(parsed));
@@ -238,11 +239,12 @@ export class ProviderClient implements ProviderImageClient {
     const { provider, webhooks } = this.#options;
     const facts = { provider: this.name, charged: "no", field: "options.webhooks" } as const;
     if (provider.adapter.webhook === undefined) {
-      throw new UnsupportedError({ ...facts, given: "a webhook", taken: "none: it posts nothing" });
+      const taken = "none, since this provider posts nothing";
+      throw new UnsupportedError({ ...facts, given: "some", taken });
     }
     if (webhooks === undefined) {
-      const taken = "an object with a secret";
-      throw new InvalidRequestError({ ...facts, given: "nothing", taken });
+      const wanted = "an object with a secret";
+      throw new InvalidRequestError({ ...facts, given: "nothing", taken: wanted });
     }
     const receiver = async () => (await this.#engine()).receiver;
     return {

@@ -255,7 +255,7 @@ export class Create {
       const facts = this.#host.facts({ charged: closed.charged, detail });
       return { state: closed.state, error: new ClientClosedError(facts) };
     }
-    const when = perhapsSent ? "while it was being sent" : "before it was sent";
+    const when = perhapsSent ? "while it was being sent" : "before";
     const detail = this.#end.aborted ? `The call ended ${when}` : String(error);
     const told = this.#host.facts({
       charged: perhapsSent ? "unknown" : "no",
@@ -264,7 +264,7 @@ export class Create {
     });
     return perhapsSent
       ? { state: "unknown", error: new SubmissionUnknownError(told) }
-      : { state: "refused", error: new GenerationFailedError(told) };
+      : { state: "refused", error: new GenerationFailedError({ ...told, what: "unsent" }) };
   }
 }
 

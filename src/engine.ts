@@ -15,7 +15,7 @@ import { firstOf, type ParsedCallOptions } from "./options";
 import { Pace } from "./pace";
 import type { Plan } from "./plan";
 import { Preflight } from "./preflight";
-import type { InputRule, Provider } from "./provider";
+import type { InputRule } from "./provider";
 import { resolveInputs } from "./read-inputs";
 import type { ParsedRequest } from "./request";
 import type { ImageResult } from "./result";
@@ -49,14 +49,17 @@ export class Engine {
 
   static async load(options: ClientOptions, clock: Clock, closing: EndSignal): Promise<Engine> {
     const engine = new Engine(options, clock, closing);
-    await engine.#load();
+    await engine.#load().catch((error: unknown) => {
+      // A proxy's address that cannot be read is on the error, with the password in it.
+      throw engine.#jobs.gateway.safe(error);
+    });
     return engine;
   }
 
   private constructor(options: ClientOptions, clock: Clock, closing: EndSignal) {
     const { provider, timeoutMs, attemptTimeoutMs, onEvent, poll = learnedSchedule() } = options;
-    const trustedHostname = new URL(provider.baseURL).hostname;
-    const transport = new Transport({ ...options, clock, trustedHostname });
+    const trustedOrigin = new URL(provider.baseURL).origin;
+    const transport = new Transport({ ...options, clock, trustedOrigin });
     this.#options = options;
     this.#slots = new Slots(options.concurrency, clock);
     this.#preflight = new Preflight(provider.name, clock, options.journal);
@@ -65,7 +68,7 @@ export class Engine {
       ...{ provider, transport, clock, timeoutMs, attemptTimeoutMs, onEvent, closing },
       tearing: this.#tearing,
       underWay: (work) => this.#track(work),
-      gateway: new Gateway(provider, transport),
+      gateway: new Gateway(provider, transport, secretsOf(options)),
       pace: new Pace(clock),
       pollsLocally: options.poll === undefined && isLoopback(provider.baseURL),
       schedule: typeof poll === "number" ? fixedSchedule(poll) : poll,
@@ -211,8 +214,6 @@ export class Engine {
     const { idempotent } = provider.adapter;
     const { request } = plan;
     const { fields, operation } = request;
-    const stray = strayOptions(request.providerOptions, provider);
-    const warnings = stray.length === 0 ? plan.warnings : [...plan.warnings, ...stray];
     const unsent = idempotencyKey !== undefined && !idempotent && this.#journaling === undefined;
     const signal = call.signal && callerSignal(call.signal);
     const trial = this.#preflight.check(call.saveTo);
@@ -240,8 +241,8 @@ export class Engine {
         backstopMs: hook?.isOurs ? this.#options.webhooks?.backstopMs : undefined,
         submittedAt: clock.wallTime(),
         warnings: unsent
-          ? [...warnings, `idempotencyKey was not sent: ${provider.name} honours none`]
-          : warnings,
+          ? [...plan.warnings, `idempotencyKey was not sent: ${provider.name} honours none`]
+          : plan.warnings,
         resultSaveTo,
         onSubmitted,
         onEvent,
@@ -327,7 +328,7 @@ export class Engine {
     const { clock, provider, transport } = this.#jobs;
     const reading = resolveInputs(request.images, request.mask, {
       ...{ provider: provider.name, rule, upload: this.#options.upload },
-      trustedHostname: new URL(provider.baseURL).hostname,
+      trustedOrigin: new URL(provider.baseURL).origin,
       signal,
       fetchBytes: (url) => transport.download(url, bytesOf, { signal }),
     });
@@ -407,6 +408,11 @@ export class Engine {
 /** How long `close` waits for those that it has torn. */
 const tornMs = 1_000;
 
+/** What no provider is sent as it is, and nobody may see all the same. */
+function secretsOf({ webhooks }: ClientOptions): readonly string[] {
+  return webhooks === undefined ? [] : [webhooks.secret];
+}
+
 const none: ResolvedInputs = { imageUrls: [], imageFiles: [] };
 
 /** Where the images of a call go. */
@@ -450,13 +456,4 @@ async function inQueue<Value>(slot: Promise<Value>, queued: Queued | undefined):
 function endScopes({ stop, scope }: RunningCall): void {
   stop.end();
   if (scope !== stop) scope.end();
-}
-
-const knownOptions = ["shortapi", "aigptimage", "trinetra", "openai"];
-
-/** Entries of providerOptions that are nobody's we know: misspelt, or another custom provider's. */
-function strayOptions(given: object, { name, adapter }: Provider): string[] {
-  const known = [...knownOptions, adapter.optionsName ?? name];
-  const stray = Object.keys(given).filter((each) => !known.includes(each));
-  return stray.map((each) => `providerOptions.${each} was not used: it is not ${name}'s`);
 }

@@ -1,7 +1,7 @@
 import type { RefusalKind } from "./provider";
 
 const emptyAccount =
-  /insufficient\w*(quota|balance|credit|fund)|notenough(quota|balance|credit)|(quota|balance|credits?)(notenough|insufficient|exhausted|failed)|currentquota|billing(hardlimitreached|notactive)|spendlimitexceeded|arrears|paymentrequired/;
+  /insufficient\w{0,24}(quota|balance|credit|fund)|notenough(quota|balance|credit)|(quota|balance|credits?)(notenough|insufficient|exhausted|failed)|currentquota|billing(hardlimitreached|notactive)|spendlimitexceeded|arrears|paymentrequired/;
 const refusedKey =
   /(invalid|incorrect|missing|expired|disabled)(api|access)?(key|token)(error)?$|^(apikey|token)(invalid|expired|disabled|missing)$|unauthenticated|unauthorized|authenticationerror/;
 const moderation =

@@ -82,7 +82,8 @@ export abstract class ImageError extends Error {
 
   constructor(sentence: string, facts: ErrorFacts) {
     const who = facts.provider === undefined ? "" : `${facts.provider}: `;
-    const detail = facts.detail ? ` ${withStop(facts.detail)}` : "";
+    const said = facts.detail?.trim() ?? "";
+    const detail = said === "" ? "" : ` ${withStop(said)}`;
     super(
       `${who}${sentence}${detail} ${chargeSentence[facts.charged]}`,
       facts.cause === undefined ? undefined : { cause: facts.cause },
@@ -116,8 +117,18 @@ export abstract class ImageError extends Error {
   }
 }
 
+/** A sentence with one stop at its end, whatever stops the words of others have. */
 function withStop(text: string): string {
-  return /[.!?]$/.test(text) ? text : `${text}.`;
+  const words = withoutStops(text);
+  if (words.length + 1 < text.length) return `${words}…`;
+  return /[!?…:]$/.test(words) ? words : `${words}.`;
+}
+
+/** Not by `/\.+$/`, which looks for the end anew from each dot. */
+function withoutStops(text: string): string {
+  let end = text.length;
+  while (text[end - 1] === ".") end -= 1;
+  return text.slice(0, end);
 }
 
 /** What a wrong field was given, and what it takes. */
@@ -126,6 +137,11 @@ export interface FieldFacts {
   readonly given?: string | undefined;
   /** What is taken instead. */
   readonly taken?: string | undefined;
+}
+
+/** What is wrong with a field, in words that follow its name. */
+function expected({ given, taken }: FieldFacts): string {
+  return taken === undefined ? "" : `: expected ${withoutStops(taken)}, got ${given ?? "another"}`;
 }
 
 /** The request is wrong: found here before anything was sent, or refused by the provider. */
@@ -137,11 +153,16 @@ export class InvalidRequestError extends ImageError {
   /** What is taken instead. */
   declare readonly taken?: string;
 
-  constructor(facts: ErrorFacts & FieldFacts) {
+  /** @param facts with `isUnknown` there is no such field, and `taken` says what may have been meant. */
+  constructor(facts: ErrorFacts & FieldFacts & { isUnknown?: boolean | undefined }) {
+    const { field, taken } = facts;
+    const wrong = `\`${field}\` is invalid${expected(facts)}.`;
     super(
-      facts.field === undefined || facts.given === undefined
+      field === undefined
         ? "The request was refused as invalid."
-        : `\`${facts.field}\` is invalid: given ${facts.given}, taken ${facts.taken}.`,
+        : facts.isUnknown
+          ? withStop(`There is no \`${field}\`${taken === undefined ? "" : `; ${taken}`}`)
+          : wrong,
       facts,
     );
     if (facts.given !== undefined) this.given = facts.given;
@@ -161,10 +182,7 @@ export class UnsupportedError extends ImageError {
   readonly taken: string;
 
   constructor(facts: ErrorFacts & { field: string; given: string; taken: string }) {
-    super(
-      `\`${facts.field}\` is not supported here: given ${facts.given}, taken ${facts.taken}.`,
-      facts,
-    );
+    super(`\`${facts.field}\` is not supported here${expected(facts)}.`, facts);
     this.given = facts.given;
     this.taken = facts.taken;
   }
@@ -175,8 +193,9 @@ export class AuthenticationError extends ImageError {
   override readonly name = "AuthenticationError";
   readonly code = "authentication";
 
-  constructor(facts: ErrorFacts) {
-    super("The API key was not accepted.", facts);
+  /** @param facts with `problem`, what is wrong with the key was seen here, and nothing was sent. */
+  constructor(facts: ErrorFacts & { problem?: string | undefined }) {
+    super(withStop(facts.problem ?? "The API key was not accepted"), facts);
   }
 }
 
@@ -235,13 +254,20 @@ export class ModerationError extends ImageError {
   }
 }
 
+const otherFailures = {
+  unsent: "Nothing was sent.",
+  untaken: "The provider did not take the job.",
+  unknownJob: "The provider does not know the job.",
+} as const;
+
 /** The provider took the job and could not make the picture, or no longer knows the job. */
 export class GenerationFailedError extends ImageError {
   override readonly name = "GenerationFailedError";
   readonly code = "generation_failed";
 
-  constructor(facts: ErrorFacts) {
-    super("The generation failed.", facts);
+  /** @param facts `what` went wrong, where that is not the generation itself. */
+  constructor(facts: ErrorFacts & { what?: keyof typeof otherFailures | undefined }) {
+    super(facts.what === undefined ? "The generation failed." : otherFailures[facts.what], facts);
   }
 }
 
@@ -274,7 +300,7 @@ export class MalformedResponseError extends ImageError {
   readonly code = "malformed_response";
 
   constructor(facts: ErrorFacts) {
-    super("The answer cannot be read.", facts);
+    super("The answer cannot be used.", facts);
   }
 }
 

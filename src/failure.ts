@@ -1,4 +1,3 @@
-import { inspect } from "node:util";
 import { DecodedImage } from "./decoded-image";
 import {
   AuthenticationError,
@@ -12,11 +11,11 @@ import {
   PermissionDeniedError,
   ProviderUnavailableError,
   RateLimitError,
-  reasonOf,
   SubmissionUnknownError,
 } from "./errors";
 import type { Reading } from "./gateway";
 import type { RefusalKind, Refused } from "./provider";
+import { redacted } from "./secrets";
 
 const classes: Readonly<
   Record<Exclude<RefusalKind, "moderation">, new (facts: ErrorFacts) => ImageError>
@@ -96,27 +95,4 @@ function copyOf(value: object, secrets: readonly string[]): Record<string, unkno
   if (isFit) return { ...value };
   const entries = Object.entries(value).slice(0, mostFields);
   return Object.fromEntries(entries.map(([name, each]) => [redacted(name, secrets), each]));
-}
-
-/** A text without the secrets in it. Keys of a few letters stand in any text, and are no secrets. */
-export function redacted(text: string, secrets: readonly string[], least = 6): string {
-  let clean = text;
-  for (const secret of secrets) {
-    // Most texts are too short to hold one.
-    const mayHold = secret.length >= least && clean.length >= secret.length;
-    if (mayHold) clean = clean.replaceAll(secret, "<key>");
-  }
-  return clean;
-}
-
-/** All that a log could show, hidden properties and the ends of long lists and texts included. */
-const everything = { depth: 20, showHidden: true, maxArrayLength: null, maxStringLength: null };
-
-/** A cause that shows no secret: itself, or what is left of it. */
-export function safeCause(cause: unknown, secrets: readonly string[]): unknown {
-  const shown = inspect(cause, everything);
-  // What is inspected is quoted, and so may a key in it be.
-  const quoted = secrets.flatMap((secret) => [secret, inspect(secret).slice(1, -1)]);
-  if (redacted(shown, quoted) === shown) return cause;
-  return new Error(redacted(reasonOf(cause), secrets));
 }

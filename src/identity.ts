@@ -50,11 +50,11 @@ async function nameOf(input: ImageInput): Promise<string> {
   try {
     if (isLocalFile(input)) return digestOfBytes(await readFile(input.path));
     if (isLoadable(input)) return digestOfBytes(await input.bytes());
+    return digestOfBytes(input instanceof Blob ? new Uint8Array(await input.arrayBuffer()) : input);
   } catch {
     // It is read once more to be sent, and what is wrong with it is said there, by name.
     return "unreadable";
   }
-  return digestOfBytes(input instanceof Blob ? new Uint8Array(await input.arrayBuffer()) : input);
 }
 
 function digestOfBytes(bytes: Uint8Array): string {

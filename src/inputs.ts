@@ -23,8 +23,8 @@ export interface ResolvedInputs {
 export interface InputContext {
   readonly provider: string;
   readonly rule: InputRule;
-  /** The provider's own host, which may be reached by plain http. */
-  readonly trustedHostname: string;
+  /** The provider's own, which may be reached by plain http. */
+  readonly trustedOrigin: string;
   readonly upload: Upload | undefined;
 }
 
@@ -40,7 +40,7 @@ export function named(images: readonly ImageInput[]): Named[] {
 export function inputProblems(
   images: readonly ImageInput[],
   mask: ImageInput | undefined,
-  { provider, rule, trustedHostname, upload }: InputContext,
+  { provider, rule, trustedOrigin, upload }: InputContext,
 ): ImageError[] {
   const problems: ImageError[] = [];
   const unsupported = (field: string, given: string, taken: string) =>
@@ -50,7 +50,7 @@ export function inputProblems(
     unsupported("images", `a list of ${images.length}`, most);
   }
   if (mask !== undefined && !(rule.mask && rule.as === "bytes")) {
-    unsupported("mask", shown("mask", mask), "no mask; say in the prompt what is to change");
+    unsupported("mask", shown("mask", mask), "no mask (say in the prompt what is to change)");
   }
   if (rule.as === "bytes") return problems;
   for (const { field, input } of named(images)) {
@@ -58,9 +58,9 @@ export function inputProblems(
     if (url === undefined) {
       if (upload !== undefined) continue;
       const taken =
-        "an http(s) URL; give createImageClient an `upload` function that puts bytes at one";
+        "an http(s) URL (or give createImageClient an `upload` function that puts bytes at one)";
       unsupported(field, shown(field, input), taken);
-    } else if (rule.httpsOnly && url.protocol !== "https:" && url.hostname !== trustedHostname) {
+    } else if (rule.httpsOnly && url.protocol !== "https:" && url.origin !== trustedOrigin) {
       unsupported(field, shown(field, url.href), "a public https URL");
     }
   }

@@ -2,7 +2,7 @@ import * as z from "zod/mini";
 import type { Cost } from "./cost";
 import { type ImageError, InvalidRequestError } from "./errors";
 import { once } from "./once";
-import type { Operation } from "./request";
+import { type Operation, problemsOf, shown } from "./request";
 import type { ImageResult } from "./result";
 
 /**
@@ -91,7 +91,11 @@ export interface JobStatus {
   readonly tasks: readonly TaskReference[];
 }
 
-/** What happened to a task, as it happens. */
+/**
+ * What happened to a task, as it happens. `JSON.stringify(event)` is safe to send to a browser: it has
+ * neither `metadata` nor the provider's id of the job nor a reference, and of a file its name alone. A
+ * copy (`{ ...event }`) is not: pick its fields.
+ */
 export type ImageEvent = {
   readonly provider: string;
   readonly jobId: string;
@@ -212,15 +216,19 @@ export function parseReference(
   const parsed = referenceSchema().safeParse(plain);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
-    const path = issue === undefined || issue.path.length === 0 ? "" : `.${issue.path.join(".")}`;
-    throw wrongReference(`reference${path}`, "what is no job reference", issue?.message ?? "");
+    const [problem] = issue === undefined ? [] : problemsOf(issue, plain, ["reference"]);
+    const field = ["reference", ...(issue?.path ?? [])].join(".");
+    const taken = issue?.path.length === 0 ? "the reference of a job, or its JSON" : problem?.taken;
+    throw wrongReference(field, problem?.given ?? "another", taken ?? "another");
   }
   const { provider, baseURL } = parsed.data;
   if (provider !== expected.provider) {
-    throw wrongReference("reference.provider", provider, `"${expected.provider}", this client's`);
+    const taken = `"${expected.provider}", this client's`;
+    throw wrongReference("reference.provider", shown("provider", provider), taken);
   }
   if (baseURL !== expected.baseURL) {
-    throw wrongReference("reference.baseURL", baseURL, `"${expected.baseURL}", this client's`);
+    const taken = `"${expected.baseURL}", this client's`;
+    throw wrongReference("reference.baseURL", shown("baseURL", baseURL), taken);
   }
   return parsed.data;
 

@@ -63,12 +63,14 @@ export class Journaling {
    * The pages of a new job, one a task. A caller's key names the job, so that the same call finds it
    * again.
    */
-  async open({ request, split }: Plan, idempotencyKey: string | undefined): Promise<JournaledJob> {
+  async open(
+    { request, split, options }: Plan,
+    idempotencyKey: string | undefined,
+  ): Promise<JournaledJob> {
     const { clock, provider } = this.#jobs;
-    const { name, baseURL, adapter } = provider;
+    const { name, baseURL } = provider;
     const { operation } = request;
-    const ownOptions = request.providerOptions[adapter.optionsName ?? name];
-    const requestDigest = await digestOfRequest(request, ownOptions);
+    const requestDigest = await digestOfRequest(request, options);
     const parts = { records: this.#records, provider, account: this.#account };
     const place =
       idempotencyKey === undefined

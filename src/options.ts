@@ -4,7 +4,7 @@ import type { ImageError } from "./errors";
 import { withFailures } from "./errors";
 import type { CallOptions, WaitCallOptions } from "./job";
 import { once } from "./once";
-import { problemsOf, withoutUndefined } from "./request";
+import { namesIn, problemsOf, withoutUndefined } from "./request";
 
 /** A number above 0. */
 export const positive = (taken: string) => z.number(taken).check(z.positive(taken));
@@ -73,7 +73,8 @@ export function parseOptions<Schema extends z.core.$ZodType>(
   const given = withoutUndefined(value);
   const parsed = z.safeParse(schema, given);
   if (parsed.success) return parsed.data;
-  throw firstOf(parsed.error.issues.flatMap((issue) => problemsOf(issue, given, [name])));
+  const names = namesIn(schema);
+  throw firstOf(parsed.error.issues.flatMap((issue) => problemsOf(issue, given, [name], names)));
 }
 
 /** The first of what a failed check found, with the rest in its `failures`. */

@@ -1,4 +1,5 @@
 import type { Adapter } from "./adapter/contract";
+import { parseBaseURL } from "./base-url";
 import { InvalidRequestError } from "./errors";
 import { isHeader } from "./header";
 import { shown } from "./request";
@@ -55,6 +56,7 @@ export {
   priceOfUsage,
   type TokenPrices,
 } from "./adapter/token-prices";
+export { withoutPaths } from "./base-url";
 export { compiled } from "./compiled";
 export type { Charged, Cost } from "./cost";
 export type { DecodedImage } from "./decoded-image";
@@ -65,18 +67,23 @@ export type { Operation } from "./request";
 export interface ProviderSettings {
   /** The key, or a function that yields one (also later); default: the provider's own variable of the environment. */
   readonly apiKey?: string | (() => string | Promise<string>);
-  /** Another origin, such as a proxy of yours or the sandbox. */
+  /**
+   * Another origin, such as a proxy of yours or the sandbox. A query in it, such as
+   * `?api-version=preview`, goes with every call and is kept out of references, records and messages.
+   */
   readonly baseURL?: string;
-  /** Sent with every call to the provider's own origin. */
+  /** Sent with every call to the provider's API; a `user-agent` among them replaces this package's own. */
   readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** A provider as `createImageClient` takes it. The key is held in a closure: nothing that prints this shows it. */
 export interface Provider {
   readonly name: string;
-  /** Without a slash at the end. */
+  /** Without a slash at the end, and without a query. */
   readonly baseURL: string;
   readonly adapter: Adapter;
+  /** The query of the base URL, without its question mark: sent with every call, and shown nowhere. */
+  baseQuery(): string;
   /** The caller's own headers. */
   headers(): Readonly<Record<string, string>>;
   /** The key, now or later; `undefined` where none was given and the variable is not set. */
@@ -89,25 +96,18 @@ export interface Provider {
  * Makes a provider of an adapter and the place where it lives. The key is looked up at each send,
  * so that a missing one is no error before that.
  *
- * @throws {@link InvalidRequestError} if `baseURL` is not an http(s) URL without credentials.
+ * @throws {@link InvalidRequestError} if `baseURL` is not an http(s) URL, or has credentials or a fragment.
  */
 export function createProvider(
   adapter: Adapter,
   settings: ProviderSettings & { readonly baseURL: string },
 ): Provider {
-  const url = URL.canParse(settings.baseURL) ? new URL(settings.baseURL) : undefined;
-  if (!url || !/^https?:$/.test(url.protocol) || url.username !== "" || url.password !== "") {
-    throw new InvalidRequestError({
-      provider: adapter.name,
-      charged: "no",
-      field: "baseURL",
-      given:
-        url?.username || url?.password
-          ? "a URL with credentials"
-          : shown("baseURL", settings.baseURL),
-      taken: 'an http(s) URL without credentials, such as "https://api.example.com/v1"',
-    });
+  const address = parseBaseURL(settings.baseURL);
+  if ("taken" in address) {
+    const facts = { provider: adapter.name, charged: "no", field: "baseURL" } as const;
+    throw new InvalidRequestError({ ...facts, ...address });
   }
+  const { baseURL, query } = address;
   const { apiKey } = settings;
   const given = settings.headers ?? {};
   // Who has a `Headers` may well give it.
@@ -115,8 +115,9 @@ export function createProvider(
   checkHeaders(adapter.name, headers);
   return {
     name: adapter.name,
-    baseURL: settings.baseURL.replace(/\/+$/, ""),
+    baseURL,
     adapter,
+    baseQuery: () => query,
     headers: () => headers,
     hasApiKeyFunction: typeof apiKey === "function",
     apiKey: () => {
@@ -145,8 +146,12 @@ function checkHeaders(provider: string, headers: Readonly<Record<string, string>
     if (isHeader(name, value) && !connectionHeaders.has(name.toLowerCase())) continue;
     // The value may be a secret.
     const field = `headers[${JSON.stringify(name)}]`;
-    const taken = "a name and a value that HTTP can hold";
-    throw new InvalidRequestError({ provider, charged: "no", field, given: "another", taken });
+    const isOurs = connectionHeaders.has(name.toLowerCase());
+    const taken = isOurs
+      ? "no header that is about the connection"
+      : "a name and a value that HTTP can hold";
+    const given = isOurs ? "one" : "what it cannot";
+    throw new InvalidRequestError({ provider, charged: "no", field, given, taken });
   }
 }
 

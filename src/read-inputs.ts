@@ -83,12 +83,13 @@ async function read(
   { provider, fetchBytes }: ReadContext,
 ): Promise<{ bytes: Uint8Array; name?: string }> {
   if (input instanceof Uint8Array) return { bytes: input };
-  if (input instanceof Blob) {
-    const bytes = new Uint8Array(await input.arrayBuffer());
-    return input instanceof File && input.name !== "" ? { bytes, name: input.name } : { bytes };
-  }
   try {
-    if (isLoadable(input)) return { bytes: await input.bytes() };
+    if (input instanceof Blob) {
+      // That of a file which has changed since (`fs.openAsBlob`) can no longer be read.
+      const bytes = new Uint8Array(await input.arrayBuffer());
+      return input instanceof File && input.name !== "" ? { bytes, name: input.name } : { bytes };
+    }
+    if (isLoadable(input)) return { bytes: bytesFrom(await input.bytes()) };
     if (isLocalFile(input)) {
       return { bytes: await readFile(input.path), name: basename(input.path) };
     }
@@ -99,10 +100,15 @@ async function read(
   } catch (cause) {
     const given = isLocalFile(input)
       ? `localFile("${input.path}")`
-      : shown(field, isLoadable(input) ? input : String(input));
-    const why = reasonOf(cause);
-    throw invalid(provider, field, given, `an image that can be read (${why})`, cause);
+      : shown(field, input instanceof URL ? input.href : input);
+    throw invalid(provider, field, given, "an image that can be read", cause);
   }
+}
+
+/** What an image of somebody else's class gives. */
+function bytesFrom(given: unknown): Uint8Array {
+  if (given instanceof Uint8Array) return given;
+  throw new TypeError("its `bytes()` gives no Uint8Array");
 }
 
 function invalid(
@@ -112,5 +118,6 @@ function invalid(
   taken: string,
   cause?: unknown,
 ): InvalidRequestError {
-  return new InvalidRequestError({ provider, charged: "no", field, given, taken, cause });
+  const detail = cause === undefined ? undefined : reasonOf(cause);
+  return new InvalidRequestError({ provider, charged: "no", field, given, taken, detail, cause });
 }

@@ -12,6 +12,7 @@ import {
   reasonOf,
   withFailures,
 } from "./errors";
+import { withSafeJson } from "./event-json";
 import { newId } from "./identity";
 import {
   type CallOptions,
@@ -531,9 +532,11 @@ export class RunningJob implements TaskJob {
     const { metadata } = this.#facts;
     // What is spread comes last, in all that is made for each poll: before other properties it gives
     // every object a hidden class of its own, at 300 bytes and 2 µs.
-    return metadata === undefined
-      ? { provider, jobId, task, at, ...event }
-      : { provider, jobId, task, at, metadata, ...event };
+    return withSafeJson(
+      metadata === undefined
+        ? { provider, jobId, task, at, ...event }
+        : { provider, jobId, task, at, metadata, ...event },
+    );
   }
 }
 

@@ -235,10 +235,12 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     this.#createSink = undefined;
     const facts = this.facts({
       charged: "no",
-      detail: "It was never sent: the call ended before",
+      detail: "The call ended before",
     });
     const { closing } = this.#context;
-    const error = closing.aborted ? new ClientClosedError(facts) : new GenerationFailedError(facts);
+    const error = closing.aborted
+      ? new ClientClosedError(facts)
+      : new GenerationFailedError({ ...facts, what: "unsent" });
     this.#settle("refused", { error });
   }
 
@@ -608,9 +610,9 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
       case "absent": {
         const facts = this.facts({
           ...{ charged: "unknown", status: reading.status, raw: reading.raw() },
-          detail: `It does not know the job: ${outcome.message}`,
+          detail: outcome.message,
         });
-        const error = new GenerationFailedError(facts);
+        const error = new GenerationFailedError({ ...facts, what: "unknownJob" });
         const graceMs = this.#context.provider.adapter.absentGraceMs ?? 15_000;
         return this.#ageMs() < graceMs ? this.#again(error) : { stopped: error };
       }
@@ -730,8 +732,7 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
   /** A task without an id, or one that was refused elsewhere: what it was is all that is known. */
   #unknownError(): ImageError {
     if (this.#state === "refused") {
-      const detail = "The provider did not take it when it was submitted";
-      return new GenerationFailedError(this.facts({ charged: "no", detail }));
+      return new GenerationFailedError({ ...this.facts({ charged: "no" }), what: "untaken" });
     }
     const detail = isSettled(this.#state)
       ? "No id of it is known, so that nobody can ask after it"

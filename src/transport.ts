@@ -27,6 +27,7 @@ import type { Answer } from "./provider";
 import { type EnvironmentProxy, proxyFor } from "./proxy-environment";
 import { backoffMs, repeat, waitMs } from "./repeat";
 import { Timer } from "./timer";
+import { userAgent } from "./user-agent";
 
 /** One HTTP request, ready to go. */
 export interface HttpRequest {
@@ -66,8 +67,8 @@ export interface TransportOptions {
   readonly timeoutMs: number;
   readonly attemptTimeoutMs: number;
   readonly allowPrivateNetwork: boolean;
-  /** The host of the provider's own base URL, which may stand on a private address. */
-  readonly trustedHostname: string;
+  /** That of the provider's own base URL, which may stand on a private address. */
+  readonly trustedOrigin: string;
   readonly maxAnswerBytes: number;
   readonly maxDownloadBytes: number;
 }
@@ -231,7 +232,8 @@ export class Transport {
     let url = first;
     for (let hops = 0; hops <= 5; hops += 1) {
       const way = await this.#wayTo(url);
-      const request = { method: "GET", url, headers: { accept: "image/*, */*;q=0.1" } } as const;
+      const headers = { accept: "image/*, */*;q=0.1", "user-agent": userAgent };
+      const request = { method: "GET", url, headers } as const;
       // Its own end, so that a redirect whose body stalls lets go of its connection.
       const hop = new Ending();
       const onAbort = () => hop.abort(timer.reason);
@@ -239,15 +241,15 @@ export class Transport {
       timer.addEventListener("abort", onAbort);
       const answer = await this.#send(request, way, { signal: hop }, opened);
       timer.restart();
-      const { status, headers } = answer;
-      const location = status >= 300 && status < 400 ? headers.location : undefined;
+      const { status, headers: told } = answer;
+      const location = status >= 300 && status < 400 ? told.location : undefined;
       if (location === undefined) {
         if (status >= 200 && status < 300) return answer;
         await discard(answer.body, hop, this.#options.clock);
         throw new DownloadFault(`HTTP ${status}`, {
           status,
           transient: status === 408 || status === 425 || status === 429 || status >= 500,
-          retryAfterMs: waitOf(headers["retry-after"], answeredAt(headers, this.#options.clock)),
+          retryAfterMs: waitOf(told["retry-after"], answeredAt(told, this.#options.clock)),
         });
       }
       await discard(answer.body, hop, this.#options.clock);
@@ -265,8 +267,8 @@ export class Transport {
     if (url === undefined || !/^https?:$/.test(url.protocol)) {
       throw new DownloadFault("It is not an http(s) URL", { transient: false });
     }
-    const { allowPrivateNetwork, trustedHostname } = this.#options;
-    if (allowPrivateNetwork || url.hostname === trustedHostname) {
+    const { allowPrivateNetwork, trustedOrigin } = this.#options;
+    if (allowPrivateNetwork || url.origin === trustedOrigin) {
       return this.#wayOf(url.href, "download");
     }
     const problem = urlProblem(url);

@@ -107,6 +107,9 @@ test("the floor knows nothing above it", () => {
   expect(targets("cost")).toEqual([]);
   expect(targets("dimensions")).toEqual([]);
   expect(targets("clock")).toEqual([]);
+  expect(targets("host")).toEqual([]);
+  expect(targets("nearest")).toEqual([]);
+  expect(targets("base-url")).toEqual([]);
   expect(targets("once")).toEqual([]);
   expect(targets("turns")).toEqual([]);
   // The type of a signal alone.
@@ -120,7 +123,10 @@ test("an error knows money, and of the job and its images the types alone", () =
 });
 
 test("the request knows zod and errors", () => {
-  expect(targets("request")).toEqual(["compiled", "errors", "once", "zod/mini"]);
+  expect(targets("request")).toEqual([
+    ...["compiled", "errors", "expected", "field-names", "host", "once", "zod/mini"],
+  ]);
+  expect(targets("field-names")).toEqual(["nearest"]);
 });
 
 test("what an adapter is made of stands on schemas, cost, decoded images, dimensions and the request's type", () => {
@@ -140,11 +146,20 @@ test("what holds of an answer at every provider knows the contract and what code
   expect(targets("error-codes")).toEqual(["provider"]);
 });
 
-test("the face of the contract adds errors, headers and how a provider is reached", () => {
+test("the face of the contract adds addresses, errors, headers and how a provider is reached", () => {
   expect(targets("provider")).toEqual([
     ...["adapter/contract", "adapter/define", "adapter/openai-error", "adapter/reading"],
     ...["adapter/refusals", "adapter/token-prices"],
-    ...["compiled", "cost", "decoded-image", "dimensions", "errors", "header", "request"],
+    ...[
+      "base-url",
+      "compiled",
+      "cost",
+      "decoded-image",
+      "dimensions",
+      "errors",
+      "header",
+      "request",
+    ],
   ]);
 });
 
@@ -154,6 +169,19 @@ test.each(adapters)("%s imports zod and the contract, and nothing else", (adapte
 
 test("the list of providers names every adapter and nothing more", () => {
   expect(targets("providers/index")).toEqual(adapters.toSorted());
+});
+
+test("what must not be shown is known in one place, and the version of the package in one", () => {
+  expect(targets("secrets")).toEqual(["errors"]);
+  expect(targets("user-agent")).toEqual(["../package.json"]);
+  const readers = imports
+    .filter(({ to }) => to === "../package.json")
+    .map(({ from: name }) => name);
+  expect(readers).toEqual(["user-agent"]);
+});
+
+test("the JSON of events knows their types and nothing else", () => {
+  expect(from("event-json").every(({ typeOnly }) => typeOnly)).toBe(true);
 });
 
 test("the poller knows time alone: no HTTP, no schema, no provider", () => {
@@ -223,12 +251,12 @@ test("no value is imported in a circle", () => {
   expect([...new Set(circles)]).toEqual([]);
 });
 
-test("only the contract's lookup of a key and the transport's of a proxy read the environment", () => {
+test("only the lookups of a key, of a proxy, and of a proxy's password to hide read the environment", () => {
   const readers = nodesWhere(
     (node) => ts.isPropertyAccessExpression(node) || ts.isVariableDeclaration(node),
   ).filter((node) => /^process\.env$|^\{ env \} = process$/.test(node.getText()));
   const names = readers.map((node) => relative(sourceRoot, node.getSourceFile().fileName));
-  expect([...new Set(names)].sort()).toEqual(["provider.ts", "proxy-environment.ts"]);
+  expect([...new Set(names)].sort()).toEqual(["provider.ts", "proxy-environment.ts", "secrets.ts"]);
 });
 
 test("an adapter neither fetches, waits, loops, catches nor reads the clock", () => {
@@ -332,7 +360,7 @@ test("the package's dependencies are the ones that the sources import", () => {
     readFileSync(join(root, "package.json"), "utf8"),
   ) as { dependencies: object; peerDependencies: object };
   const packages = imports
-    .filter(({ to }) => !files.includes(`${to}.ts`) && !to.startsWith("node:"))
+    .filter(({ to }) => !files.includes(`${to}.ts`) && !/^node:|^\.\.\/package\.json$/.test(to))
     .map(({ to }) => /^(@[^/]+\/)?[^/]+/.exec(to)?.[0]);
   const declared = Object.keys({ ...dependencies, ...peerDependencies });
   expect([...new Set(packages)].sort()).toEqual(declared.sort());

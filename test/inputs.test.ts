@@ -41,7 +41,7 @@ function resolve(
   return resolveInputs(images, mask, {
     provider: "p",
     rule,
-    trustedHostname: "p.test",
+    trustedOrigin: "https://p.test",
     upload: undefined,
     fetchBytes: () => Promise.reject(new Error("nothing shall be fetched")),
     ...more,
@@ -86,7 +86,8 @@ test("a local file that is missing is named with its path, and nothing was charg
     code: "invalid_request",
     field: "images[1]",
     given: `localFile("${path}")`,
-    taken: expect.stringContaining("ENOENT"),
+    taken: "an image that can be read",
+    message: expect.stringContaining("ENOENT"),
     charged: "no",
     cause: { code: "ENOENT" },
   });
@@ -111,7 +112,8 @@ test("a web URL that cannot be fetched is named, with why", async () => {
   await expect(edit).rejects.toMatchObject({
     field: "images[0]",
     given: '"https://a.test/x"',
-    taken: "an image that can be read (HTTP 404)",
+    taken: "an image that can be read",
+    message: expect.stringContaining(". HTTP 404."),
     cause,
   });
 });
@@ -295,7 +297,7 @@ test("an uploaded input is what the provider is sent", async () => {
 });
 
 test("plain http is refused where https is needed, save at the provider's own host", () => {
-  const context = { provider: "p", trustedHostname: "localhost", upload: undefined };
+  const context = { provider: "p", trustedOrigin: "http://localhost:8080", upload: undefined };
   const rule = { ...byUrl, httpsOnly: true };
   const problems = inputProblems(
     ["http://a.test/1.png", "https://a.test/1.png", "http://localhost:8080/1.png"],

@@ -47,7 +47,7 @@ const defaults: Omit<TransportOptions, "clock"> = {
   timeoutMs: 600_000,
   attemptTimeoutMs: 60_000,
   allowPrivateNetwork: false,
-  trustedHostname: "provider.example",
+  trustedOrigin: "https://provider.example",
   maxAnswerBytes: 1024 * 1024,
   maxDownloadBytes: 1024 * 1024,
 };

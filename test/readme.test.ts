@@ -280,6 +280,7 @@ const samples: Readonly<Record<string, readonly unknown[]>> = {
   outputCompression: [80],
   moderation: ["low", "auto", "high"],
   user: ["user-7"],
+  safetyIdentifier: ["user-7"],
   webhookUrl: ["https://app.example.com/hook"],
 };
 

@@ -203,12 +203,15 @@ test("a record that says succeeded and has no image ends in an error of ours, ch
   }
 });
 
-test("entries of providerOptions that nobody knows are warned about", async () => {
+test("entries of providerOptions that nobody knows are warned about under omit", async () => {
   await using sandbox = await startSandbox({ jobDurationMs: 0, plainImages: true });
-  const client = createImageClient({ provider: shortapi(sandbox.shortapi), poll: 10 });
+  const provider = shortapi(sandbox.shortapi);
+  const client = createImageClient({ provider, poll: 10, onUnsupported: "omit" });
   const providerOptions = { shortapii: { model: "x" }, trinetra: { model: "y" } };
   const { warnings } = await client.generate({ prompt, providerOptions });
-  expect(warnings).toEqual(["providerOptions.shortapii was not used: it is not shortapi's"]);
+  expect(warnings).toEqual([
+    "`providerOptions.shortapii` a plain object was left out: shortapi takes `shortapi`, if that was meant",
+  ]);
 });
 
 test("a task whose record cannot be read is unknown, and one that has none was never sent", async () => {

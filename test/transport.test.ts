@@ -25,8 +25,9 @@ import {
 const defaults: Omit<TransportOptions, "clock"> = {
   timeoutMs: 600_000,
   attemptTimeoutMs: 60_000,
-  allowPrivateNetwork: false,
-  trustedHostname: "127.0.0.1",
+  // What the guard lets through is another matter, and the servers here are this machine's.
+  allowPrivateNetwork: true,
+  trustedOrigin: "https://provider.example",
   maxAnswerBytes: 1024 * 1024,
   maxDownloadBytes: 1024 * 1024,
 };
@@ -388,7 +389,7 @@ test.for([
   await using server = await startServer((_, response) => picture(response));
   const url = template.replace("PORT", String(server.port));
   for (const fetch of [undefined, globalThis.fetch]) {
-    const transport = transportWith({ trustedHostname: "provider.example", fetch });
+    const transport = transportWith({ allowPrivateNetwork: false, fetch });
     const fault = await faultOf(transport.download(url, bytesOf));
     expect(fault.transient).toBe(false);
     expect(fault.message).not.toContain("secret");
@@ -396,14 +397,20 @@ test.for([
   expect(server.requests).toHaveLength(0);
 });
 
-test("the provider's own host is let through, and with allowPrivateNetwork any", async () => {
+test("the provider's own origin is let through, not its host on every port, and with allowPrivateNetwork any", async () => {
   await using server = await startServer((_, response) => picture(response));
+  await using other = await startServer((_, response) => picture(response));
   const url = `${server.url}/x.png`;
-  const own = transportWith({ trustedHostname: "127.0.0.1" });
-  expect(pixel.equals(await own.download(url, bytesOf))).toBe(true);
-  const allowed = transportWith({ trustedHostname: "provider.example", allowPrivateNetwork: true });
+  for (const fetch of [undefined, globalThis.fetch]) {
+    const own = transportWith({ allowPrivateNetwork: false, trustedOrigin: server.url, fetch });
+    expect(pixel.equals(await own.download(url, bytesOf))).toBe(true);
+    const { transient, message } = await faultOf(own.download(`${other.url}/x.png`, bytesOf));
+    expect([transient, message]).toEqual([false, expect.stringContaining("allowPrivateNetwork")]);
+  }
+  const allowed = transportWith({ allowPrivateNetwork: true });
   expect(pixel.equals(await allowed.download(url, bytesOf))).toBe(true);
-  expect(server.requests).toHaveLength(2);
+  expect(server.requests).toHaveLength(3);
+  expect(other.requests).toHaveLength(0);
 });
 
 test("a result URL is asked for as URLs are written: encoded, and without a fragment", async () => {
@@ -469,7 +476,8 @@ test("a redirect to a private address is refused, though the first URL is good",
     response.writeHead(302, { location: `http://localhost:${inner.port}/x.png` });
     response.end();
   });
-  const fault = await faultOf(transportWith().download(outer.url, bytesOf));
+  const guarded = transportWith({ allowPrivateNetwork: false, trustedOrigin: outer.url });
+  const fault = await faultOf(guarded.download(outer.url, bytesOf));
   expect(fault.transient).toBe(false);
   expect(outer.requests).toHaveLength(1);
   expect(inner.requests).toHaveLength(0);
@@ -488,7 +496,7 @@ test("a name that resolves to a private address is refused as the connection is 
   try {
     vi.resetModules();
     const fresh = await import("../src/transport");
-    const options = { ...defaults, clock: systemClock, trustedHostname: "provider.example" };
+    const options = { ...defaults, clock: systemClock, allowPrivateNetwork: false };
     const url = `http://rebound.example:${server.port}/x.png`;
     const reason = await reasonOf(new fresh.Transport(options).download(url, bytesOf));
     expect(reason).toMatchObject({ name: "DownloadFault", transient: false });

@@ -181,6 +181,8 @@ export interface InputRule {
 export interface BoundOperation {
   /** The portable fields it takes. */
   readonly fields: readonly string[];
+  /** What may stand in the provider's entry of `providerOptions`. */
+  readonly optionNames: readonly string[];
   readonly maxImagesPerTask: number;
   readonly dimensions?: DimensionRule | undefined;
   readonly inputs?: InputRule | undefined;
@@ -209,7 +211,7 @@ export interface BoundTask {
 export interface Adapter {
   /** The name in results, errors and events, such as `"trinetra"`. */
   readonly name: string;
-  /** The provider's entry in `providerOptions`; its name where this is left out. */
+  /** The provider's entry in `providerOptions`, beside the one under its name. */
   readonly optionsName?: string;
   /** The variable of the environment that holds the key. */
   readonly keyVariable?: string;

@@ -32,6 +32,7 @@ export function defineOperation<
   const { maxImagesPerTask, dimensions, inputs } = description;
   return {
     fields: Object.keys(description.parameters._zod.def.shape),
+    optionNames: Object.keys(description.options._zod.def.shape),
     maxImagesPerTask,
     dimensions,
     inputs,

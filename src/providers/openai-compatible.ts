@@ -32,13 +32,14 @@ import {
   type Usage,
   unreadable,
   withoutImage,
+  withoutPaths,
 } from "../provider";
 
 // ---- options it alone takes ----
 
 /** How an OpenAI-compatible endpoint is reached. */
 export interface OpenAICompatibleSettings extends ProviderSettings {
-  /** Ends with the version: `/images/generations` is appended. */
+  /** Ends with the version: `/images/generations` is appended, and cut where it stands there already. */
   readonly baseURL: string;
   /** Never taken from the environment: a stranger's URL does not get your key. */
   readonly apiKey: NonNullable<ProviderSettings["apiKey"]>;
@@ -78,15 +79,16 @@ export interface OpenAISettings extends ProviderSettings {
 
 // What the adapter itself writes, what gpt-image-2 refuses, and an answer that it cannot read.
 const reserved =
-  /^(model|prompt|n|size|quality|background|output_format|output_compression|moderation|user|image|mask|stream|response_format|style|input_fidelity)$/;
+  /^(model|prompt|n|size|quality|background|output_format|output_compression|moderation|user|safety_identifier|image|mask|stream|response_format|style|input_fidelity)$/;
 
 const options = z.strictObject({
   extraBody: z.optional(
-    z.record(
-      z.string().check(z.refine((key) => !reserved.test(key))),
-      jsonValue,
-      "an object whose keys are neither portable fields nor refused by gpt-image-2",
-    ),
+    z.record(z.string().check(z.refine((key) => !reserved.test(key))), jsonValue, {
+      error: ({ code }) =>
+        code === "invalid_key"
+          ? "a name that is neither a field of the request nor refused by gpt-image-2"
+          : "an object",
+    }),
   ),
 });
 
@@ -102,8 +104,13 @@ const parameters = compiled(
     outputCompression: z.optional(z.int("a whole number from 0 to 100")),
     moderation: z.optional(z.string()),
     user: z.optional(z.string()),
+    safetyIdentifier: z.optional(z.string()),
   }),
 );
+
+const generationsPath = "/images/generations";
+const editsPath = "/images/edits";
+const paths = [generationsPath, editsPath];
 
 type ImagesTask = Task<z.output<typeof parameters>, z.output<typeof options>>;
 
@@ -120,12 +127,13 @@ function nativeFields(model: string, { parameters, options, n }: ImagesTask) {
     output_compression: parameters.outputCompression,
     moderation: parameters.moderation,
     user: parameters.user,
+    safety_identifier: parameters.safetyIdentifier,
   };
 }
 
 function createGeneration(model: string, task: ImagesTask): Call {
   const json = nativeFields(model, task);
-  return { method: "POST", path: "/images/generations", body: { json } };
+  return { method: "POST", path: generationsPath, body: { json } };
 }
 
 function createEdit(model: string, task: ImagesTask): Call {
@@ -137,7 +145,7 @@ function createEdit(model: string, task: ImagesTask): Call {
   const name = task.imageFiles.length === 1 ? "image" : "image[]";
   parts.push(...task.imageFiles.map((value) => ({ name, value })));
   if (task.mask !== undefined) parts.push({ name: "mask", value: task.mask });
-  return { method: "POST", path: "/images/edits", body: { parts } };
+  return { method: "POST", path: editsPath, body: { parts } };
 }
 
 const inputs: InputRule = {
@@ -305,15 +313,15 @@ function isGptImage2(model: string): boolean {
  * ```
  */
 export function openaiCompatible(settings: OpenAICompatibleSettings): Provider {
-  const { name = "openai-compatible", model = "gpt-image-2", baseURL, prices } = settings;
-  const { trustCharged } = settings;
+  const { name = "openai-compatible", model = "gpt-image-2", prices, trustCharged } = settings;
+  const baseURL = withoutPaths(settings.baseURL, paths);
   const refusalStatuses = checkedStatuses(name, settings.refusalStatuses ?? []);
   const endpoint = { prices, isOpenAI: isOpenAIOrigin(baseURL), refusalStatuses };
   const fallbackSize = "1024x1024";
-  return createProvider(
-    createAdapter({ name, model, endpoint, fallbackSize, trustCharged }),
-    settings,
-  );
+  return createProvider(createAdapter({ name, model, endpoint, fallbackSize, trustCharged }), {
+    ...settings,
+    baseURL,
+  });
 }
 
 /**
@@ -331,6 +339,6 @@ export function openai(settings: OpenAISettings = {}): Provider {
   const keyVariable = "OPENAI_API_KEY";
   return createProvider(
     createAdapter({ name, model, endpoint, fallbackSize: "auto", keyVariable }),
-    { ...settings, baseURL },
+    { ...settings, baseURL: withoutPaths(baseURL, paths) },
   );
 }

@@ -255,8 +255,9 @@ const adapter: Adapter = {
 
 /**
  * ShortAPI: one image a job; `size` of a short list, none for edits; edits from up to 16 URLs. The
- * key comes from `SHORTAPI_KEY` when not given. List price: $0.06 a request; what a result reports
- * is what the provider said. No page documents its refusals: that one with a code of its own is not
+ * key comes from `SHORTAPI_KEY` when not given. List price: $0.06 a request, which
+ * `estimate` gives; the `cost` of a result is what ShortAPI reports, $0.02 whatever the model, and need
+ * not be what it bills. No page documents its refusals: that one with a code of its own is not
  * charged is what others' clients go by.
  *
  * Source: https://shortapi.ai, the pages "openai/gpt-image-2/text-to-image" and "…/edit".

@@ -1,7 +1,7 @@
 import * as z from "zod/mini";
 import { createImageClient, type ImageClient } from "../client";
 import type { Cost } from "../cost";
-import type { ImageError } from "../errors";
+import { type ImageError, ProviderUnavailableError } from "../errors";
 import type { CallOptions } from "../job";
 import { type Adapter, createProvider, defineOperation, type Outcome } from "../provider";
 import type { ImageRequest, Operation } from "../request";
@@ -63,6 +63,7 @@ export function fakeImageClient(options: FakeImageClientOptions = {}): FakeImage
     typeof options.error === "function" ? options.error(request) : options.error;
   const remember = async (call: FakeCall) => {
     calls.push(call);
+    if (typeof globalThis.Response !== "function") throw withoutResponse(name);
     const error = errorFor(call.request);
     if (error !== undefined) throw error;
   };
@@ -91,6 +92,14 @@ export function fakeImageClient(options: FakeImageClientOptions = {}): FakeImage
   };
 }
 
+/** Said at once: a call that finds none would be repeated until its time is up. */
+function withoutResponse(provider: string): ProviderUnavailableError {
+  const detail =
+    "The fake client answers with the global `Response` of Node, which is missing here: jsdom has " +
+    'none, so run these tests in the environment "node"';
+  return new ProviderUnavailableError({ provider, charged: "no", transient: false, detail });
+}
+
 const fakeOrigin = "https://fake.invalid";
 const defaultImage = plainPng(64, 64, [94, 129, 172], [163, 190, 140]);
 
@@ -105,6 +114,7 @@ const parameters = z.strictObject({
   outputCompression: z.optional(z.number()),
   moderation: word,
   user: word,
+  safetyIdentifier: word,
   webhookUrl: word,
 });
 
