@@ -2,7 +2,7 @@ import * as fs from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Journal } from "./journal";
 import type { JournalRecord } from "./journal-record";
-import { sniff } from "./media";
+import { knownMedia, sniff } from "./media";
 
 /** What a directory journal needs of a file system; a test's own can drop what was not synced. */
 export type JournalFileSystem = Pick<
@@ -12,8 +12,8 @@ export type JournalFileSystem = Pick<
 
 const temporaryMark = ".part-";
 
-/** What `sniff` can say, the likeliest first. */
-const extensions = ["png", "jpg", "webp", "gif", "avif", "bin"] as const;
+/** What an image may be called, the likeliest first. */
+const extensions = [...knownMedia.map(({ extension }) => extension), "bin"];
 
 /** The journal of `directoryJournal`, loaded with the first of its calls. */
 export function journalIn(directory: string, fileSystem: JournalFileSystem = fs): Journal {

@@ -13,7 +13,8 @@ import {
 } from "./errors";
 import { FileSink } from "./file-sink";
 import type { ImageJob } from "./job";
-import { mediaInfo, sniff } from "./media";
+import { mediaInfo } from "./measure";
+import { sniff } from "./media";
 import type { Output, Usage } from "./provider";
 import { DownloadFault, type Read } from "./transport";
 
@@ -21,9 +22,12 @@ import { DownloadFault, type Read } from "./transport";
 export interface ImageInfo {
   /** By the bytes, whatever was asked for. */
   readonly mediaType: string;
-  /** In pixels. */
-  readonly width: number;
-  readonly height: number;
+  /**
+   * In pixels, as a browser shows it: cropped and turned as the file says. `undefined` where the file
+   * does not tell, as an SVG without lengths of its own, or is broken.
+   */
+  readonly width: number | undefined;
+  readonly height: number | undefined;
   readonly byteLength: number;
 }
 
@@ -141,15 +145,13 @@ export class GeneratedImage {
   /**
    * Media type and dimensions, read from the bytes.
    *
-   * @throws {@link DownloadError} if the bytes cannot be had, or are no image that can be measured.
+   * @throws {@link DownloadError} if the bytes cannot be had, or are no image of a known type.
    */
   async info(): Promise<ImageInfo> {
     const bytes = await this.bytes();
-    const info = await mediaInfo(bytes).catch((error: unknown) => {
-      throw this.#error(undefined, error);
-    });
+    const info = mediaInfo(bytes);
     if (info === undefined) {
-      throw this.#error("Its bytes are no PNG, JPEG, WebP, GIF or AVIF that can be measured");
+      throw this.#error("Its bytes are no PNG, JPEG, WebP, GIF, AVIF, SVG or HEIC");
     }
     return { ...info, byteLength: bytes.byteLength };
   }

@@ -202,7 +202,7 @@ test("bytes of no known format are given as they are, and only their measuring f
   expect((await image.blob()).type).toBe("application/octet-stream");
   await expect(image.info()).rejects.toMatchObject({
     code: "download_failed",
-    message: expect.stringContaining("no PNG, JPEG, WebP, GIF or AVIF"),
+    message: expect.stringContaining("no PNG, JPEG, WebP, GIF, AVIF, SVG or HEIC"),
   });
 });
 
