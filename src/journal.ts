@@ -57,7 +57,8 @@ export function memoryJournal(): Journal {
       images.set(imageKey(id, position), Uint8Array.from(bytes));
     },
     async readImage(id, position) {
-      return images.get(imageKey(id, position));
+      // A copy: what its reader does to it must not change what is kept.
+      return images.get(imageKey(id, position))?.slice();
     },
   };
 }
