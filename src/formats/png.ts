@@ -4,8 +4,11 @@ import type { Walk } from "./walk";
 const signatureBytes = 8;
 const longestChunk = 0x7fff_ffff;
 
-/** `CgBI` comes first in what Xcode makes of a PNG. */
-const firstTypes: readonly string[] = ["IHDR", "CgBI"];
+/** The names of chunks, as the numbers that stand there: a file has thousands, and they are read often. */
+const nameOf = (letters: string) => Buffer.from(letters, "latin1").readUInt32BE(0);
+const [ihdr, idat, iend, exif] = ["IHDR", "IDAT", "IEND", "eXIf"].map(nameOf);
+/** Comes first in what Xcode makes of a PNG. */
+const cgbi = nameOf("CgBI");
 
 /** To the last byte of IEND, through chunks of a length, a type, data and a checksum. */
 export function* walkPng(): Walk {
@@ -13,15 +16,21 @@ export function* walkPng(): Walk {
   for (let isFirst = true; ; isFirst = false) {
     const header = yield { take: 8 };
     const length = header.readUInt32BE(0);
-    const type = header.toString("latin1", 4);
-    if (!isChunk(length, type) || (isFirst && !firstTypes.includes(type))) return "unknown";
+    const name = header.readUInt32BE(4);
+    if (!isChunk(length, name) || (isFirst && name !== ihdr && name !== cgbi)) return "unknown";
     yield { skip: length + 4 };
-    if (type === "IEND") return "complete";
+    if (name === iend) return "complete";
   }
 }
 
-function isChunk(length: number, type: string): boolean {
-  return length <= longestChunk && /^[A-Za-z]{4}$/.test(type);
+/** Whether the four bytes of its name are letters, and its length is none that PNG forbids. */
+function isChunk(length: number, name: number): boolean {
+  if (length > longestChunk) return false;
+  for (let shift = 0; shift < 32; shift += 8) {
+    const upper = (name >>> shift) & ~0x20 & 0xff;
+    if (upper < 0x41 || upper > 0x5a) return false;
+  }
+  return true;
 }
 
 /**
@@ -34,16 +43,15 @@ export function measurePng(bytes: Buffer): PixelSize | undefined {
   let size: PixelSize | undefined;
   for (let at = signatureBytes; ; ) {
     const length = bytes.readUInt32BE(at);
-    const type = bytes.subarray(at + 4, at + 8).toString("latin1");
+    const name = bytes.readUInt32BE(at + 4);
     const data = at + 8;
-    if (data > bytes.length) throw new RangeError("The file ends within a chunk's name");
-    if (type === "IHDR") {
+    if (name === ihdr) {
       size ??= { width: bytes.readUInt32BE(data), height: bytes.readUInt32BE(data + 4) };
-    } else if (size === undefined && type !== "CgBI") return undefined;
+    } else if (size === undefined && name !== cgbi) return undefined;
     // What follows a broken chunk cannot be found; the size stands all the same.
-    if (type === "IDAT" || !isChunk(length, type)) return size;
+    if (name === idat || !isChunk(length, name)) return size;
     at = data + length + 4;
-    if (type === "eXIf" && size !== undefined && at <= bytes.length) {
+    if (name === exif && size !== undefined && at <= bytes.length) {
       return turned(size, isOnItsSide(bytes.subarray(data, data + length)));
     }
   }
