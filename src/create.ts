@@ -12,9 +12,9 @@ import {
 } from "./errors";
 import { contextOf, errorOf } from "./failure";
 import type { Reading } from "./gateway";
+import type { GeneratedImage } from "./generated-image";
 import type { ImageJob, TaskState } from "./job";
 import type { DecodedImage, Pending, Refused, Succeeded } from "./provider";
-import type { GeneratedImage } from "./result";
 import type { TaskContext, TaskEvent } from "./task-context";
 import { backoffMs, type HttpRequest, repeat, TransportFault, waitMs } from "./transport";
 

@@ -1,7 +1,7 @@
 import type { Charged, Cost } from "./cost";
+import type { GeneratedImage } from "./generated-image";
 // The imports that point up, types alone: an error carries its job, and what came of it.
 import type { ImageJob } from "./job";
-import type { GeneratedImage } from "./result";
 
 const brand = Symbol.for("gpt-image-client.error");
 
@@ -70,7 +70,10 @@ export abstract class ImageError extends Error {
   declare readonly retryAfterMs?: number;
   /** The provider's answer, without image bytes and without the key. */
   declare readonly raw?: unknown;
-  /** Images that came whole before their answer broke off: they were paid for. Absent without any. */
+  /**
+   * Images that came whole before their answer broke off, or what came of one that ends early: they were
+   * paid for. Absent without any.
+   */
   declare readonly images?: readonly GeneratedImage[];
   /** The option or request field at fault, such as `size` or `baseURL`, where it is known. */
   declare readonly field?: string;

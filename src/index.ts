@@ -28,6 +28,7 @@ export {
   TimeoutError,
   UnsupportedError,
 } from "./errors";
+export type { GeneratedImage, ImageInfo } from "./generated-image";
 export type { Upload, UploadedImage } from "./inputs";
 // ---- jobs ----
 export type {
@@ -70,6 +71,6 @@ export {
   type ProviderOptions,
 } from "./request";
 // ---- results ----
-export type { GeneratedImage, ImageInfo, ImageResult, Timing } from "./result";
+export type { ImageResult, Timing } from "./result";
 export type { PollMoment, PollSchedule, SizeClass } from "./schedule";
 export type { WebhookOptions, Webhooks } from "./webhooks";

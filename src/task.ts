@@ -17,6 +17,7 @@ import {
 } from "./errors";
 import { contextOf, errorOf } from "./failure";
 import type { Reading } from "./gateway";
+import type { GeneratedImage } from "./generated-image";
 import { type ImageJob, isSettled, type TaskReference, type TaskState } from "./job";
 import type { JournalRecord } from "./journal-record";
 import type { TaskLedger } from "./ledger";
@@ -30,7 +31,6 @@ import {
   type Succeeded,
 } from "./provider";
 import type { Operation } from "./request";
-import type { GeneratedImage } from "./result";
 import type { PollMoment, SizeClass } from "./schedule";
 import type { TaskContext, TaskEvent } from "./task-context";
 import { TransportFault } from "./transport";

@@ -27,7 +27,7 @@ const empty = Buffer.alloc(0);
  */
 export class Walker {
   readonly #walk: Walk;
-  readonly #taken = Buffer.alloc(mostTaken);
+  readonly #taken = Buffer.allocUnsafe(mostTaken);
   #step: Step = { skip: 0 };
   /** How many bytes of the present step have not come yet. */
   #left = 0;
