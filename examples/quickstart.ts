@@ -88,7 +88,7 @@ async function draw(client: ImageClient, request: GenerateRequest | EditRequest)
       : await client.edit(request, options);
   const file = `${client.name}-${operation}.png`;
   await image.save(`${directory}/${file}`);
-  const { width, height } = await image.info();
+  const { width = 0, height = 0 } = await image.info();
   const listed = client.estimate(request);
   display.done(label, `saved, ${costText(cost, listed)}`);
   const { durationMs } = timing;

@@ -1,5 +1,6 @@
 import { pipeline, Readable, type Transform } from "node:stream";
 import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
+import { joined } from "./own-bytes";
 
 /**
  * Takes the next piece. One that is lent is there until this returns: {@link kept} is for whoever needs it
@@ -25,14 +26,14 @@ export function bodyOf(chunks: AsyncIterable<unknown>): Body {
   };
 }
 
-/** A download's bytes, whose number its giver has limited. */
+/** A download's bytes, whose number its giver has limited, in memory of their own. */
 export async function bytesOf(body: Body): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   await body.each((chunk, isLent) => {
     chunks.push(kept(chunk, isLent));
     return undefined;
   });
-  return Buffer.concat(chunks);
+  return joined(chunks);
 }
 
 /** A body as it was before a server packed it, though nobody asked it to. */

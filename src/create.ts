@@ -14,10 +14,10 @@ import {
 import { contextOf, errorOf } from "./failure";
 import { TransportFault } from "./faults";
 import type { Reading } from "./gateway";
+import type { GeneratedImage } from "./generated-image";
 import type { ImageJob, TaskState } from "./job";
 import type { DecodedImage, Pending, Refused, Succeeded } from "./provider";
 import { backoffMs, repeat, waitMs } from "./repeat";
-import type { GeneratedImage } from "./result";
 import type { TaskContext, TaskEvent } from "./task-context";
 import type { HttpRequest } from "./transport";
 

@@ -1,4 +1,3 @@
-import { bytesOf } from "./body";
 import type { ClientOptions } from "./client-options";
 import { type Clock, callerSignal, Ending, type EndSignal, within } from "./clock";
 import type { ImageSink } from "./decoded-image";
@@ -6,6 +5,7 @@ import { CallbackError, isImageError } from "./errors";
 import { FileSink } from "./file-sink";
 import { Gateway } from "./gateway";
 import { namesUnder, newId } from "./identity";
+import { ImageDownload } from "./image-download";
 import type { ResolvedInputs } from "./inputs";
 import type { ImageJob, ParsedReference } from "./job";
 import type { Journaling, RecoverOptions } from "./journaling";
@@ -330,7 +330,10 @@ export class Engine {
       ...{ provider: provider.name, rule, upload: this.#options.upload },
       trustedOrigin: new URL(provider.baseURL).origin,
       signal,
-      fetchBytes: (url) => transport.download(url, bytesOf, { signal }),
+      fetchBytes: (url) => {
+        const download = new ImageDownload();
+        return transport.download(url, (body) => download.bytes(body), { signal });
+      },
     });
     return within(clock, reading, { signal });
   }

@@ -1,7 +1,7 @@
 import type { Charged, Cost } from "./cost";
+import type { GeneratedImage } from "./generated-image";
 // The imports that point up, types alone: an error carries its job, and what came of it.
 import type { ImageJob } from "./job";
-import type { GeneratedImage } from "./result";
 
 const brand = Symbol.for("gpt-image-client.error");
 
@@ -71,8 +71,8 @@ export abstract class ImageError extends Error {
   /** The provider's answer, without image bytes and without the key. */
   declare readonly raw?: unknown;
   /**
-   * Images that were paid for though the call failed: they came whole before their answer broke off, or
-   * the journal could not keep them. Absent without any.
+   * Images that were paid for though the call failed: they came whole before their answer broke off, the
+   * journal could not keep them, or what came of one that ends early. Absent without any.
    */
   declare readonly images?: readonly GeneratedImage[];
   /** The option or request field at fault, such as `size` or `baseURL`, where it is known. */

@@ -33,6 +33,7 @@ export {
   TimeoutError,
   UnsupportedError,
 } from "./errors";
+export type { GeneratedImage, ImageInfo } from "./generated-image";
 export type { Upload, UploadedImage } from "./inputs";
 // ---- jobs ----
 export type {
@@ -74,7 +75,7 @@ export {
   type ProviderOptions,
 } from "./request";
 // ---- results ----
-export type { GeneratedImage, ImageInfo, ImageResult, Timing } from "./result";
+export type { ImageResult, Timing } from "./result";
 export type { PollMoment, PollSchedule, SizeClass } from "./schedule";
 export type { Settlement } from "./settlement";
 export type { WebhookOptions, Webhooks } from "./webhooks";

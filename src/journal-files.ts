@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { reasonOf } from "./errors";
 import type { Journal, TaskName } from "./journal";
 import { type JournalRecord, journalRecordSchema } from "./journal-record";
-import { sniff } from "./media";
+import { knownMedia, sniff } from "./media";
 
 /** What a directory journal needs of a file system; a test's own can drop what was not synced. */
 export type JournalFileSystem = Pick<
@@ -29,8 +29,8 @@ const leftOverMs = 24 * 60 * 60 * 1000;
  */
 const noLinks = ["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EISDIR"];
 
-/** What `sniff` can say, the likeliest first. */
-const extensions = ["png", "jpg", "webp", "gif", "avif", "bin"] as const;
+/** What an image may be called, the likeliest first. */
+const extensions = [...knownMedia.map(({ extension }) => extension), "bin"];
 
 /** The journal of `directoryJournal`, loaded with the first of its calls. */
 export function journalIn(

@@ -96,7 +96,8 @@ export function memoryJournal(): Journal {
       images.set(id, kept.set(position, Uint8Array.from(bytes)));
     },
     async readImage(id, position) {
-      return images.get(id)?.get(position);
+      // A copy: what its reader does to it must not change what is kept.
+      return images.get(id)?.get(position)?.slice();
     },
     async findTask(task) {
       return tasks.get(nameOf(task));

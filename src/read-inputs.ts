@@ -3,7 +3,7 @@ import { basename } from "node:path";
 import type { EndSignal } from "./clock";
 import { CallbackError, InvalidRequestError, reasonOf } from "./errors";
 import { type InputContext, type Named, named, type ResolvedInputs, webUrl } from "./inputs";
-import { sniff } from "./media";
+import { rasterMedia, sniff } from "./media";
 import type { ImageFile } from "./provider";
 import { type ImageInput, isLoadable, isLocalFile, shown } from "./request";
 
@@ -65,10 +65,10 @@ async function asFile({ field, input }: Named, context: ReadContext): Promise<Im
   const { provider, rule } = context;
   const { bytes, name } = await read(field, input, context);
   const media = sniff(bytes);
-  const types = rule.mediaTypes;
-  if (media === undefined || types?.includes(media.mediaType) === false) {
+  const types = rule.mediaTypes ?? rasterMedia.map(({ mediaType }) => mediaType);
+  if (media === undefined || !types.includes(media.mediaType)) {
     const given = media?.mediaType ?? `${bytes.byteLength} bytes of no known image format`;
-    throw invalid(provider, field, given, types?.join(", ") ?? "PNG, JPEG or WebP");
+    throw invalid(provider, field, given, rule.mediaTypes?.join(", ") ?? "PNG, JPEG or WebP");
   }
   if (rule.maxBytes !== undefined && bytes.byteLength > rule.maxBytes) {
     throw invalid(provider, field, `${bytes.byteLength} bytes`, `at most ${rule.maxBytes} bytes`);

@@ -13,6 +13,14 @@ import {
   withFailures,
 } from "./errors";
 import { withSafeJson } from "./event-json";
+import {
+  GeneratedImage,
+  type ImageSource,
+  isCutShort,
+  letGo,
+  nameInPlace,
+  saveInto,
+} from "./generated-image";
 import { newId } from "./identity";
 import {
   type CallOptions,
@@ -26,15 +34,7 @@ import {
 import { parseWaitOptions } from "./options";
 import type { Output, Succeeded, Usage } from "./provider";
 import type { Operation } from "./request";
-import {
-  GeneratedImage,
-  ImageResult,
-  type ImageSource,
-  letGo,
-  nameInPlace,
-  saveInto,
-  type Timing,
-} from "./result";
+import { ImageResult, type Timing } from "./result";
 import type { SizeClass } from "./schedule";
 import { JobTask, type Settled, type TaskJob, type TaskSeed } from "./task";
 import type { TaskContext, TaskEvent } from "./task-context";
@@ -312,11 +312,24 @@ export class RunningJob implements TaskJob {
     const { succeeded, raw } = settled;
     const made = this.#imagesOf(task, succeeded);
     task.dropBase64();
-    if (saveTo === undefined) return { task, succeeded, raw, images: made, failures: [] };
-    const saved = await Promise.all(made.map((each) => this.#saved(task, each, saveTo, limits)));
+    const whole = made.filter((image) => !isCutShort(image));
+    const cutShort = made.filter(isCutShort).map((image) => this.#cutShortError(task, image));
+    if (saveTo === undefined) return { task, succeeded, raw, images: whole, failures: cutShort };
+    const saved = await Promise.all(whole.map((each) => this.#saved(task, each, saveTo, limits)));
     const images = saved.filter((each) => each instanceof GeneratedImage);
-    const failures = saved.filter((each) => each instanceof ImageError);
+    const failures = [...cutShort, ...saved.filter((each) => each instanceof ImageError)];
     return { task, succeeded, raw, images, failures };
+  }
+
+  /** An image that was paid for, of which the answer held the beginning alone. */
+  #cutShortError(task: JobTask, image: GeneratedImage): ImageError {
+    const facts: ErrorFacts = { provider: this.provider, charged: "yes", job: this };
+    return new MalformedResponseError({
+      ...facts,
+      cost: task.cost,
+      images: [image],
+      detail: "Its image ends early: what came of it is in `error.images`",
+    });
   }
 
   /** Tells the caller that a task was accepted; what it throws ends the call, and the job is on it. */

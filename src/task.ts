@@ -19,6 +19,7 @@ import {
 import { contextOf, errorOf } from "./failure";
 import { TransportFault } from "./faults";
 import type { Reading } from "./gateway";
+import type { GeneratedImage } from "./generated-image";
 import { type ImageJob, isSettled, type TaskReference, type TaskState } from "./job";
 import type { JournalRecord } from "./journal-record";
 import type { TaskLedger } from "./ledger";
@@ -32,7 +33,6 @@ import {
   type Succeeded,
 } from "./provider";
 import type { Operation } from "./request";
-import type { GeneratedImage } from "./result";
 import { longestLocalWaitMs, type PollMoment, type SizeClass } from "./schedule";
 import type { TaskContext, TaskEvent } from "./task-context";
 

@@ -118,7 +118,7 @@ test("the floor knows nothing above it", () => {
 });
 
 test("an error knows money, and of the job and its images the types alone", () => {
-  expect(targets("errors")).toEqual(["cost", "job", "result"]);
+  expect(targets("errors")).toEqual(["cost", "generated-image", "job"]);
   expect(from("errors").every(({ typeOnly }) => typeOnly)).toBe(true);
 });
 
@@ -198,6 +198,18 @@ test("whose a record is, and where it stands, knows neither HTTP nor jobs that r
   expect(targets("own-records")).toEqual([
     ...["account", "cost", "errors", "journal", "journal-record", "provider"],
   ]);
+});
+
+test("a file format knows bytes alone, and what looks at images knows formats alone", () => {
+  const formats = files.filter((name) => name.startsWith("formats/"));
+  expect(formats.length).toBeGreaterThan(5);
+  const below = formats.flatMap((name) => targets(name.replace(/\.ts$/, "")));
+  expect(below.filter((to) => !to.startsWith("formats/"))).toEqual([]);
+  expect(targets("media")).toEqual(["formats/svg"]);
+  for (const name of ["measure", "image-inspection"]) {
+    expect(targets(name).filter((to) => to !== "media" && !to.startsWith("formats/"))).toEqual([]);
+  }
+  expect(targets("own-bytes")).toEqual([]);
 });
 
 test("only the transport runs undici and p-retry", () => {
