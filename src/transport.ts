@@ -22,6 +22,7 @@ import {
 } from "./network-guard";
 import { onceLoaded } from "./once";
 import type { Answer } from "./provider";
+import { loadUndici } from "./undici";
 
 /** One HTTP request, ready to go. */
 export interface HttpRequest {
@@ -426,13 +427,14 @@ const pools: Readonly<Record<Route, () => Promise<Pool>>> = {
 const mostPolls = 128;
 
 async function createPool(route: Route): Promise<Pool> {
-  const { Agent, buildConnector, EnvHttpProxyAgent } = await import("undici");
+  const { Agent, buildConnector, EnvHttpProxyAgent } = await loadUndici();
   const connections = route === "poll" ? mostPolls : null;
   if (hasProxy()) return { pool: new EnvHttpProxyAgent({ connections }) };
   const lookup = route === "stranger" ? { lookup: createGuardedLookup() } : {};
-  const reads = new LentReads();
+  // Bun's sockets do not call `onread` as Node's do (seen with 1.4).
+  const reads = process.versions.bun === undefined ? new LentReads() : undefined;
   // Its own port is not used: that of each origin is.
-  const connector = buildConnector({ port: 0, onread: reads.onread, ...lookup });
+  const connector = buildConnector({ port: 0, ...(reads && { onread: reads.onread }), ...lookup });
   const pool = new Agent({
     connections,
     // One answer after the other on each socket: so a piece with the end of one holds no other's head.
@@ -447,7 +449,7 @@ async function createPool(route: Route): Promise<Pool> {
       });
     },
   });
-  return { pool, reads };
+  return reads === undefined ? { pool } : { pool, reads };
 }
 
 function hasProxy(): boolean {
