@@ -2,6 +2,7 @@ import type { Dispatcher } from "undici";
 import { type Body, kept, type Take } from "./body";
 import type { EndSignal } from "./clock";
 import type { LentReads } from "./lent-reads";
+import { isError } from "./realm";
 
 /** An answer whose head has come. */
 export interface OpenAnswer {
@@ -224,7 +225,7 @@ class Exchange implements Dispatcher.DispatchHandler, Body {
     this.#ends.stop?.removeEventListener("abort", this.#onStop);
     this.#waiting.length = 0;
     this.#take = undefined;
-    this.#controller?.abort(reason instanceof Error ? reason : new Error(String(reason)));
+    this.#controller?.abort(isError(reason) ? reason : new Error(String(reason)));
     this.#reject(reason);
   }
 }

@@ -2,6 +2,7 @@ import type { Charged, Cost } from "./cost";
 import type { GeneratedImage } from "./generated-image";
 // The imports that point up, types alone: an error carries its job, and what came of it.
 import type { ImageJob } from "./job";
+import { isError } from "./realm";
 
 const brand = Symbol.for("gpt-image-client.error");
 
@@ -402,5 +403,5 @@ export function isImageError(value: unknown): value is AnyImageError {
 
 /** Something that was thrown, in words. */
 export function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return isError(error) ? error.message : String(error);
 }

@@ -1,5 +1,6 @@
 import type { DecodedImage } from "./decoded-image";
 import { BlockedAddressError } from "./network-guard";
+import { codeOf, isError } from "./realm";
 
 /** The exchange gave no answer. */
 export class TransportFault extends Error {
@@ -84,7 +85,7 @@ export function neverConnected(error: unknown): boolean {
   if (typeof error !== "object" || error === null) return false;
   // An open connection can die of the same codes.
   if ("syscall" in error && (error.syscall === "read" || error.syscall === "write")) return false;
-  if (error instanceof AggregateError) {
+  if ("errors" in error && Array.isArray(error.errors)) {
     return error.errors.length > 0 && error.errors.every(neverConnected);
   }
   if ("code" in error && connectCodes.test(String(error.code))) return true;
@@ -93,33 +94,33 @@ export function neverConnected(error: unknown): boolean {
 
 /** The standard has a list of ports that `fetch` must not connect to; undici says so in words alone. */
 function isBadPort(cause: unknown): boolean {
-  return cause instanceof Error && cause.message === "bad port";
+  return isError(cause) && cause.message === "bad port";
 }
 
 /** Network errors have codes, or come wrapped as a `TypeError` by fetch; anything else is a reader's own. */
 export function isNetworkFault(error: unknown): boolean {
   if (blockedBy(error) !== undefined) return false;
   if (error instanceof ProxyError) return error.transient;
-  const code = error instanceof Error && "code" in error ? String(error.code) : "";
   return (
-    /^(UND_ERR|ECONN|EPIPE|Z_BUF_ERROR|ENOTFOUND|EAI_|ETIMEDOUT|EHOST|ENET)/.test(code) ||
-    error instanceof TypeError
+    /^(UND_ERR|ECONN|EPIPE|Z_BUF_ERROR|ENOTFOUND|EAI_|ETIMEDOUT|EHOST|ENET)/.test(
+      codeOf(error) ?? "",
+    ) ||
+    (isError(error) && error.name === "TypeError")
   );
 }
 
 function blockedBy(error: unknown): BlockedAddressError | undefined {
   if (error instanceof BlockedAddressError) return error;
-  return error instanceof Error && error.cause !== undefined ? blockedBy(error.cause) : undefined;
+  return isError(error) && error.cause !== undefined ? blockedBy(error.cause) : undefined;
 }
 
 /** What went wrong, in words. */
 export function messageOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
+  if (!isError(error)) return String(error);
   if (error instanceof ProxyError) return error.message;
   // fetch says "fetch failed" and keeps what happened in the cause.
-  const inner = error.cause instanceof Error ? error.cause : error;
-  const code = "code" in inner && typeof inner.code === "string" ? inner.code : undefined;
-  return inner.message || code || inner.name;
+  const inner = isError(error.cause) ? error.cause : error;
+  return inner.message || codeOf(inner) || inner.name;
 }
 
 /** The body of a download is longer than is taken. */

@@ -1,6 +1,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { Provider } from "./provider";
+import { asUint8Array, isBytes, isURL } from "./realm";
 import { type ImageInput, isLoadable, isLocalFile, type ParsedRequest } from "./request";
 
 /**
@@ -46,11 +47,12 @@ export async function digestOfRequest(request: ParsedRequest, options: unknown):
 }
 
 async function nameOf(input: ImageInput): Promise<string> {
-  if (typeof input === "string" || input instanceof URL) return String(input);
+  if (typeof input === "string" || isURL(input)) return String(input);
   try {
     if (isLocalFile(input)) return digestOfBytes(await readFile(input.path));
     if (isLoadable(input)) return digestOfBytes(await input.bytes());
-    return digestOfBytes(input instanceof Blob ? new Uint8Array(await input.arrayBuffer()) : input);
+    if (isBytes(input)) return digestOfBytes(asUint8Array(input));
+    return digestOfBytes(new Uint8Array(await input.arrayBuffer()));
   } catch {
     // It is read once more to be sent, and what is wrong with it is said there, by name.
     return "unreadable";

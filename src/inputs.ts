@@ -1,5 +1,6 @@
 import { type ImageError, UnsupportedError } from "./errors";
 import type { ImageFile, InputRule } from "./provider";
+import { isURL } from "./realm";
 import { type ImageInput, isLoadable, shown } from "./request";
 
 /** Puts bytes where a provider can fetch them, and gives the URL. */
@@ -76,7 +77,7 @@ export function webUrl(input: ImageInput): URL | undefined {
       ? new URL(url)
       : undefined;
   }
-  if (typeof input !== "string" && !(input instanceof URL)) return undefined;
+  if (typeof input !== "string" && !isURL(input)) return undefined;
   const url = new URL(input);
   return url.protocol === "data:" ? undefined : url;
 }

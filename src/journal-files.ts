@@ -5,6 +5,7 @@ import { reasonOf } from "./errors";
 import type { Journal, TaskName } from "./journal";
 import { type JournalRecord, journalRecordSchema } from "./journal-record";
 import { knownMedia, sniff } from "./media";
+import { codeOf } from "./realm";
 
 /** What a directory journal needs of a file system; a test's own can drop what was not synced. */
 export type JournalFileSystem = Pick<
@@ -156,8 +157,8 @@ export function journalIn(
             await fileSystem.link(temporary, recordPath(record.id));
             created = true;
           } catch (error) {
-            if (noLinks.some((code) => hasCode(error, code))) throw withoutLinks(directory, error);
-            if (!hasCode(error, "EEXIST")) throw error;
+            if (noLinks.includes(codeOf(error) ?? "")) throw withoutLinks(directory, error);
+            if (codeOf(error) !== "EEXIST") throw error;
           }
         });
       } catch (error) {
@@ -269,11 +270,7 @@ async function unlessMissing<Value>(work: Promise<Value>): Promise<Value | undef
   try {
     return await work;
   } catch (error) {
-    if (hasCode(error, "ENOENT")) return undefined;
+    if (codeOf(error) === "ENOENT") return undefined;
     throw error;
   }
-}
-
-function hasCode(error: unknown, code: string): boolean {
-  return error instanceof Error && "code" in error && error.code === code;
 }

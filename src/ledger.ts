@@ -13,6 +13,7 @@ import {
   recordId,
 } from "./journal-record";
 import type { Call, Refused, Succeeded } from "./provider";
+import { codeOf } from "./realm";
 import type { Operation } from "./request";
 
 /** What the records of a job have in common. */
@@ -335,7 +336,7 @@ export function isAbandoned({ id, owner }: JournalRecord): boolean {
     return false;
   } catch (error) {
     // Not allowed to signal it means that it lives.
-    return !(error instanceof Error && "code" in error && error.code === "EPERM");
+    return codeOf(error) !== "EPERM";
   }
 }
 

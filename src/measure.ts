@@ -6,6 +6,7 @@ import { measurePng } from "./formats/png";
 import { measureSvg } from "./formats/svg";
 import { measureWebp } from "./formats/webp";
 import { sniff } from "./media";
+import { isError } from "./realm";
 
 /** What an image's own bytes say about it. */
 export interface MediaInfo {
@@ -44,7 +45,7 @@ function sizeOf(bytes: Uint8Array, measure: Measure | undefined): PixelSize | un
     return size !== undefined && size.width > 0 && size.height > 0 ? size : undefined;
   } catch (error) {
     // The file ends before its size, or points to where it has no bytes.
-    if (error instanceof RangeError) return undefined;
+    if (isError(error) && error.name === "RangeError") return undefined;
     throw error;
   }
 }

@@ -4,6 +4,7 @@ import type { ImageError } from "./errors";
 import { withFailures } from "./errors";
 import type { CallOptions, WaitCallOptions } from "./job";
 import { once } from "./once";
+import { isAbortSignal } from "./realm";
 import { namesIn, problemsOf, withoutUndefined } from "./request";
 
 /** A number above 0. */
@@ -17,7 +18,7 @@ export const isFunction = (value: unknown) => typeof value === "function";
 const asAbsolute = (path: string) => resolve(path);
 
 const waitFields = once(() => ({
-  signal: z.optional(z.instanceof(AbortSignal, { error: "an AbortSignal" })),
+  signal: z.optional(z.custom<AbortSignal>(isAbortSignal, "an AbortSignal")),
   timeoutMs: z.optional(positive("milliseconds, more than 0")),
   // Resolved at once: the working directory may be another by the time that an image comes.
   saveTo: z.optional(z.pipe(filled("the path of a directory"), z.transform(asAbsolute))),

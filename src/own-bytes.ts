@@ -1,10 +1,12 @@
+import { types } from "node:util";
+
 /**
  * Bytes in memory of their own, copied where they lie in anything larger: a view on Node's pool would show
  * whoever takes its `buffer` what else is in there, and that pool cannot be transferred to a worker.
  */
 export function ownBytes(bytes: Uint8Array): Uint8Array {
   const { buffer, byteLength } = bytes;
-  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) return bytes;
+  if (types.isArrayBuffer(buffer) && buffer.byteLength === byteLength) return bytes;
   const own = Buffer.isBuffer(bytes)
     ? Buffer.allocUnsafeSlow(byteLength)
     : new Uint8Array(byteLength);

@@ -1,9 +1,9 @@
-import type { Dispatcher } from "undici";
+import type { buildConnector, Dispatcher } from "undici";
 import { LentReads } from "./lent-reads";
 import { createGuardedLookup } from "./network-guard";
-import { onceLoaded } from "./once";
 import type { EnvironmentProxy } from "./proxy-environment";
 import { createTunnelConnector } from "./tunnel";
+import type { Undici } from "./load-undici";
 
 /** What a request is for: each kind has connections of its own. */
 export type Route = "create" | "poll" | "download" | "stranger";
@@ -13,11 +13,6 @@ export interface Pool {
   readonly dispatcher: Pick<Dispatcher, "dispatch">;
   readonly reads?: LentReads;
 }
-
-type Undici = typeof import("undici");
-
-/** What sends; loaded at the first send. */
-export const loadUndici: () => Promise<Undici> = onceLoaded(() => import("undici"));
 
 /** One pool for all clients of a process: a client a tenant costs nothing. */
 const direct = new Map<Route, Pool>();
@@ -47,10 +42,16 @@ export function poolFor(undici: Undici, route: Route, proxy: EnvironmentProxy | 
 
 function createDirectPool(undici: Undici, route: Route): Pool {
   const lookup = route === "stranger" ? { lookup: createGuardedLookup() } : {};
-  const reads = new LentReads();
+  // Bun's sockets do not call `onread` as Node's do (seen with 1.4).
+  const reads = process.versions.bun === undefined ? new LentReads() : undefined;
   // Its own port is not used: that of each origin is.
-  const connect = undici.buildConnector({ port: 0, onread: reads.onread, ...lookup });
-  return { dispatcher: createDispatcher(undici, route, connect), reads };
+  const connect = undici.buildConnector({
+    port: 0,
+    ...(reads && { onread: reads.onread }),
+    ...lookup,
+  });
+  const dispatcher = createDispatcher(undici, route, connect);
+  return reads === undefined ? { dispatcher } : { dispatcher, reads };
 }
 
 /**
@@ -62,7 +63,7 @@ const mostPolls = 128;
 function createDispatcher(
   { Agent }: Undici,
   route: Route,
-  connect: ReturnType<Undici["buildConnector"]>,
+  connect: buildConnector.connector,
 ): Dispatcher {
   // One answer after the other on each socket: so a piece with the end of one holds no other's head.
   return new Agent({ connections: route === "poll" ? mostPolls : null, pipelining: 1, connect });

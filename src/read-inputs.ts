@@ -5,6 +5,7 @@ import { CallbackError, InvalidRequestError, reasonOf } from "./errors";
 import { type InputContext, type Named, named, type ResolvedInputs, webUrl } from "./inputs";
 import { rasterMedia, sniff } from "./media";
 import type { ImageFile } from "./provider";
+import { asUint8Array, isBlob, isBytes, isUint8Array, isURL } from "./realm";
 import { type ImageInput, isLoadable, isLocalFile, shown } from "./request";
 
 /**
@@ -82,12 +83,14 @@ async function read(
   input: ImageInput,
   { provider, fetchBytes }: ReadContext,
 ): Promise<{ bytes: Uint8Array; name?: string }> {
-  if (input instanceof Uint8Array) return { bytes: input };
+  if (isBytes(input)) return { bytes: asUint8Array(input) };
   try {
-    if (input instanceof Blob) {
+    if (isBlob(input)) {
       // That of a file which has changed since (`fs.openAsBlob`) can no longer be read.
       const bytes = new Uint8Array(await input.arrayBuffer());
-      return input instanceof File && input.name !== "" ? { bytes, name: input.name } : { bytes };
+      return "name" in input && typeof input.name === "string" && input.name !== ""
+        ? { bytes, name: input.name }
+        : { bytes };
     }
     if (isLoadable(input)) return { bytes: bytesFrom(await input.bytes()) };
     if (isLocalFile(input)) {
@@ -100,14 +103,14 @@ async function read(
   } catch (cause) {
     const given = isLocalFile(input)
       ? `localFile("${input.path}")`
-      : shown(field, input instanceof URL ? input.href : input);
+      : shown(field, isURL(input) ? input.href : input);
     throw invalid(provider, field, given, "an image that can be read", cause);
   }
 }
 
 /** What an image of somebody else's class gives. */
 function bytesFrom(given: unknown): Uint8Array {
-  if (given instanceof Uint8Array) return given;
+  if (isUint8Array(given)) return given;
   throw new TypeError("its `bytes()` gives no Uint8Array");
 }
 

@@ -7,6 +7,7 @@ import { expectedBy } from "./expected";
 import { hintFor } from "./field-names";
 import { isPossibleHost } from "./host";
 import { once } from "./once";
+import { isBlob, isBytes, isURL } from "./realm";
 
 /** A word from a list that may grow: completion for what is known, any string for what comes. */
 type Open<Word extends string> = Word | (string & {});
@@ -27,7 +28,7 @@ export interface LoadableImage {
  * An image that goes in: an http(s) URL, a data URL, a `URL`, bytes (a `Buffer` is a `Uint8Array`),
  * a `Blob` or `File`, `localFile(path)`, or an image of an `ImageResult`.
  */
-export type ImageInput = string | URL | Uint8Array | Blob | LocalFile | LoadableImage;
+export type ImageInput = string | URL | Uint8Array | ArrayBuffer | Blob | LocalFile | LoadableImage;
 
 /** What one provider alone takes, by provider: each adapter declares its own entry, and parses it strictly. */
 export interface ProviderOptions {
@@ -128,21 +129,21 @@ export function isLocalFile(value: unknown): value is LocalFile {
 
 /** Whether a value is a {@link LoadableImage}; JSON cannot forge it, since it has no functions. */
 export function isLoadable(value: unknown): value is LoadableImage {
-  const isObject = typeof value === "object" && value !== null && !(value instanceof Blob);
+  const isObject = typeof value === "object" && value !== null && !isBlob(value);
   return isObject && "bytes" in value && typeof value.bytes === "function";
 }
 
 const inputTaken =
-  "an http(s) or data URL, a URL, a Uint8Array, a Blob, localFile(path) or an image of a result (a path on this machine goes through localFile)";
+  "an http(s) or data URL, a URL, a Uint8Array, an ArrayBuffer, a Blob, localFile(path) or an image of a result (a path on this machine goes through localFile)";
 
 const imageInput = z.custom<ImageInput>(
   (value) =>
-    value instanceof URL
+    isURL(value)
       ? isFetchable(value.href)
       : typeof value === "string"
         ? isFetchable(value)
-        : (value instanceof Uint8Array && value.byteLength > 0) ||
-          (value instanceof Blob && value.size > 0) ||
+        : (isBytes(value) && value.byteLength > 0) ||
+          (isBlob(value) && value.size > 0) ||
           isLocalFile(value) ||
           isLoadable(value),
   inputTaken,
@@ -375,7 +376,7 @@ export function shown(field: string, value: unknown): string {
     return String(value);
   }
   if (Array.isArray(value)) return `a list of ${value.length}`;
-  if (value instanceof Uint8Array) return `${value.byteLength} bytes`;
+  if (isBytes(value)) return `${value.byteLength} bytes`;
   if (typeof value !== "object") return `a ${typeof value}`;
   if ("type" in value && value.type === "Buffer" && "data" in value) {
     return "a Buffer that went through JSON";

@@ -22,11 +22,12 @@ import {
 } from "./faults";
 import { readJson } from "./json-body";
 import { assertPublicHost, urlProblem } from "./network-guard";
-import { loadUndici, poolFor, type Route } from "./pools";
+import { poolFor, type Route } from "./pools";
 import type { Answer } from "./provider";
 import { type EnvironmentProxy, proxyFor } from "./proxy-environment";
 import { backoffMs, repeat, waitMs } from "./repeat";
 import { Timer } from "./timer";
+import { loadUndici } from "./load-undici";
 import { userAgent } from "./user-agent";
 
 /** One HTTP request, ready to go. */

@@ -2,6 +2,7 @@ import type { Socket } from "node:net";
 import type { buildConnector } from "undici";
 import { messageOf, ProxyError } from "./faults";
 import type { EnvironmentProxy } from "./proxy-environment";
+import { isUint8Array } from "./realm";
 
 type Connector = buildConnector.connector;
 
@@ -78,7 +79,7 @@ function openTunnel(
     callback(problem && new ProxyError(`The proxy ${address} ${problem.text}`, problem));
   };
   const onReadable = () => {
-    for (let piece = socket.read(); piece instanceof Uint8Array; piece = socket.read()) {
+    for (let piece = socket.read(); isUint8Array(piece); piece = socket.read()) {
       head += Buffer.from(piece).toString("latin1");
       const length = head.indexOf(headEnd) + headEnd.length;
       if (length >= headEnd.length) {

@@ -8,7 +8,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const sourceRoot = join(root, "src");
 
 const files = readdirSync(sourceRoot, { recursive: true, encoding: "utf8" })
-  .filter((name) => name.endsWith(".ts"))
+  .filter((name) => name.endsWith(".ts") && !name.endsWith(".d.ts"))
   .map((name) => name.replaceAll("\\", "/"));
 
 const program = ts.createProgram(
@@ -118,13 +118,14 @@ test("the floor knows nothing above it", () => {
 });
 
 test("an error knows money, and of the job and its images the types alone", () => {
-  expect(targets("errors")).toEqual(["cost", "generated-image", "job"]);
-  expect(from("errors").every(({ typeOnly }) => typeOnly)).toBe(true);
+  expect(targets("errors")).toEqual(["cost", "generated-image", "job", "realm"]);
+  expect(from("errors").every(({ to, typeOnly }) => typeOnly || to === "realm")).toBe(true);
+  expect(targets("realm")).toEqual([]);
 });
 
 test("the request knows zod and errors", () => {
   expect(targets("request")).toEqual([
-    ...["compiled", "errors", "expected", "field-names", "host", "once", "zod/mini"],
+    ...["compiled", "errors", "expected", "field-names", "host", "once", "realm", "zod/mini"],
   ]);
   expect(targets("field-names")).toEqual(["nearest"]);
 });
@@ -204,10 +205,12 @@ test("a file format knows bytes alone, and what looks at images knows formats al
   const formats = files.filter((name) => name.startsWith("formats/"));
   expect(formats.length).toBeGreaterThan(5);
   const below = formats.flatMap((name) => targets(name.replace(/\.ts$/, "")));
-  expect(below.filter((to) => !to.startsWith("formats/"))).toEqual([]);
+  expect(below.filter((to) => to !== "realm" && !to.startsWith("formats/"))).toEqual([]);
   expect(targets("media")).toEqual(["formats/svg"]);
   for (const name of ["measure", "image-inspection"]) {
-    expect(targets(name).filter((to) => to !== "media" && !to.startsWith("formats/"))).toEqual([]);
+    expect(
+      targets(name).filter((to) => !["media", "realm"].includes(to) && !to.startsWith("formats/")),
+    ).toEqual([]);
   }
   expect(targets("own-bytes")).toEqual([]);
 });
@@ -216,11 +219,13 @@ test("only the transport runs undici and p-retry", () => {
   const strangers = imports.filter(
     ({ from: name, to, typeOnly }) =>
       !typeOnly &&
-      ((to === "p-retry" && name !== "repeat") || (to === "undici" && name !== "pools")),
+      ((to === "p-retry" && name !== "repeat") || (/^undici(\/|$)/.test(to) && name !== "load-undici")),
   );
   expect(strangers).toEqual([]);
   expect(targets("repeat")).toEqual(["p-retry"]);
-  expect(targets("pools")).toContain("undici");
+  expect(targets("load-undici")).toEqual([
+    ...["once", "undici", "undici/lib/core/connect.js", "undici/lib/dispatcher/agent.js"],
+  ]);
 });
 
 test("zod is its mini build everywhere: the other takes twice as long to load", () => {

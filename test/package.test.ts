@@ -28,7 +28,7 @@ let project = "";
 beforeAll(async () => {
   if (!isBuilt()) await run("npm", ["run", "build"], { cwd: root, env });
   place = await mkdtemp(join(tmpdir(), "gpt-image-client-"));
-  const packed = await run("npm", ["pack", "--json", "--pack-destination", place], {
+  const packed = await run("npm", ["pack", "--ignore-scripts", "--json", "--pack-destination", place], {
     cwd: root,
     env,
   });

@@ -38,14 +38,14 @@ test("an import of the client is at most 17 KB of our own, minified and gzipped"
 
 test.each(["shortapi", "aigptimage", "trinetra", "openai"])(
   // OpenAI's knows the errors of many gateways; what a base URL and a wrong field are told of takes its place.
-  "with %s alone it is at most 22 KB, and carries no other provider",
+  "with %s alone it is at most 23 KB, and carries no other provider",
   async (name) => {
     const { bytes, loaded, later } = await sizesOf("createImageClient", name);
     console.log(`with ${name}: ${kilobytes(bytes)}`);
     const file = name === "openai" ? "openai-compatible" : name;
     const carried = [...loaded, ...later].filter((each) => each.startsWith("providers/"));
     expect(carried).toEqual([`providers/${file}.ts`]);
-    expect(bytes).toBeLessThanOrEqual(22 * 1024);
+    expect(bytes).toBeLessThanOrEqual(23 * 1024);
   },
 );
 

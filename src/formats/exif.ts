@@ -1,3 +1,5 @@
+import { isError } from "../realm";
+
 const orientationTag = 0x0112;
 const shortType = 3;
 
@@ -31,7 +33,7 @@ export function isOnItsSide(tiff: Buffer): boolean {
   try {
     return readTurn(tiff);
   } catch (error) {
-    if (error instanceof RangeError) return false;
+    if (isError(error) && error.name === "RangeError") return false;
     throw error;
   }
 }

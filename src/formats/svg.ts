@@ -49,7 +49,7 @@ function lengthOf(attributes: string, wanted: string): number | undefined {
   for (const [, name, quoted = ""] of attributes.matchAll(attribute)) {
     if (name !== wanted) continue;
     const [, number, unit = ""] =
-      /^\s*\+?(\d+\.?\d*(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?)(px|in|cm|mm|q|pt|pc)?\s*$/i.exec(
+      /^\s*\+?(\d+(?:\.\d*)?(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?)(px|in|cm|mm|q|pt|pc)?\s*$/i.exec(
         quoted.slice(1, -1),
       ) ?? [];
     const pixels = Math.round(Number(number) * (unitPixels[unit.toLowerCase()] ?? Number.NaN));
