@@ -4,19 +4,30 @@ import { abortSignalOf } from "./clock";
 import { type ExchangeEnds, flatHeaders, NotSentError, type OpenAnswer } from "./dispatch";
 import type { HttpRequest } from "./transport";
 
+/** What is used of an undici `Dispatcher`: the classes of two versions are not each other's type. */
+export interface RequestDispatcher {
+  request(options: object): Promise<{
+    readonly statusCode: number;
+    readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+    readonly body: AsyncIterable<unknown>;
+  }>;
+}
+
 /** Whether a dispatcher tells when a request begins to leave; of the others, as of `fetch`, only errors tell. */
-export function tellsOfSending(dispatcher: Dispatcher): boolean {
-  return typeof dispatcher.compose === "function";
+export function tellsOfSending(
+  dispatcher: RequestDispatcher,
+): dispatcher is RequestDispatcher & Pick<Dispatcher, "compose"> {
+  return "compose" in dispatcher && typeof dispatcher.compose === "function";
 }
 
 /** Sends by the caller's own dispatcher. */
 export async function sendWithDispatcher(
-  dispatcher: Dispatcher,
+  dispatcher: RequestDispatcher,
   target: Dispatcher.DispatchOptions,
   ends: ExchangeEnds,
 ): Promise<OpenAnswer> {
   const options = { ...target, signal: abortSignalOf(ends.signal) };
-  let asking: Promise<Dispatcher.ResponseData>;
+  let asking: ReturnType<RequestDispatcher["request"]>;
   if (tellsOfSending(dispatcher)) asking = dispatcher.compose(watching(ends)).request(options);
   else {
     asking = dispatcher.request(options);

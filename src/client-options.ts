@@ -1,5 +1,5 @@
-import type { Dispatcher } from "undici";
 import * as z from "zod/mini";
+import type { RequestDispatcher } from "./caller-transport";
 import type { Upload } from "./inputs";
 import type { CallOptions } from "./job";
 import type { Journal } from "./journal";
@@ -15,8 +15,8 @@ export interface ImageClientOptions {
   readonly provider: Provider;
   /** Replaces the built-in transport. Not together with `dispatcher`. */
   readonly fetch?: typeof globalThis.fetch;
-  /** Your own undici `Dispatcher`, called by its own `request` and never closed here. */
-  readonly dispatcher?: Dispatcher;
+  /** Your own undici `Dispatcher`, of any version, called by its own `request` and never closed here. */
+  readonly dispatcher?: RequestDispatcher;
   /** Milliseconds from the sending of a create until it is settled; waiting for a slot does not count. Default 600,000. */
   readonly timeoutMs?: number;
   /** Milliseconds for one poll, for a download's silence, and for a create that answers with a job. Default 60,000. */
@@ -80,7 +80,7 @@ const optionsSchema = once(() =>
         ),
         fetch: z.optional(z.custom<typeof globalThis.fetch>(isFunction, "a function like fetch")),
         dispatcher: z.optional(
-          z.custom<Dispatcher>(
+          z.custom<RequestDispatcher>(
             (value) => typeof value === "object" && value !== null && "request" in value,
             "an undici Dispatcher",
           ),

@@ -1,9 +1,9 @@
 import type { buildConnector, Dispatcher } from "undici";
 import { LentReads } from "./lent-reads";
+import type { Undici } from "./load-undici";
 import { createGuardedLookup } from "./network-guard";
 import type { EnvironmentProxy } from "./proxy-environment";
 import { createTunnelConnector } from "./tunnel";
-import type { Undici } from "./load-undici";
 
 /** What a request is for: each kind has connections of its own. */
 export type Route = "create" | "poll" | "download" | "stranger";

@@ -1,6 +1,11 @@
 import type { Dispatcher } from "undici";
 import { type Body, unpacked } from "./body";
-import { sendWithDispatcher, sendWithFetch, tellsOfSending } from "./caller-transport";
+import {
+  type RequestDispatcher,
+  sendWithDispatcher,
+  sendWithFetch,
+  tellsOfSending,
+} from "./caller-transport";
 import { type Clock, Ending, type EndSignal, sleep, within } from "./clock";
 import { type DecodedImage, type ImageSink, MemorySink } from "./decoded-image";
 import {
@@ -21,13 +26,13 @@ import {
   tooLarge,
 } from "./faults";
 import { readJson } from "./json-body";
+import { loadUndici } from "./load-undici";
 import { assertPublicHost, urlProblem } from "./network-guard";
 import { poolFor, type Route } from "./pools";
 import type { Answer } from "./provider";
 import { type EnvironmentProxy, proxyFor } from "./proxy-environment";
 import { backoffMs, repeat, waitMs } from "./repeat";
 import { Timer } from "./timer";
-import { loadUndici } from "./load-undici";
 import { userAgent } from "./user-agent";
 
 /** One HTTP request, ready to go. */
@@ -62,7 +67,7 @@ export interface HttpAnswer extends Answer {
 
 export interface TransportOptions {
   readonly fetch?: typeof globalThis.fetch | undefined;
-  readonly dispatcher?: Dispatcher | undefined;
+  readonly dispatcher?: RequestDispatcher | undefined;
   readonly clock: Clock;
   /** A wait between two downloads that reaches past it is not begun. */
   readonly timeoutMs: number;

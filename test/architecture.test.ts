@@ -219,7 +219,8 @@ test("only the transport runs undici and p-retry", () => {
   const strangers = imports.filter(
     ({ from: name, to, typeOnly }) =>
       !typeOnly &&
-      ((to === "p-retry" && name !== "repeat") || (/^undici(\/|$)/.test(to) && name !== "load-undici")),
+      ((to === "p-retry" && name !== "repeat") ||
+        (/^undici(\/|$)/.test(to) && name !== "load-undici")),
   );
   expect(strangers).toEqual([]);
   expect(targets("repeat")).toEqual(["p-retry"]);
