@@ -30,10 +30,14 @@ const chosen = targets.filter(
   ({ name }) => parts.length === 0 || parts.some((part) => name.toLowerCase().includes(part)),
 );
 
-const packed = await run("npm", ["pack", "--json", "--pack-destination", place], {
-  cwd: root,
-  env,
-});
+const packed = await run(
+  "npm",
+  ["pack", "--ignore-scripts", "--json", "--pack-destination", place],
+  {
+    cwd: root,
+    env,
+  },
+);
 const listed: unknown = JSON.parse(packed.stdout.slice(packed.stdout.search(/^[[{]/m)));
 const tarball = join(place, fileNameIn(listed));
 
