@@ -21,6 +21,8 @@ import { backoffMs, type HttpRequest, repeat, TransportFault, waitMs } from "./t
 /** What a create needs of its task. */
 export interface CreateHost {
   readonly job: ImageJob;
+  /** How many images it asks for. */
+  readonly n: number;
   facts(facts: ErrorFacts): ErrorFacts;
   /** Images that came whole in an answer that is no success otherwise. */
   salvage(images: readonly DecodedImage[]): Promise<readonly GeneratedImage[]>;
@@ -99,10 +101,11 @@ export class Create {
     const { clock, gateway, provider, attemptTimeoutMs } = this.#context;
     const { stop, deadlineAt, createSink } = this.#limits;
     const { answersWith } = provider.adapter;
+    const { n } = this.#host;
     const limits =
       answersWith === "job"
-        ? { timeoutMs: attemptTimeoutMs, stop }
-        : { timeoutMs: deadlineAt - clock.now(), signal: stop, createSink };
+        ? { timeoutMs: attemptTimeoutMs, stop, n }
+        : { timeoutMs: deadlineAt - clock.now(), signal: stop, createSink, n };
     let reading: Reading;
     try {
       this.#isOnItsWay = true;

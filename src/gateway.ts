@@ -1,11 +1,12 @@
-import type { DecodedImage } from "./decoded-image";
+import { type DecodedImage, MemorySink } from "./decoded-image";
 import { AuthenticationError, CallbackError } from "./errors";
 import { elided, redacted, safeCause } from "./failure";
 import { isHeader } from "./header";
 import { shownCharacters } from "./json-scanner";
 import { encodeMultipart } from "./multipart";
 import { type Call, type Outcome, type Phase, type Provider, unreadable } from "./provider";
-import type { ExchangeLimits, HttpRequest, Transport } from "./transport";
+import { salvaged } from "./salvage";
+import type { ExchangeLimits, HttpAnswer, HttpRequest, Transport } from "./transport";
 
 /** What a provider answered, read by its adapter. */
 export interface Reading {
@@ -14,7 +15,7 @@ export interface Reading {
   readonly requestId: string | undefined;
   /** The answer without image bytes and without the key. */
   raw(): unknown;
-  /** Images that came whole in an answer to a create that is no success otherwise. */
+  /** Images that came whole in an answer that ends a task, and is no success otherwise. */
   readonly images: readonly DecodedImage[];
 }
 
@@ -81,7 +82,7 @@ export class Gateway {
     const apiKey = this.#checkedKey(given);
     const { method, url, body } = request;
     const headers = { ...request.headers, ...inLowerCase(adapter.authorize(apiKey)) };
-    const { timeoutMs, signal, stop, createSink } = limits;
+    const { timeoutMs, signal, stop, createSink, n } = limits;
     const answer = await this.#transport.exchange(
       body === undefined ? { method, url, headers } : { method, url, headers, body },
       {
@@ -89,22 +90,43 @@ export class Gateway {
         signal,
         stop,
         createSink,
+        n,
         isPoll: phase === "query",
         decodesImages: adapter.decodesImages,
+        isPartial: adapter.isPartial && ((type) => adapter.isPartial?.(type) ?? false),
       },
     );
     const outcome = this.#clean(this.#read(phase, answer));
-    const { images } = answer;
     return {
       outcome,
-      images: images.length === 0 ? images : await salvaged(phase, outcome, images),
+      images: await this.#imagesOf(phase, outcome, answer, request, limits),
       status: answer.status,
       requestId: this.#redacted(answer.headers["x-request-id"] ?? answer.headers["request-id"]),
       raw: () =>
         answer.body === undefined && answer.text !== undefined
           ? this.#start(answer.text)
-          : elided(answer.body, this.#secrets),
+          : elided(answer.events ?? answer.body, this.#secrets),
     };
+  }
+
+  /** The images of an answer that no output of a success is, where they are all that there is of it. */
+  async #imagesOf(
+    phase: Phase,
+    outcome: Outcome,
+    answer: HttpAnswer,
+    request: HttpRequest,
+    { createSink = () => new MemorySink(), n = Number.POSITIVE_INFINITY }: ExchangeLimits,
+  ): Promise<readonly DecodedImage[]> {
+    const { state } = outcome;
+    // A poll that was refused is repeated, and the job has its images still.
+    if (state === "failed" || (phase === "create" && (state === "refused" || state === "absent"))) {
+      const { events, body, images } = answer;
+      const found = { answer: events ?? body, decoded: images, request };
+      return salvaged({ ...found, createSink, mostImages: n + 1 });
+    }
+    const used = new Set(state === "succeeded" ? outcome.outputs.map((each) => each.base64) : []);
+    for (const image of answer.images) if (!used.has(image)) await image.sink.discard();
+    return [];
   }
 
   /** A cause that shows no key. */
@@ -155,7 +177,7 @@ export class Gateway {
       }
       case "succeeded": {
         const outputs = outcome.outputs.map(({ url, base64, revisedPrompt }) => ({
-          url: this.#redacted(url, leastInAddress),
+          url: this.#absolute(this.#redacted(url, leastInAddress)),
           base64,
           revisedPrompt: this.#redacted(revisedPrompt),
         }));
@@ -174,6 +196,15 @@ export class Gateway {
           categories: outcome.categories?.map((each) => this.clean(each)),
         };
     }
+  }
+
+  /** A URL as it can be asked for: a relative one belongs to the provider's own. */
+  #absolute(url: string | undefined): string | undefined {
+    if (url === undefined || URL.canParse(url)) return url;
+    const base = new URL(this.#provider.baseURL);
+    // So that what is below it stays below it.
+    if (!base.pathname.endsWith("/")) base.pathname += "/";
+    return URL.canParse(url, base.href) ? new URL(url, base).href : url;
   }
 
   #redacted(text: string | undefined, least?: number): string | undefined {
@@ -212,19 +243,4 @@ function inLowerCase(headers: HttpRequest["headers"]): Record<string, string> {
   const made: Record<string, string> = {};
   for (const [name, value] of Object.entries(headers)) made[name.toLowerCase()] = value;
   return made;
-}
-
-/** The images that no output of a success is: what was paid for is kept, and the rest let go. */
-async function salvaged(
-  phase: Phase,
-  outcome: Outcome,
-  images: readonly DecodedImage[],
-): Promise<readonly DecodedImage[]> {
-  const isLost = phase === "create" && outcome.state !== "succeeded";
-  if (isLost) return images;
-  const used = new Set(
-    outcome.state === "succeeded" ? outcome.outputs.map((each) => each.base64) : [],
-  );
-  for (const image of images) if (!used.has(image)) await image.sink.discard();
-  return [];
 }

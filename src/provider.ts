@@ -4,6 +4,7 @@ import { DecodedImage } from "./decoded-image";
 import type { DimensionRule } from "./dimensions";
 import { InvalidRequestError } from "./errors";
 import { isHeader } from "./header";
+import { pictureIn } from "./image-text";
 import { type Operation, shown } from "./request";
 
 export { compiled } from "./compiled";
@@ -40,8 +41,13 @@ export interface Answer {
   readonly status: number;
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string>>;
-  /** The parsed JSON; `undefined` where the body is not JSON. */
+  /**
+   * The parsed JSON; `undefined` where the body is not JSON. An integer beyond 2^53 is the string of its
+   * digits. Of a stream of server-sent events it is what the last one holds.
+   */
   readonly body: unknown;
+  /** What the events of such a stream hold, in order, save those that {@link Adapter.isPartial} names. */
+  readonly events?: readonly unknown[] | undefined;
   /** When it arrived, in milliseconds since 1970: what a date in `Retry-After` is held against. */
   readonly receivedAt: number;
 }
@@ -104,7 +110,7 @@ export interface Succeeded {
 /** One picture, as a URL or as base64; both where the provider gives both. */
 export interface Output {
   readonly url?: string | undefined;
-  /** As {@link imageText} reads it. */
+  /** As {@link imageField} reads it. */
   readonly base64?: string | DecodedImage | undefined;
   readonly revisedPrompt?: string | undefined;
 }
@@ -270,10 +276,15 @@ export interface Adapter {
   /** A create repeated with the same `task.key` yields the same job and is billed once. */
   readonly idempotent: boolean;
   /**
-   * Whether its schemas read images with {@link imageText}: those of a large answer are then decoded
+   * Whether its schemas read images with {@link imageField}: those of a large answer are then decoded
    * while it comes, and never a string. Without it they are the strings that the provider sent.
    */
   readonly decodesImages?: boolean;
+  /**
+   * Whether a server-sent event of that type shows a picture that a later event completes. It is let go
+   * of; without this every picture of a stream is one that was paid for.
+   */
+  isPartial?(type: string): boolean;
   /** For how long after the create `absent` means "not yet". Default 15,000. */
   readonly absentGraceMs?: number;
   /** The least wait between two polls of a job that it asks for, in milliseconds, where it does. */
@@ -492,8 +503,19 @@ export function retryAfterMs(answer: Answer): number | undefined {
   return Number.isNaN(date) ? undefined : Math.max(0, date - answer.receivedAt);
 }
 
-/** Reads a string, or a number as a string: providers send ids and codes as either. */
+/** Reads a string, or a number as a string: providers send codes as either. */
 export const textOrNumber = z.pipe(z.union([z.string(), z.number()]), z.transform(String));
+
+/**
+ * Reads a provider's id of a job, from a string or a number. What is not certain to be the id that was
+ * written is none, since it would ask for somebody else's job: a number that is no integer or larger than
+ * a double holds (whole ones beyond 2^53 come as strings), zero, which is what some servers write for "no
+ * job", a dot, which a URL would not keep, and characters that no text can hold.
+ */
+export const jobId = z.union([
+  z.string().check(z.regex(/^(?!\.{1,2}$)[^\p{Surrogate}\ufffd]+$/u)),
+  z.pipe(z.int().check(z.positive()), z.transform(String)),
+]);
 
 /** Reads a number, or a string that holds one; `null`, `""` and the like are no number, and not 0. */
 export const numberOrText = z.pipe(
@@ -553,22 +575,14 @@ export function promptUpTo(limit: number) {
 }
 
 /**
- * Reads a field that holds an image as base64 or as a URL: a large image is decoded while its answer
- * comes in, and what stands there then is the image.
+ * Reads a field that holds an image, as base64, as a data URL or as a URL, whatever the field is named.
+ * A word such as `"None"`, an error's words and whatever else is no image are as good as no field. A large
+ * image is decoded while its answer comes in, and what stands there then is the image.
  */
-export const imageText = z.custom<string | DecodedImage>(
-  (value) => (typeof value === "string" && value !== "") || value instanceof DecodedImage,
-  "a string",
-);
-
-/** A picture from what {@link imageText} read: a URL, or a data URL, which is the picture itself. */
-export function outputFromUrl(url: string | DecodedImage): Output {
-  if (url instanceof DecodedImage) return { base64: url };
-  const data = /^data:[^,]*;base64,/i.exec(url);
-  return data === null ? { url } : { base64: url.slice(data[0].length) };
-}
-
-/** A picture from what {@link imageText} read: base64, which some send as a data URL. */
-export function outputFromBase64(text: string | DecodedImage): Output {
-  return { base64: typeof text === "string" ? text.replace(/^data:[^,]{0,100},/, "") : text };
-}
+export const imageField = z.transform((value: unknown, context): Output => {
+  if (value instanceof DecodedImage) return { base64: value };
+  const picture = typeof value === "string" ? pictureIn(value) : undefined;
+  if (picture !== undefined) return picture;
+  context.issues.push({ code: "custom", message: "neither an image nor a URL", input: value });
+  return z.NEVER;
+});

@@ -1,7 +1,8 @@
 import pRetry from "p-retry";
 import type { Dispatcher } from "undici";
-import { type Body, bodyOf, unpacked } from "./body";
+import { type Body, bodyOf } from "./body";
 import { abortSignalOf, type Clock, Ending, type EndSignal, sleep, within } from "./clock";
+import { unpacked } from "./content-encoding";
 import { type DecodedImage, type ImageSink, MemorySink } from "./decoded-image";
 import {
   dispatch,
@@ -43,6 +44,10 @@ export interface ExchangeLimits {
   readonly decodesImages?: boolean | undefined;
   /** Where they go; into memory where this is left out. */
   readonly createSink?: (() => ImageSink) | undefined;
+  /** How many images were asked for: one more is kept, and no others. */
+  readonly n?: number | undefined;
+  /** As the adapter's. */
+  readonly isPartial?: ((type: string) => boolean) | undefined;
 }
 
 /** An answer, with the start of a body that is not JSON, and the images that came in one. */
@@ -155,7 +160,7 @@ export class Transport {
    * @throws {@link TransportFault} if there is no answer; the signal's reason if it aborts.
    */
   async exchange(request: HttpRequest, limits: ExchangeLimits): Promise<HttpAnswer> {
-    const { clock, maxAnswerBytes, fetch, dispatcher } = this.#options;
+    const { clock, maxAnswerBytes, maxDownloadBytes, fetch, dispatcher } = this.#options;
     const timer = new Timer(clock, limits.timeoutMs, limits.signal);
     let head: Pick<OpenAnswer, "status" | "headers"> | undefined;
     const images: DecodedImage[] = [];
@@ -165,13 +170,17 @@ export class Transport {
       const { status, headers } = answer;
       head = { status, headers };
       try {
-        const { body, text } = await readJson(unpacked(answer.body, headers["content-encoding"]), {
+        const read = await readJson(unpacked(answer.body, headers["content-encoding"]), {
           maxBytes: maxAnswerBytes,
           contentLength: unpackedLength(headers),
-          createSink: limits.decodesImages ? (limits.createSink ?? inMemory(headers)) : undefined,
+          createSink: limits.createSink ?? inMemory(headers),
+          decodesImages: limits.decodesImages ?? false,
+          maxImageBytes: maxDownloadBytes,
+          mostImages: (limits.n ?? Number.POSITIVE_INFINITY) + 1,
+          isPartial: limits.isPartial,
           images,
         });
-        return { status, headers, body, text, images, receivedAt: clock.now() };
+        return { status, headers, ...read, images, receivedAt: clock.now() };
       } finally {
         if (handedOut !== undefined) {
           for (const each of images) if (!handedOut.includes(each)) void each.sink.discard();
@@ -184,7 +193,11 @@ export class Transport {
       const answering = this.#send(request, route, ends, read);
       // What is the caller's own, or a disk, may be deaf to the signal: nobody waits for it.
       const isDeaf = (fetch ?? dispatcher ?? limits.createSink) !== undefined;
-      return await (isDeaf ? within(clock, answering, { signal: timer }) : answering);
+      const answer = await (isDeaf ? within(clock, answering, { signal: timer }) : answering);
+      // What was packed has ended; what follows it may have no end.
+      if (fetch !== undefined || "content-encoding" in answer.headers)
+        timer.abort(notReadFurther());
+      return answer;
     } catch (error) {
       // A body that was not read to its end would keep its connection.
       timer.abort(notReadFurther());
@@ -249,7 +262,10 @@ export class Transport {
       const onDeadline = () =>
         new DownloadFault(`It did not end within ${timeoutMs} ms`, { transient: false });
       const deadlineAt = clock.now() + timeoutMs;
-      return await within(clock, reading(), { signal: timer, deadlineAt, onDeadline });
+      const value = await within(clock, reading(), { signal: timer, deadlineAt, onDeadline });
+      // As above, of a download that was packed.
+      timer.abort(notReadFurther());
+      return value;
     } catch (error) {
       // A body that was not read to its end would keep its connection.
       timer.abort(notReadFurther());
@@ -395,10 +411,11 @@ async function sendWithFetch(
 ): Promise<OpenAnswer> {
   const options: RequestInit = { method, headers, signal, redirect: "manual" };
   const response = await fetch(url, body === undefined ? options : { body, ...options });
-  // fetch has decoded the body already, and what the length says no longer holds.
-  const { "content-encoding": _, ...rest } = Object.fromEntries(response.headers);
-  if (_ !== undefined) delete rest["content-length"];
-  return { status: response.status, headers: rest, body: bodyOf(response.body ?? empty()) };
+  // fetch has decoded the body, unless there is a coding that it does not know; the length no longer holds.
+  const { "content-encoding": encoding, ...rest } = Object.fromEntries(response.headers);
+  if (encoding !== undefined) delete rest["content-length"];
+  const received = unpacked(bodyOf(response.body ?? empty()), encoding, true);
+  return { status: response.status, headers: rest, body: received };
 }
 
 async function* empty(): AsyncIterable<Uint8Array> {}
@@ -495,6 +512,10 @@ function messageOf(error: unknown): string {
   // fetch says "fetch failed" and keeps what happened in the cause.
   const inner = error.cause instanceof Error ? error.cause : error;
   const code = "code" in inner && typeof inner.code === "string" ? inner.code : undefined;
+  // What undici 7 says of a status 100 (`onHeadersComplete` of lib/dispatcher/client-h1.js).
+  if (code === "UND_ERR_SOCKET" && inner.message === "bad response") {
+    return "The server sent a 100 Continue that nobody had asked for, which ended the connection";
+  }
   return inner.message || code || inner.name;
 }
 

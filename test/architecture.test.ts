@@ -123,7 +123,7 @@ test("the request knows zod and errors", () => {
   expect(targets("request")).toEqual(["compiled", "errors", "once", "zod/mini"]);
 });
 
-test("the contract of a provider stands on schemas, cost, decoded images, dimensions, errors, headers and request", () => {
+test("the contract of a provider stands on schemas, cost, images, dimensions, errors, headers and request", () => {
   expect(targets("provider")).toEqual([
     "compiled",
     "cost",
@@ -131,9 +131,22 @@ test("the contract of a provider stands on schemas, cost, decoded images, dimens
     "dimensions",
     "errors",
     "header",
+    "image-text",
     "request",
     "zod/mini",
   ]);
+  // What it is told of images by their bytes needs nothing more.
+  expect(targets("image-text")).toEqual(["media"]);
+});
+
+test("the readers of answers know bytes and images: no provider, no client, no transport", () => {
+  expect(targets("parse-json")).toEqual([]);
+  expect(targets("event-stream")).toEqual([]);
+  expect(targets("json-scanner")).toEqual(["decoded-image", "image-text", "parse-json"]);
+  expect(targets("event-stream-body")).toEqual(["decoded-image", "event-stream", "json-scanner"]);
+  expect(targets("zlib-sink")).toEqual(["body"]);
+  expect(targets("gunzip-sink")).toEqual(["body", "zlib-sink"]);
+  expect(targets("content-encoding")).toEqual(["body", "gunzip-sink", "image-text", "zlib-sink"]);
 });
 
 test.each(adapters)("%s imports zod and the contract, and nothing else", (adapter) => {

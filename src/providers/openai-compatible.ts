@@ -8,13 +8,11 @@ import {
   createProvider,
   defineOperation,
   type InputRule,
-  imageText,
+  imageField,
   jsonValue,
   lenient,
   type Outcome,
   type Output,
-  outputFromBase64,
-  outputFromUrl,
   type Part,
   type Phase,
   type Provider,
@@ -203,8 +201,8 @@ const text = lenient(z.string().check(z.minLength(1)));
 
 const picture = compiled(
   z.looseObject({
-    url: lenient(imageText),
-    b64_json: lenient(imageText),
+    url: lenient(imageField),
+    b64_json: lenient(imageField),
     revised_prompt: text,
   }),
 );
@@ -233,11 +231,18 @@ const usage = z.pipe(
 
 const images = compiled(
   z.looseObject({
-    data: z.array(lenient(picture)),
+    data: z.array(z.unknown()),
     usage: lenient(usage),
     model: text,
   }),
 );
+
+/** An event of a stream: one picture, or all that an answer without a stream would hold. */
+const event = z.looseObject({
+  data: lenient(z.array(z.unknown())),
+  usage: z.unknown(),
+  model: z.unknown(),
+});
 
 const wrapper = z.looseObject({
   success: lenient(z.boolean()),
@@ -262,7 +267,7 @@ const wrapper = z.looseObject({
 // ---- reading ----
 
 function read(prices: TokenPrices | undefined, phase: Phase, answer: Answer): Outcome {
-  const found = z.safeParse(images, unwrapped(answer.body)).data;
+  const found = z.safeParse(images, listIn(answer)).data;
   const outputs = found?.data.flatMap((each) => outputOf(each) ?? []) ?? [];
   const cost = usagePrice(prices, found?.usage);
   // Pictures that are there are there, whatever stands beside them.
@@ -279,10 +284,33 @@ function read(prices: TokenPrices | undefined, phase: Phase, answer: Answer): Ou
   const refused = saysError(body.data.error) || body.data.success === false || inBody >= 300;
   if (answer.status >= 300 || refused) return readError(phase, answer, body.data);
   if (found === undefined) return unreadable(phase, "There is no list of images in it");
+  if (found.data.some(namesWork)) {
+    return unreadable(phase, "It names a task, and there is no image in it");
+  }
   return withoutImage("There is no image in it", cost);
 }
 
-/** What holds the list of images: the answer itself, or what it wraps. */
+/** What holds the list of images: the answer itself, what it wraps, or the events of a stream. */
+function listIn({ body, events }: Answer): unknown {
+  if (events === undefined) return unwrapped(body);
+  const found = events.flatMap((each) => event.safeParse(unwrapped(each)).data ?? []);
+  const usages = found.flatMap(({ usage }) => usage ?? []);
+  return {
+    data: found.flatMap((each) => each.data ?? [each]),
+    // Of several nobody says whether they add up.
+    usage: usages.length === 1 ? usages[0] : undefined,
+    model: found.find(({ model }) => model !== undefined)?.model,
+  };
+}
+
+/** Whether an item names work that may go on, where a picture is due: then nobody knows what was paid. */
+function namesWork(item: unknown): boolean {
+  if (typeof item !== "object") return true;
+  return Object.entries(item ?? {}).some(
+    ([name, value]) => /^(id|status|state|type|task|job)$|_id$|Id$/.test(name) && Boolean(value),
+  );
+}
+
 function unwrapped(body: unknown): unknown {
   if (typeof body !== "object" || body === null || !("data" in body)) return body;
   return typeof body.data === "object" && !Array.isArray(body.data) ? body.data : body;
@@ -294,11 +322,15 @@ function saysError(error: z.output<typeof wrapper>["error"]): boolean {
   return Object.values(error).some((each) => each !== undefined && each !== null && each !== "");
 }
 
-function outputOf(each: z.output<typeof picture> | undefined): Output | undefined {
-  const fromUrl = each?.url === undefined ? undefined : outputFromUrl(each.url);
-  const fromBase64 = each?.b64_json === undefined ? fromUrl : outputFromBase64(each.b64_json);
-  if (fromBase64 === undefined) return undefined;
-  return { url: fromUrl?.url, base64: fromBase64.base64, revisedPrompt: each?.revised_prompt };
+/** What stands in one field may be what the other is for. */
+function outputOf(item: unknown): Output | undefined {
+  const { url: first, b64_json: second, revised_prompt } = z.safeParse(picture, item).data ?? {};
+  if (first === undefined && second === undefined) return undefined;
+  return {
+    url: first?.url ?? second?.url,
+    base64: second?.base64 ?? first?.base64,
+    revisedPrompt: revised_prompt,
+  };
 }
 
 function readError(phase: Phase, answer: Answer, body: z.output<typeof wrapper>): Outcome {
@@ -359,6 +391,7 @@ function createAdapter(settings: {
     answersWith: "images",
     idempotent: false,
     decodesImages: true,
+    isPartial: (type) => type.endsWith(".partial_image"),
     operations: {
       generate: defineOperation({ ...common, create: (task) => createGeneration(model, task) }),
       edit: defineOperation({ ...common, inputs, create: (task) => createEdit(model, task) }),
