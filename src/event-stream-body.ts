@@ -5,10 +5,12 @@ import { documentOf, JsonScanner, type ScanOptions, shownCharacters } from "./js
 /** How the events of a stream are read. */
 export interface EventStreamOptions extends ScanOptions {
   readonly mostImages: number;
-  readonly maxOtherBytes: number;
   /** Whether an event of that type shows a picture that a later one completes: it is let go of. */
   readonly isPartial: (type: string) => boolean;
 }
+
+/** What an event takes at least, however little it holds. */
+const eventBytes = 64;
 
 /** What a document says of its own type, where no line before it does. */
 const typeField = /"type"\s*:\s*"([^"]*)"/;
@@ -87,11 +89,10 @@ export class EventStreamBody {
   }
 
   #createScanner(): JsonScanner {
-    const { mostImages, maxOtherBytes, ...options } = this.#options;
     return new JsonScanner(this.#createSink, {
-      ...options,
-      mostImages: mostImages - this.#images.length,
-      maxOtherBytes: maxOtherBytes - this.#otherBytes,
+      ...this.#options,
+      mostImages: this.#options.mostImages - this.#images.length,
+      otherBytesBefore: this.#otherBytes,
     });
   }
 
@@ -99,7 +100,7 @@ export class EventStreamBody {
     const scanner = this.#scanner;
     if (scanner === undefined) return;
     const { images, otherBytes } = scanner;
-    this.#otherBytes += otherBytes;
+    this.#otherBytes += otherBytes + eventBytes;
     const data = await documentOf(scanner);
     this.#scanner = undefined;
     await scanner.discard();

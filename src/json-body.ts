@@ -3,13 +3,7 @@ import { DecodedImage, type ImageSink } from "./decoded-image";
 import { beginsEventStream } from "./event-stream";
 import { EventStreamBody } from "./event-stream-body";
 import { beginsImage } from "./image-text";
-import {
-  documentOf,
-  ImageTooLargeError,
-  JsonScanner,
-  type ScanOptions,
-  shownCharacters,
-} from "./json-scanner";
+import { documentOf, ImageTooLargeError, JsonScanner, shownCharacters } from "./json-scanner";
 import { parseJson } from "./parse-json";
 
 /** How a body is read as JSON. */
@@ -63,9 +57,6 @@ const tinyBytes = 1024;
  */
 const maxOtherBytes = 2 * 1024 * 1024;
 
-/** In a small body that is no JSON even the smallest images are looked for: nothing else is left of it. */
-const shortestImage = 64;
-
 /** Reads a body as JSON; images in a large one go to sinks as they come. */
 export async function readJson(from: Body, reading: JsonReading): Promise<JsonBody> {
   const { maxBytes, contentLength, images } = reading;
@@ -116,7 +107,7 @@ export async function readJson(from: Body, reading: JsonReading): Promise<JsonBo
   const readSmall = (text?: string): PieceReader => {
     const all = Buffer.concat(small.splice(0));
     tiny.push(all);
-    const made = readerOf(all, { ...reading, shortestImage }, text);
+    const made = readerOf(all, reading, text);
     reader = made;
     return made;
   };
@@ -163,7 +154,7 @@ function parsed(bytes: Uint8Array): JsonBody {
  *
  * @param text how it is shown if it is no JSON, where that is known already.
  */
-function readerOf(head: Buffer, reading: JsonReading & ScanOptions, text?: string): PieceReader {
+function readerOf(head: Buffer, reading: JsonReading, text?: string): PieceReader {
   const { createSink, isPartial = () => false } = reading;
   const options = { ...reading, maxOtherBytes };
   if (beginsImage(head)) return imageReader(createSink(), reading.maxImageBytes);

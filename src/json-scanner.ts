@@ -8,8 +8,11 @@ const backslash = 0x5c;
 const dash = 0x2d;
 const underscore = 0x5f;
 
-/** A shorter string is not worth a detour, unless the document is broken and images are all that is left. */
-const longStringBytes = 1024;
+/** A shorter string may be an image as well, and is left in the document. */
+const leastStringBytes = 32;
+
+/** So much of a data URL tells what it holds. */
+const leastDataUrlBytes = 192;
 
 /** How much base64 is decoded at once; a multiple of four. */
 const pieceBytes = 64 * 1024;
@@ -24,14 +27,14 @@ const dataUrlHead = /^data:(?:[ !#-+\--[\]-~]|\\\/){0,100};base64,/i;
 export interface ScanOptions {
   /** Whether images stand in it decoded, as by default, or as the strings that they were. */
   readonly decodesImages?: boolean;
-  /** Shorter strings are not looked at. Default 1,024 characters; at least 64, to hold a data URL's head. */
-  readonly shortestImage?: number;
   /** The largest image, in bytes. */
   readonly maxImageBytes?: number;
   /** What comes after so many images are images is skipped, and an empty string stands for it. */
   readonly mostImages?: number;
   /** All that is no image, in bytes: small objects take fifty times as much memory, once parsed. */
   readonly maxOtherBytes?: number;
+  /** How much of that came before the document. */
+  readonly otherBytesBefore?: number;
 }
 
 /**
@@ -50,10 +53,10 @@ const mostUndecodedBytes = 64 * 1024 * 1024;
 export class JsonScanner {
   readonly #createSink: () => ImageSink;
   readonly #decodesImages: boolean;
-  readonly #shortestImage: number;
   readonly #maxImageBytes: number;
   readonly #mostImages: number;
   readonly #maxOtherBytes: number;
+  readonly #otherBytesBefore: number;
   /** The document's own bytes, and what was taken out between them. */
   readonly #skeleton: (Buffer | Base64Image)[] = [];
   readonly #found: Base64Image[] = [];
@@ -61,6 +64,8 @@ export class JsonScanner {
   /** Where in the skeleton the contents of the present string begin. */
   #mark = { piece: 0, offset: 0 };
   #stringBytes = 0;
+  /** How much of it must have come before it is looked at. */
+  #leastBytes = leastStringBytes;
   /** The present string is known not to be an image that can be decoded. */
   #isPlain = false;
   /** It began as one all the same. */
@@ -81,10 +86,10 @@ export class JsonScanner {
   constructor(createSink: () => ImageSink, options: ScanOptions = {}) {
     this.#createSink = createSink;
     this.#decodesImages = options.decodesImages ?? true;
-    this.#shortestImage = options.shortestImage ?? longStringBytes;
     this.#maxImageBytes = options.maxImageBytes ?? Number.POSITIVE_INFINITY;
     this.#mostImages = options.mostImages ?? Number.POSITIVE_INFINITY;
     this.#maxOtherBytes = options.maxOtherBytes ?? Number.POSITIVE_INFINITY;
+    this.#otherBytesBefore = options.otherBytesBefore ?? 0;
   }
 
   /** How many bytes of the document are no image. */
@@ -183,7 +188,7 @@ export class JsonScanner {
         from = at;
       } else if (this.#inString) {
         at = this.#readString(bytes, at);
-        if (this.#isPlain || this.#stringBytes < this.#shortestImage || !this.#inString) continue;
+        if (this.#isPlain || this.#stringBytes < this.#leastBytes || !this.#inString) continue;
         this.#keep(bytes.subarray(from, at));
         from = at;
         // Those were lent: it copies them.
@@ -200,7 +205,7 @@ export class JsonScanner {
   }
 
   #checkBytes(): void {
-    if (this.otherBytes > this.#maxOtherBytes) {
+    if (this.#otherBytesBefore + this.otherBytes > this.#maxOtherBytes) {
       throw new Error(`The answer has more than ${this.#maxOtherBytes} bytes beside its images`);
     }
     if (this.#undecodedBytes > mostUndecodedBytes) {
@@ -215,6 +220,7 @@ export class JsonScanner {
     this.#isPlain = false;
     this.#isUndecoded = false;
     this.#stringBytes = 0;
+    this.#leastBytes = leastStringBytes;
     this.#mark = { piece: this.#skeleton.length, offset: found + 1 - from };
     return found + 1;
   }
@@ -231,7 +237,7 @@ export class JsonScanner {
     if (this.#isUndecoded) this.#undecodedBytes += end - at;
     if (stop === undefined) return end;
     // What ends the string, or escapes, is for the decoder to see.
-    if (this.#stringBytes >= this.#shortestImage && !this.#isPlain) return end;
+    if (this.#stringBytes >= this.#leastBytes && !this.#isPlain) return end;
     this.#isEscaped = stop === backslash;
     this.#inString = this.#isEscaped;
     return end + 1;
@@ -254,16 +260,19 @@ export class JsonScanner {
     return end + 1;
   }
 
-  /** The string is long. If it begins an image, its text leaves the skeleton and comes once more, for a decoder. */
+  /** The string is not short. If it begins an image, its text leaves the skeleton and comes once more, for a decoder. */
   #tryImage(): void {
     const { piece, offset } = this.#mark;
     // Only bytes have come since the string began.
     const whole = Buffer.concat(this.#skeleton.splice(piece).filter(Buffer.isBuffer));
     const raw = whole.subarray(offset);
-    const [head = ""] = dataUrlHead.exec(raw.toString("latin1", 0, 128)) ?? [];
-    if (!isImageBase64(withoutEscapes(raw.toString("latin1", head.length, longStringBytes)))) {
+    const start = raw.toString("latin1", 0, 1024);
+    const [head = ""] = dataUrlHead.exec(start) ?? [];
+    if (!isImageBase64(withoutEscapes(start.slice(head.length)))) {
       this.#skeleton.push(whole);
-      this.#isPlain = true;
+      if (start.startsWith("data:") && start.length < leastDataUrlBytes) {
+        this.#leastBytes = leastDataUrlBytes;
+      } else this.#isPlain = true;
       return;
     }
     this.#skeleton.push(whole.subarray(0, offset));

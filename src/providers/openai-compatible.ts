@@ -240,8 +240,8 @@ const images = compiled(
 /** An event of a stream: one picture, or all that an answer without a stream would hold. */
 const event = z.looseObject({
   data: lenient(z.array(z.unknown())),
-  usage: z.unknown(),
-  model: z.unknown(),
+  usage: z.optional(z.unknown()),
+  model: z.optional(z.unknown()),
 });
 
 const wrapper = z.looseObject({
@@ -293,7 +293,10 @@ function read(prices: TokenPrices | undefined, phase: Phase, answer: Answer): Ou
 /** What holds the list of images: the answer itself, what it wraps, or the events of a stream. */
 function listIn({ body, events }: Answer): unknown {
   if (events === undefined) return unwrapped(body);
-  const found = events.flatMap((each) => event.safeParse(unwrapped(each)).data ?? []);
+  const found = events.flatMap((each) => {
+    const { data } = event.safeParse(unwrapped(each));
+    return data === undefined ? [] : [data];
+  });
   const usages = found.flatMap(({ usage }) => usage ?? []);
   return {
     data: found.flatMap((each) => each.data ?? [each]),
