@@ -1,4 +1,6 @@
 import { Readable } from "node:stream";
+import { joined } from "./own-bytes";
+import { isBytes, isUint8Array } from "./realm";
 
 /**
  * Takes the next piece. One that is lent is there until this returns: {@link kept} is for whoever needs it
@@ -24,14 +26,14 @@ export function bodyOf(chunks: AsyncIterable<unknown>): Body {
   };
 }
 
-/** A download's bytes, whose number its giver has limited. */
+/** A download's bytes, whose number its giver has limited, in memory of their own. */
 export async function bytesOf(body: Body): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   await body.each((chunk, isLent) => {
     chunks.push(kept(chunk, isLent));
     return undefined;
   });
-  return Buffer.concat(chunks);
+  return joined(chunks);
 }
 
 async function iterated(chunks: AsyncIterable<unknown>, take: Take): Promise<void> {
@@ -40,11 +42,11 @@ async function iterated(chunks: AsyncIterable<unknown>, take: Take): Promise<voi
 
 /** A piece of a body, whatever a transport that is not ours makes of it. */
 function bytesIn(chunk: unknown): Uint8Array {
-  if (chunk instanceof Uint8Array) return chunk;
+  if (isUint8Array(chunk)) return chunk;
   if (ArrayBuffer.isView(chunk)) {
     return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
   }
-  if (chunk instanceof ArrayBuffer) return new Uint8Array(chunk);
+  if (isBytes(chunk)) return new Uint8Array(chunk);
   if (typeof chunk === "string") return Buffer.from(chunk);
   throw new TypeError(`The transport gave ${typeof chunk} where bytes of a body were due`);
 }

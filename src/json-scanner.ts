@@ -1,7 +1,9 @@
 import { randomBytes } from "node:crypto";
 import { DecodedImage, type ImageSink } from "./decoded-image";
+import { ImageInspection } from "./image-inspection";
 import { isImageBase64 } from "./image-text";
 import { parseJson } from "./parse-json";
+import { isError } from "./realm";
 
 const quote = 0x22;
 const backslash = 0x5c;
@@ -348,7 +350,7 @@ export async function documentOf(scanner: JsonScanner): Promise<unknown> {
     return await scanner.end();
   } catch (error) {
     // Too deep to be looked at is as good as no JSON.
-    if (!(error instanceof SyntaxError || error instanceof RangeError)) throw error;
+    if (!(isError(error) && ["SyntaxError", "RangeError"].includes(error.name))) throw error;
     return undefined;
   }
 }
@@ -402,6 +404,7 @@ class Base64Image {
   #rest = "";
   #byteLength = 0;
   #head: Buffer = Buffer.alloc(0);
+  readonly #inspection = new ImageInspection();
   #decoded: DecodedImage | undefined;
 
   constructor(sink: ImageSink, before: string, maxBytes: number) {
@@ -456,8 +459,10 @@ class Base64Image {
     if (last.toString("base64") !== this.#rest) return false;
     this.#take(last);
     this.sink.end?.();
+    this.#inspection.end();
     this.#rest = "";
-    this.#decoded = new DecodedImage(this.sink, this.#byteLength, this.#head);
+    const { isTruncated } = this.#inspection;
+    this.#decoded = new DecodedImage(this.sink, this.#byteLength, this.#head, isTruncated);
     return true;
   }
 
@@ -491,9 +496,8 @@ class Base64Image {
       this.#head = Buffer.concat([this.#head, bytes]).subarray(0, headBytes);
     }
     this.#byteLength += bytes.length;
+    this.#inspection.push(bytes);
     this.sink.commit(bytes.length);
-    if (this.#byteLength > this.#maxBytes) {
-      throw new ImageTooLargeError(this.#maxBytes);
-    }
+    if (this.#byteLength > this.#maxBytes) throw new ImageTooLargeError(this.#maxBytes);
   }
 }
