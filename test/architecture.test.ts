@@ -174,7 +174,9 @@ test("the face of the contract adds addresses, errors, headers and how a provide
 test("the readers of answers know bytes and images: no provider, no client, no transport", () => {
   expect(targets("parse-json")).toEqual([]);
   expect(targets("event-stream")).toEqual([]);
-  expect(targets("json-scanner")).toEqual(["decoded-image", "image-text", "parse-json"]);
+  expect(targets("json-scanner")).toEqual([
+    ...["decoded-image", "image-inspection", "image-text", "parse-json", "realm"],
+  ]);
   expect(targets("event-stream-body")).toEqual(["decoded-image", "event-stream", "json-scanner"]);
   expect(targets("zlib-sink")).toEqual(["body"]);
   expect(targets("gunzip-sink")).toEqual(["body", "zlib-sink"]);
