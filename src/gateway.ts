@@ -130,7 +130,7 @@ export class Gateway {
         isPartial: adapter.isPartial && ((type) => adapter.isPartial?.(type) ?? false),
       },
     );
-    const outcome = this.#clean(readAnswer(adapter, phase, answer, url));
+    const outcome = this.#clean(limited(readAnswer(adapter, phase, answer, url), n));
     // As they are known now: it is asked for when this call is no longer under way.
     const secrets = this.#secrets.all;
     return {
@@ -295,6 +295,12 @@ function inLowerCase(headers: HttpRequest["headers"]): Record<string, string> {
   const made: Record<string, string> = {};
   for (const [name, value] of Object.entries(headers)) made[name.toLowerCase()] = value;
   return made;
+}
+
+/** No more images than were asked for and one: each further one would be fetched, and kept somewhere. */
+function limited(outcome: Outcome, n = Number.POSITIVE_INFINITY): Outcome {
+  if (outcome.state !== "succeeded" || outcome.outputs.length <= n + 1) return outcome;
+  return { ...outcome, outputs: outcome.outputs.slice(0, n + 1) };
 }
 
 function shortened(text: string): string {

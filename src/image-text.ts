@@ -20,8 +20,7 @@ function hasOtherSignature(bytes: Uint8Array): boolean {
     head.startsWith("II*\0") ||
     head.startsWith("MM\0*") ||
     // BMP, with four bytes that are reserved.
-    (head.startsWith("BM") && head.startsWith("\0\0\0\0", 6)) ||
-    /^\s*(<\?xml[^>]*>\s*)?<svg[\s>]/.test(head)
+    (head.startsWith("BM") && head.startsWith("\0\0\0\0", 6))
   );
 }
 

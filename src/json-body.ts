@@ -2,6 +2,7 @@ import { type Body, kept } from "./body";
 import { DecodedImage, type ImageSink } from "./decoded-image";
 import { beginsEventStream } from "./event-stream";
 import { EventStreamBody } from "./event-stream-body";
+import { ImageInspection } from "./image-inspection";
 import { beginsImage } from "./image-text";
 import { documentOf, ImageTooLargeError, JsonScanner, shownCharacters } from "./json-scanner";
 import { parseJson } from "./parse-json";
@@ -149,6 +150,14 @@ function parsed(bytes: Uint8Array): JsonBody {
   }
 }
 
+/** How a page of HTML begins, or any other XML. A warning of PHP's before the JSON, `<br />`, does not. */
+const pageStart = /^[\s\ufeff]*<(!doctype|!--|\?xml|html|head|body|svg)/i;
+
+/** Whether a body is a page for people, whose images are logos: nobody paid for those. */
+function beginsPage(head: Buffer): boolean {
+  return pageStart.test(head.toString("utf8", 0, 256));
+}
+
 /**
  * What reads a body that begins like that.
  *
@@ -157,6 +166,8 @@ function parsed(bytes: Uint8Array): JsonBody {
 function readerOf(head: Buffer, reading: JsonReading, text?: string): PieceReader {
   const { createSink, isPartial = () => false } = reading;
   const options = { ...reading, maxOtherBytes };
+  if (beginsPage(head))
+    return jsonReader(new JsonScanner(createSink, { ...options, mostImages: 0 }), text);
   if (beginsImage(head)) return imageReader(createSink(), reading.maxImageBytes);
   return beginsEventStream(head)
     ? eventReader(new EventStreamBody(createSink, { ...options, isPartial }))
@@ -195,6 +206,7 @@ function eventReader(stream: EventStreamBody): PieceReader {
 /** For a body that is an image itself. */
 function imageReader(sink: ImageSink, maxImageBytes: number): PieceReader {
   const images: DecodedImage[] = [];
+  const inspection = new ImageInspection();
   let head: Buffer = Buffer.alloc(0);
   let byteLength = 0;
   return {
@@ -203,13 +215,15 @@ function imageReader(sink: ImageSink, maxImageBytes: number): PieceReader {
       byteLength += bytes.byteLength;
       if (byteLength > maxImageBytes) throw new ImageTooLargeError(maxImageBytes);
       if (head.length < 64) head = Buffer.concat([head, bytes]).subarray(0, 64);
+      inspection.push(bytes);
       sink.reserve(bytes.byteLength).set(bytes);
       sink.commit(bytes.byteLength);
       return sink.ready?.();
     },
     end: async () => {
       sink.end?.();
-      const image = new DecodedImage(sink, byteLength, head);
+      inspection.end();
+      const image = new DecodedImage(sink, byteLength, head, inspection.isTruncated);
       images.push(image);
       return { body: undefined, text: image.toJSON() };
     },

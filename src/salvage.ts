@@ -1,4 +1,5 @@
 import { DecodedImage, type ImageSink } from "./decoded-image";
+import { ImageInspection } from "./image-inspection";
 import { pictureIn } from "./image-text";
 import type { HttpRequest } from "./transport";
 
@@ -41,7 +42,8 @@ function imagesIn(answer: unknown, createSink: () => ImageSink): DecodedImage[] 
         found.push(decodedFrom(picture.base64, createSink()));
       }
     } else if (typeof value === "object" && value !== null) {
-      ahead.push(...Object.values(value).reverse());
+      // One by one: a call takes some 100,000 arguments, and an array may be longer.
+      for (const each of Object.values(value).reverse()) ahead.push(each);
     }
   }
   return found;
@@ -52,7 +54,8 @@ function decodedFrom(base64: string, sink: ImageSink): DecodedImage {
   sink.reserve(bytes.length).set(bytes);
   sink.commit(bytes.length);
   sink.end?.();
-  return new DecodedImage(sink, bytes.length, bytes.subarray(0, 64));
+  const { isTruncated } = ImageInspection.of(bytes);
+  return new DecodedImage(sink, bytes.length, bytes.subarray(0, 64), isTruncated);
 }
 
 /** Whether the request held it already: some servers show all that they were sent with their refusal. */
