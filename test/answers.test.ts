@@ -477,3 +477,105 @@ test("a large image that is no strict base64 is read all the same", async () => 
     expect(Buffer.from(await image.bytes()).equals(picture)).toBe(true);
   }
 });
+
+test("of images that are URLs one more than was asked for is kept as well, and fetched", async () => {
+  const downloads: string[] = [];
+  await using server = await startServer(({ method, path }, response) => {
+    if (method === "POST") {
+      const data = Array.from({ length: 50 }, (_, at) => ({ url: `/image/${at}.png` }));
+      return sendJson(response, { data });
+    }
+    downloads.push(path);
+    return response.end(pixel);
+  });
+  const place = await mkdtemp(join(directory, "place-"));
+  const { images, warnings } = await clientOf(server).generate({ prompt }, { saveTo: place });
+  expect(images).toHaveLength(2);
+  expect(downloads).toHaveLength(2);
+  expect(await readdir(place)).toHaveLength(2);
+  expect(warnings).toEqual([
+    "1 images were asked for and paid tasks gave 2: of each task one too many is kept, and no more",
+  ]);
+});
+
+// ---- images that nobody paid for ----
+
+test("the logo in a page of an error is no image, small or large, under any status", async () => {
+  const logo = `<img src="data:image/png;base64,${pixel.toString("base64")}">`;
+  const large = `<img src="data:image/png;base64,${pictureOf(200_000).toString("base64")}">`;
+  const heads = [
+    "<!DOCTYPE html><html>",
+    "\ufeff\n<html lang=en>",
+    "<!-- cdn --><html>",
+    "<?xml?>",
+  ];
+  let page = "";
+  let status = 502;
+  await using server = await startServer((_, response) => {
+    response.writeHead(status, { "content-type": "text/html" });
+    response.end(page);
+  });
+  for (const head of heads) {
+    for (const picture of [logo, large]) {
+      page = `${head}<body>${picture}</body></html>`;
+      status = 502;
+      const lost = await failureOf(clientOf(server).generate({ prompt }));
+      expect(lost).toMatchObject({ code: "submission_unknown", charged: "unknown" });
+      expect(lost.images).toBeUndefined();
+      status = 401;
+      const refused = await failureOf(clientOf(server).generate({ prompt }));
+      expect(refused).toMatchObject({ code: "authentication", charged: "no" });
+      expect(refused.images).toBeUndefined();
+    }
+  }
+});
+
+test("a warning of PHP's before the answer does not hide the image behind it", async () => {
+  for (const picture of [pixel, pictureOf(200_000)]) {
+    await using server = await startServer((_, response) =>
+      response.end(`<br />\n<b>Warning</b>: no "cache" in line 3<br />\n${documentOf(picture)}`),
+    );
+    const error = await failureOf(clientOf(server).generate({ prompt }));
+    expect(error).toMatchObject({ code: "malformed_response", charged: "yes" });
+    expect((await bytesOf(error.images)).map((each) => each.equals(picture))).toEqual([true]);
+  }
+});
+
+test("a refusal with an image in it keeps its reason, and is no proof that nothing was paid", async () => {
+  const preview = pixel.toString("base64");
+  const cases = {
+    400: { code: "moderation", error: { code: "moderation_blocked", message: "no", preview } },
+    401: { code: "authentication", error: { message: "no", preview } },
+    429: { code: "rate_limited", error: { message: "slower", preview } },
+  } as const;
+  for (const [status, { code, error: told }] of Object.entries(cases)) {
+    await using server = await startServer((_, response) =>
+      sendJson(response, { error: told }, Number(status)),
+    );
+    const error = await failureOf(clientOf(server).generate({ prompt }));
+    expect(error).toMatchObject({ code, charged: "unknown" });
+    expect(await bytesOf(error.images)).toEqual([pixel]);
+    expect(server.requests).toHaveLength(1);
+  }
+});
+
+test("an answer of a million small values is looked through, and told of", async () => {
+  await using server = await startServer((_, response) =>
+    response.end(JSON.stringify({ list: Array(900_000).fill(1) })),
+  );
+  const error = await failureOf(clientOf(server).generate({ prompt }));
+  expect(error).toMatchObject({ code: "malformed_response", charged: "unknown" });
+});
+
+test("an error in a stream is no proof that nothing was paid, whatever its code", async () => {
+  for (const code of ["insufficient_quota", "moderation_blocked", "rate_limit_exceeded"]) {
+    const told = `event: error\ndata: ${JSON.stringify({ error: { code, message: "no" } })}\n\n`;
+    for (const stream of [told, partial(pixel) + told]) {
+      await using server = await startStream(stream);
+      const error = await failureOf(clientOf(server).generate({ prompt }));
+      expect(error.charged).toBe("unknown");
+      expect(error.images).toBeUndefined();
+      expect(server.requests).toHaveLength(1);
+    }
+  }
+});

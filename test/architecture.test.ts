@@ -138,6 +138,7 @@ test("what an adapter is made of stands on schemas, cost, decoded images, dimens
     "adapter/contract",
     "decoded-image",
     "image-text",
+    "parse-json",
     "zod/mini",
   ]);
   expect(targets("adapter/refusals")).toEqual(["adapter/contract", "cost"]);
