@@ -138,7 +138,6 @@ test("what an adapter is made of stands on schemas, cost, decoded images, dimens
     "adapter/contract",
     "decoded-image",
     "image-text",
-    "parse-json",
     "zod/mini",
   ]);
   expect(targets("adapter/refusals")).toEqual(["adapter/contract", "cost"]);
@@ -168,8 +167,8 @@ test("the face of the contract adds addresses, errors, headers and how a provide
       "request",
     ],
   ]);
-  // What it is told of images by their bytes needs nothing more.
-  expect(targets("image-text")).toEqual(["media"]);
+  // Every adapter carries what tells an image from words: it stands alone.
+  expect(targets("image-text")).toEqual([]);
 });
 
 test("the readers of answers know bytes and images: no provider, no client, no transport", () => {

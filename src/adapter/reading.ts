@@ -1,7 +1,6 @@
 import * as z from "zod/mini";
 import { DecodedImage } from "../decoded-image";
 import { pictureIn } from "../image-text";
-import { parseJson } from "../parse-json";
 import type { Output } from "./contract";
 
 /** Reads a string, or a number as a string: providers send codes as either. */
@@ -45,7 +44,9 @@ export function lenient<Schema extends z.core.$ZodType>(schema: Schema) {
 export const jsonOrText = z.transform((value: unknown, context) => {
   if (typeof value !== "string") return value;
   try {
-    return parseJson(value);
+    // It drops a byte order mark as well.
+    const parsed: unknown = JSON.parse(value.trimStart());
+    return parsed;
   } catch {
     // Reported to the schema around it, which says what becomes of a value that cannot be read.
     context.issues.push({ code: "custom", message: "not JSON", input: value });
