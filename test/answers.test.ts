@@ -53,8 +53,11 @@ const jobProviders = {
   aigptimage: {
     make: aigptimage,
     created: (id: string) => `{"code":200,"data":{"taskId":${id}}}`,
-    done: (url: string) =>
-      `{"code":200,"data":{"state":"success","resultJson":{"resultUrls":["${url}"]}}}`,
+    // The result is JSON within JSON, which may have a mark of its own.
+    done: (url: string) => {
+      const resultJson = `${mark}{"resultUrls":["${url}"]}`;
+      return JSON.stringify({ code: 200, data: { state: "success", resultJson } });
+    },
     asked: (url: URL) => url.searchParams.get("taskId"),
   },
   trinetra: {
@@ -107,6 +110,31 @@ test.each(names)(
     );
   },
 );
+
+test("a webhook names its job digit by digit, behind a byte order mark", async () => {
+  const id = "1876543210987654321";
+  let isDone = false;
+  await using server = await startServer(({ method, path }, response) => {
+    if (path === "/i.png") return response.end(pixel);
+    if (method === "POST") return response.end(`{"job_id":${id}}`);
+    isDone = true;
+    return response.end(jobProviders.trinetra.done("/i.png"));
+  });
+  await using client = createImageClient({
+    provider: trinetra({ baseURL: server.url, apiKey }),
+    poll: 60_000,
+    webhooks: { secret: "a-secret-of-32-characters-or-so!" },
+  });
+  const job = await client.submit({ prompt });
+  const result = job.result();
+  // The first is what a double would make of the id: that is nobody's job here.
+  for (const body of [`{"id":1876543210987654400}`, `${mark}{"id":${id},"status":"succeeded"}`]) {
+    expect(isDone).toBe(false);
+    await client.webhooks.handle(new Request("http://hook.test/", { method: "POST", body }));
+  }
+  const { image } = await result;
+  expect(Buffer.from(await image.bytes()).equals(pixel)).toBe(true);
+});
 
 test.each(names)(
   "an id at %s that is not certain is no id, and nothing is asked for",
