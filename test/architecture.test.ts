@@ -134,7 +134,12 @@ test("what an adapter is made of stands on schemas, cost, decoded images, dimens
   const contract = ["cost", "decoded-image", "dimensions", "request", "zod/mini"];
   expect(targets("adapter/contract")).toEqual(contract);
   expect(targets("adapter/define")).toEqual(["adapter/contract", "cost", "dimensions", "zod/mini"]);
-  expect(targets("adapter/reading")).toEqual(["adapter/contract", "decoded-image", "zod/mini"]);
+  expect(targets("adapter/reading")).toEqual([
+    "adapter/contract",
+    "decoded-image",
+    "image-text",
+    "zod/mini",
+  ]);
   expect(targets("adapter/refusals")).toEqual(["adapter/contract", "cost"]);
   const openaiError = ["adapter/contract", "adapter/reading", "adapter/refusals", "zod/mini"];
   expect(targets("adapter/openai-error")).toEqual(openaiError);
@@ -162,6 +167,20 @@ test("the face of the contract adds addresses, errors, headers and how a provide
       "request",
     ],
   ]);
+  // Every adapter carries what tells an image from words: it stands alone.
+  expect(targets("image-text")).toEqual([]);
+});
+
+test("the readers of answers know bytes and images: no provider, no client, no transport", () => {
+  expect(targets("parse-json")).toEqual([]);
+  expect(targets("event-stream")).toEqual([]);
+  expect(targets("json-scanner")).toEqual([
+    ...["decoded-image", "image-inspection", "image-text", "parse-json", "realm"],
+  ]);
+  expect(targets("event-stream-body")).toEqual(["decoded-image", "event-stream", "json-scanner"]);
+  expect(targets("zlib-sink")).toEqual(["body"]);
+  expect(targets("gunzip-sink")).toEqual(["body", "zlib-sink"]);
+  expect(targets("content-encoding")).toEqual(["body", "gunzip-sink", "image-text", "zlib-sink"]);
 });
 
 test.each(adapters)("%s imports zod and the contract, and nothing else", (adapter) => {
