@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { defineConfig } from "tsup";
+import { transform } from "esbuild";
+import { defineConfig, type Options } from "tsup";
 
 /**
  * What dist carries along: of zod the tenth that is used, without its 80 files and every locale, so
@@ -40,7 +41,31 @@ async function writeLicenses(): Promise<void> {
   writeFileSync("dist/licenses.txt", licenses.join("\n---\n\n"));
 }
 
+/**
+ * CommonJS chunk by chunk, by esbuild. What tsup would call for that lowers class fields, which leaves
+ * every error class nameless (`_class3 [AuthenticationError]`), and `?.` and `??`. Late imports become
+ * `require`: test runners run CommonJS in a context without `import()`.
+ */
+const commonJs: NonNullable<Options["plugins"]>[number] = {
+  name: "commonjs",
+  async renderChunk(code, { path }) {
+    if (!path.endsWith(".cjs")) return undefined;
+    const { target, platform } = shared;
+    const supported = { "dynamic-import": false };
+    return transform(code, { format: "cjs", target, platform, supported });
+  },
+};
+
 export default defineConfig([
   { ...shared, noExternal: bundled, format: "esm", clean: true, onSuccess: writeLicenses },
-  { ...shared, noExternal: bundled, format: "cjs" },
+  {
+    ...shared,
+    noExternal: bundled,
+    format: "esm",
+    outExtension: () => ({ js: ".cjs" }),
+    plugins: [commonJs],
+    dts: false,
+  },
+  // Its declarations, which tsup names by the format.
+  { ...shared, format: "cjs", dts: { ...shared.dts, only: true } },
 ]);

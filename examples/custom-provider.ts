@@ -178,10 +178,7 @@ await new Promise<void>((resolve) => service.listen(0, "127.0.0.1", resolve));
 const baseURL = `http://127.0.0.1:${(service.address() as AddressInfo).port}`;
 
 // The real service would be: `fifth()`, with the key in FIFTH_API_KEY.
-const client = createImageClient({
-  provider: fifth({ baseURL, apiKey: "fifth-key" }),
-  poll: 400,
-});
+const client = createImageClient({ provider: fifth({ baseURL, apiKey: "fifth-key" }) });
 const { image, cost } = await client.generate(
   { prompt: "A harbour at noon", size: "1536x1024" },
   { onEvent: (event) => event.type === "status" && console.log(`${event.state} (${event.word})`) },

@@ -4,8 +4,8 @@ import { costText, startServices } from "./support";
 
 await using services = await startServices();
 
-// The real services: `trinetra()` and `openai()`. The sandbox is quick, and polled often.
-const byUrl = createImageClient({ provider: trinetra(services.trinetra), poll: 1_000 });
+// The real services: `trinetra()` and `openai()`.
+const byUrl = createImageClient({ provider: trinetra(services.trinetra) });
 const byFile = createImageClient({ provider: openai(services.openai) });
 
 const original = await byUrl.generate({ prompt: "An old street in Lisbon, quiet, early morning" });

@@ -20,8 +20,6 @@ async function handle(access: { baseURL: string; apiKey: string }, { id, prompt 
   const client = createImageClient({
     provider: shortapi(access),
     journal: directoryJournal(`${directory}/journal`),
-    // The sandbox is quick: this sees the job run.
-    poll: 250,
   });
   // ShortAPI honours no idempotency key: the journal alone does it.
   const { image } = await client.generate(

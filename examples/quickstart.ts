@@ -14,7 +14,7 @@ import {
 import { startSandbox } from "gpt-image-client/testing";
 import { type Entry, writeContactSheet } from "./quickstart/contact-sheet";
 import { liveDisplay } from "./quickstart/live-display";
-import { costText } from "./support";
+import { costText, isOffList, offListNote } from "./support";
 
 const directory = "output/quickstart";
 // Always the sandbox, whatever keys are set: this can never spend money.
@@ -54,8 +54,7 @@ const startedAt = Date.now();
 
 const entries = await Promise.all(
   ideas.map(async ({ provider, prompt, change }) => {
-    // Real pictures take a minute, and need no `poll`: by itself it learns when they are ready.
-    const client = createImageClient({ provider, poll: 500 });
+    const client = createImageClient({ provider });
     const original = await draw(client, { prompt, aspectRatio: "3:2" });
     // Three of them fetch their input by its URL; OpenAI takes the bytes. An image knows both.
     const edited = await draw(client, { prompt: change, images: [original.image] });
@@ -70,6 +69,7 @@ const sheet = await writeContactSheet(directory, entries.flat(), totalMs);
 console.log(`
 ${entries.flat().length} pictures in ${(totalMs / 1000).toFixed(1)} s, in ${resolve(directory)}
 Contact sheet: ${sheet}`);
+if (entries.flat().some(({ cost, listed }) => isOffList(cost, listed))) console.log(offListNote);
 console.log(`
 Next: the real service is one line, with your key in TRINETRA_API_KEY:
 
@@ -88,8 +88,9 @@ async function draw(client: ImageClient, request: GenerateRequest | EditRequest)
       : await client.edit(request, options);
   const file = `${client.name}-${operation}.png`;
   await image.save(`${directory}/${file}`);
-  const { width, height } = await image.info();
-  display.done(label, `saved, ${costText(cost)}`);
+  const { width = 0, height = 0 } = await image.info();
+  const listed = client.estimate(request);
+  display.done(label, `saved, ${costText(cost, listed)}`);
   const { durationMs } = timing;
   const entry: Entry = {
     provider: client.name,
@@ -99,6 +100,7 @@ async function draw(client: ImageClient, request: GenerateRequest | EditRequest)
     width,
     height,
     cost,
+    listed,
     durationMs,
   };
   return { image, entry };

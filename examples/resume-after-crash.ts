@@ -15,8 +15,6 @@ function openClient(access: { baseURL: string; apiKey: string }) {
     provider: trinetra(access),
     // Every create is written down before it leaves, and every picture before `generate` resolves.
     journal: directoryJournal(`${directory}/journal`),
-    // The sandbox is quick: this sees the job run.
-    poll: 250,
   });
 }
 

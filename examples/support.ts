@@ -35,10 +35,25 @@ export async function startServices(options?: SandboxOptions) {
   };
 }
 
-/** Absent means that the provider did not say, which is not the same as free. */
-export function costText(cost: Cost | undefined): string {
-  return cost === undefined ? "not reported" : `${Number(cost.amount.toFixed(4))} ${cost.unit}`;
+/**
+ * Absent means that the provider did not say, which is not the same as free. A figure that is not the
+ * list's is told apart from it.
+ */
+export function costText(cost: Cost | undefined, listed?: Cost): string {
+  if (cost === undefined) return "not reported";
+  const text = `${Number(cost.amount.toFixed(4))} ${cost.unit}`;
+  return isOffList(cost, listed) ? `${text} reported, ${costText(listed)} listed` : text;
 }
+
+/** Whether a provider reports another figure than its price list. */
+export function isOffList(cost: Cost | undefined, listed: Cost | undefined): boolean {
+  if (cost?.basis !== "reported" || listed === undefined) return false;
+  return cost.unit === listed.unit && cost.amount !== listed.amount;
+}
+
+/** Why two figures stand beside each other. */
+export const offListNote =
+  "ShortAPI's answers say 0.02 USD for every model, and its list 0.06 USD for this one: what it bills is in its console.";
 
 /** Rows in columns as wide as they need to be. */
 export function printTable(rows: readonly (readonly string[])[]): void {

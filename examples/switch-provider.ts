@@ -7,7 +7,7 @@ import {
   shortapi,
   trinetra,
 } from "gpt-image-client";
-import { costText, printTable, startServices } from "./support";
+import { costText, offListNote, printTable, startServices } from "./support";
 
 await using services = await startServices();
 
@@ -39,3 +39,4 @@ const rows = await Promise.all(
 );
 
 printTable([["provider", "size", "estimate", "cost", "file"], ...rows]);
+console.log(offListNote);

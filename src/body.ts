@@ -1,5 +1,7 @@
 import { pipeline, Readable, type Transform } from "node:stream";
 import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
+import { joined } from "./own-bytes";
+import { isBytes, isError, isUint8Array } from "./realm";
 
 /**
  * Takes the next piece. One that is lent is there until this returns: {@link kept} is for whoever needs it
@@ -25,14 +27,14 @@ export function bodyOf(chunks: AsyncIterable<unknown>): Body {
   };
 }
 
-/** A download's bytes, whose number its giver has limited. */
+/** A download's bytes, whose number its giver has limited, in memory of their own. */
 export async function bytesOf(body: Body): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   await body.each((chunk, isLent) => {
     chunks.push(kept(chunk, isLent));
     return undefined;
   });
-  return Buffer.concat(chunks);
+  return joined(chunks);
 }
 
 /** A body as it was before a server packed it, though nobody asked it to. */
@@ -64,7 +66,7 @@ function streamOf(body: Body): Readable {
   };
   body.each(take).then(
     () => stream.push(null),
-    (error: unknown) => stream.destroy(error instanceof Error ? error : new Error(String(error))),
+    (error: unknown) => stream.destroy(isError(error) ? error : new Error(String(error))),
   );
   // Whoever waits to bring more must hear that nobody comes for it.
   stream.once("close", () => more?.());
@@ -77,11 +79,11 @@ async function iterated(chunks: AsyncIterable<unknown>, take: Take): Promise<voi
 
 /** A piece of a body, whatever a transport that is not ours makes of it. */
 function bytesIn(chunk: unknown): Uint8Array {
-  if (chunk instanceof Uint8Array) return chunk;
+  if (isUint8Array(chunk)) return chunk;
   if (ArrayBuffer.isView(chunk)) {
     return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
   }
-  if (chunk instanceof ArrayBuffer) return new Uint8Array(chunk);
+  if (isBytes(chunk)) return new Uint8Array(chunk);
   if (typeof chunk === "string") return Buffer.from(chunk);
   throw new TypeError(`The transport gave ${typeof chunk} where bytes of a body were due`);
 }

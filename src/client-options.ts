@@ -1,5 +1,5 @@
-import type { Dispatcher } from "undici";
 import * as z from "zod/mini";
+import type { RequestDispatcher } from "./caller-transport";
 import type { Upload } from "./inputs";
 import type { CallOptions } from "./job";
 import type { Journal } from "./journal";
@@ -15,17 +15,23 @@ export interface ImageClientOptions {
   readonly provider: Provider;
   /** Replaces the built-in transport. Not together with `dispatcher`. */
   readonly fetch?: typeof globalThis.fetch;
-  /** Your own undici `Dispatcher`, called by its own `request` and never closed here. */
-  readonly dispatcher?: Dispatcher;
+  /** Your own undici `Dispatcher`, of any version, called by its own `request` and never closed here. */
+  readonly dispatcher?: RequestDispatcher;
   /** Milliseconds from the sending of a create until it is settled; waiting for a slot does not count. Default 600,000. */
   readonly timeoutMs?: number;
   /** Milliseconds for one poll, for a download's silence, and for a create that answers with a job. Default 60,000. */
   readonly attemptTimeoutMs?: number;
-  /** How many tasks of this client are at the provider at once; the rest wait in order. Default: no limit. */
+  /**
+   * How many tasks of this client are at the provider at once; the rest wait in order. One that `submit`
+   * has sent counts until this client learns its end (by a result, a `status()`, events or a webhook, of
+   * a resumed job too), it is released, or `timeoutMs` have passed since its create. Default: no limit.
+   */
   readonly concurrency?: number;
   /**
    * Milliseconds between polls, or a schedule. Default: a `learnedSchedule()` of the client's own,
-   * which polls a first job after some seconds and the next ones when they are likely to end.
+   * which polls a first job after some seconds and the next ones when they are likely to end. Jobs of a
+   * provider on a loopback address, such as the sandbox's, are then polled from 20 ms on, after waits of
+   * at most a quarter of their age.
    */
   readonly poll?: number | PollSchedule;
   /** What to do with a field that the provider cannot serve. Default `"error"`; `"omit"` leaves it out and warns. */
@@ -40,6 +46,13 @@ export interface ImageClientOptions {
    * `client.recover()` finds them again.
    */
   readonly journal?: Journal;
+  /**
+   * Whose money it is: records of one account are never given to a client of another. Required with
+   * a journal where `apiKey` is a function. Default: what the API key says by itself, hashed, so that
+   * two machines with the same key agree. An account that is named is also part of every
+   * `idempotencyKey`: equal keys of two accounts are two jobs.
+   */
+  readonly account?: string;
   /** How to learn of ends by webhook, at a provider that posts them. Polling slows down and goes on. */
   readonly webhooks?: WebhookOptions;
   /** Lets result URLs lead to private addresses. Default false. */
@@ -50,7 +63,12 @@ export interface ImageClientOptions {
   readonly maxDownloadBytes?: number;
 }
 
+const accountTaken = "a name of 1 to 200 characters";
+
 const mebibyte = 1024 * 1024;
+
+const concurrencyTaken = "a whole number of at least 1";
+const pollTaken = "milliseconds, or a schedule with next()";
 
 const optionsSchema = once(() =>
   z
@@ -62,7 +80,7 @@ const optionsSchema = once(() =>
         ),
         fetch: z.optional(z.custom<typeof globalThis.fetch>(isFunction, "a function like fetch")),
         dispatcher: z.optional(
-          z.custom<Dispatcher>(
+          z.custom<RequestDispatcher>(
             (value) => typeof value === "object" && value !== null && "request" in value,
             "an undici Dispatcher",
           ),
@@ -71,20 +89,23 @@ const optionsSchema = once(() =>
         attemptTimeoutMs: z._default(positive("milliseconds, more than 0"), 60_000),
         concurrency: z._default(
           z.union(
-            [z.int().check(z.minimum(1)), z.literal(Number.POSITIVE_INFINITY)],
-            "a whole number of at least 1",
+            [
+              z.int(concurrencyTaken).check(z.minimum(1, concurrencyTaken)),
+              z.literal(Number.POSITIVE_INFINITY),
+            ],
+            concurrencyTaken,
           ),
           Number.POSITIVE_INFINITY,
         ),
         poll: z.optional(
           z.union(
             [
-              z.number().check(z.minimum(0)),
+              z.number(pollTaken).check(z.minimum(0, pollTaken)),
               z.custom<PollSchedule>(
                 (value) => typeof value === "object" && value !== null && "next" in value,
               ),
             ],
-            "milliseconds, or a schedule with next()",
+            pollTaken,
           ),
         ),
         onUnsupported: z._default(z.enum(["error", "omit"], '"error" or "omit"'), "error"),
@@ -95,6 +116,11 @@ const optionsSchema = once(() =>
             (value) => typeof value === "object" && value !== null && "create" in value,
             "a journal such as directoryJournal(path)",
           ),
+        ),
+        account: z.optional(
+          z
+            .string(accountTaken)
+            .check(z.minLength(1, accountTaken), z.maxLength(200, accountTaken)),
         ),
         webhooks: z.optional(
           z.strictObject(
@@ -120,8 +146,17 @@ const optionsSchema = once(() =>
     .check(
       z.refine((options) => options.fetch === undefined || options.dispatcher === undefined, {
         path: ["dispatcher"],
-        message: "either `fetch` or `dispatcher`",
+        message: "no `dispatcher` beside `fetch`",
       }),
+      z.refine(
+        ({ journal, account, provider }) =>
+          journal === undefined || account !== undefined || !provider.hasApiKeyFunction,
+        {
+          path: ["account"],
+          message:
+            "a name for whose money it is, since `apiKey` is a function and there is a journal",
+        },
+      ),
     ),
 );
 

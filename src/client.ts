@@ -12,12 +12,19 @@ import {
 } from "./errors";
 import { type CallOptions, type ImageJob, parseReference } from "./job";
 import type { RecoverOptions } from "./journaling";
-import { firstOf, type ParsedCallOptions, parseCallOptions } from "./options";
+import { firstOf, type ParsedCallOptions, parseCallOptions, parseCloseOptions } from "./options";
 import { type Plan, planRequest, priceOf } from "./plan";
 import type { EditRequest, GenerateRequest, ImageRequest, Operation } from "./request";
 import type { ImageResult } from "./result";
 import { ResumedJob } from "./resumed-job";
+import type { Settlement } from "./settlement";
 import type { Webhooks } from "./webhooks";
+
+/** The argument of `close`. */
+export interface CloseOptions {
+  /** How long creates on their way may still take, in milliseconds. Default 30,000. */
+  readonly timeoutMs?: number;
+}
 
 /**
  * A client of one provider, or whatever behaves like one: a router over several, a test double, a
@@ -58,8 +65,13 @@ export interface ImageClient {
    * @throws {@link UnsupportedError} where jobs cannot be resumed.
    */
   resume(reference: unknown): ImageJob;
-  /** Ends all waits; their errors carry their jobs. Creates on their way are still read. */
-  close(): Promise<void>;
+  /**
+   * Ends all waits; their errors carry their jobs. Nothing is sent any more. Creates on their way are
+   * still read, so that a job learns its id; where the answer is the image, its caller still has it.
+   * What is not there after `timeoutMs` is torn, and its `ClientClosedError` says so.
+   */
+  close(options?: CloseOptions): Promise<void>;
+  /** `close` with its default. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -71,12 +83,31 @@ export interface ProviderImageClient extends ImageClient {
    * unknown fate is sent again where its provider honours the key that went with it, and otherwise
    * ends in a `SubmissionUnknownError`: it is never bought again.
    *
-   * Jobs of this very client that are still running are left out, and so are records of other
-   * providers. Without a journal there is nothing to recover.
+   * Those that give their pictures come first, and those of unknown fate last.
    *
-   * @throws {@link JournalError} if the journal cannot be read.
+   * Jobs of this very client that are still running are left out, and so are records of other
+   * providers and of other accounts. Without a journal there is nothing to recover.
+   *
+   * @throws {@link JournalError} if the journal cannot be read; {@link AuthenticationError} where the
+   * API key says whose the records are, and there is none.
    */
   recover(options?: RecoverOptions): AsyncIterableIterator<ImageJob>;
+  /**
+   * Ends a create of unknown fate by the word of a person who has looked it up at the provider. With
+   * `charged: "no"` its key is free, and the call can be made again. With `charged: "yes"` and the
+   * provider's `taskId`, `recover` hands the job out and its pictures are to be had; without one it is
+   * a failure that was paid for. What else the job has is left as it is.
+   *
+   * @param reference the job, its reference, or its JSON.
+   * @throws {@link InvalidRequestError} if nothing of it is unknown, if it may still be on its way, or
+   * without a journal; {@link JournalError} if the journal cannot be read or written.
+   *
+   * @example
+   * ```ts
+   * await client.settle(error.job, { charged: "yes", taskId: "the id in the provider's console" });
+   * ```
+   */
+  settle(reference: unknown, settlement: Settlement): Promise<void>;
   /**
    * The receiving end of the provider's webhooks.
    *
@@ -135,7 +166,7 @@ export class ProviderClient implements ProviderImageClient {
         const why = reasonOf(cause);
         const detail = `A part of this package could not be loaded: ${why}`;
         const facts = { provider: this.name, charged: "no", transient: true } as const;
-        throw new GenerationFailedError({ ...facts, detail, cause });
+        throw new GenerationFailedError({ ...facts, detail, cause, what: "unsent" });
       });
     return this.#loading;
   }
@@ -181,8 +212,9 @@ export class ProviderClient implements ProviderImageClient {
     const parsed = parseReference(reference, { provider: name, baseURL });
     if (!this.capabilities.resumable || adapter.query === undefined) {
       throw new UnsupportedError({
-        ...{ provider: name, charged: "no", field: "reference", given: "a job of its own" },
-        taken: "no references: its answer is the image itself, and nothing can be asked afterwards",
+        ...{ provider: name, charged: "no", field: "reference", given: "one" },
+        taken:
+          "no references, since the answer is the image itself and nothing can be asked afterwards",
       });
     }
     return new ResumedJob(parsed, async () => (await this.#engine()).resume(parsed));
@@ -192,15 +224,27 @@ export class ProviderClient implements ProviderImageClient {
     if (this.#options.journal !== undefined) yield* (await this.#engine()).recover(options);
   }
 
+  async settle(reference: unknown, settlement: Settlement): Promise<void> {
+    const { name, baseURL } = this.#options.provider;
+    const parsed = parseReference(reference, { provider: name, baseURL });
+    if (this.#options.journal === undefined) {
+      const facts = { provider: name, charged: "no", field: "options.journal" } as const;
+      const taken = "a journal: without one nothing is kept of a job";
+      throw new InvalidRequestError({ ...facts, given: "nothing", taken });
+    }
+    await (await this.#engine()).settle(parsed, settlement);
+  }
+
   get webhooks(): Webhooks {
     const { provider, webhooks } = this.#options;
     const facts = { provider: this.name, charged: "no", field: "options.webhooks" } as const;
     if (provider.adapter.webhook === undefined) {
-      throw new UnsupportedError({ ...facts, given: "a webhook", taken: "none: it posts nothing" });
+      const taken = "none, since this provider posts nothing";
+      throw new UnsupportedError({ ...facts, given: "some", taken });
     }
     if (webhooks === undefined) {
-      const taken = "an object with a secret";
-      throw new InvalidRequestError({ ...facts, given: "nothing", taken });
+      const wanted = "an object with a secret";
+      throw new InvalidRequestError({ ...facts, given: "nothing", taken: wanted });
     }
     const receiver = async () => (await this.#engine()).receiver;
     return {
@@ -216,11 +260,12 @@ export class ProviderClient implements ProviderImageClient {
     };
   }
 
-  async close(): Promise<void> {
+  async close(options: CloseOptions = {}): Promise<void> {
+    const { timeoutMs } = parseCloseOptions(options);
     this.#closing.abort(new Error("the client was closed"));
     // What could not be loaded has sent nothing.
     const engine = await this.#loading?.catch(() => undefined);
-    await engine?.drain();
+    await engine?.drain(timeoutMs);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -1,7 +1,13 @@
 /** Time, so that tests can hold it in their hands. */
 export interface Clock {
-  /** Milliseconds since 1970. */
+  /**
+   * Milliseconds on a monotonic clock: for deadlines, ages and pauses, and for nothing that is shown or
+   * written. The system's clock may be set meanwhile (NTP, a virtual machine that is resumed), and no
+   * distance may change with it.
+   */
   now(): number;
+  /** Milliseconds since 1970 by the system's clock: for records, events and dates of a server's. */
+  wallTime(): number;
   /** Calls back once after `delayMs`; what it returns cancels that. */
   after(delayMs: number, callback: () => void): () => void;
 }
@@ -9,8 +15,16 @@ export interface Clock {
 /** The longest delay that `setTimeout` takes; beyond it, it fires at once. */
 const longestTimerMs = 2_147_483_647;
 
+/**
+ * Close to the time of day, so that a monotonic time which is shown by mistake is late or early by as
+ * much as the clock was set, and not by decades.
+ */
+const origin = Date.now() - performance.now();
+
 export const systemClock: Clock = {
-  now: () => Date.now(),
+  // Whole milliseconds: what is left of a limit stands in messages.
+  now: () => Math.floor(origin + performance.now()),
+  wallTime: () => Date.now(),
   after(delayMs, callback) {
     if (delayMs > longestTimerMs) return () => {};
     const timer = setTimeout(callback, delayMs);
@@ -163,7 +177,7 @@ export function sleep(clock: Clock, delayMs: number, signal: EndSignal): Promise
 /** Who may end a wait, and when. */
 export interface WaitLimits {
   readonly signal?: EndSignal | undefined;
-  /** Milliseconds since 1970. Default: never. */
+  /** By `clock.now()`. Default: never. */
   readonly deadlineAt?: number | undefined;
   /** What to reject with at the deadline. */
   readonly onDeadline?: (() => unknown) | undefined;

@@ -1,6 +1,7 @@
-import { type EndSignal, sleep } from "./clock";
+import { Ending, type EndSignal, sleep } from "./clock";
 import type { ImageSink } from "./decoded-image";
 import {
+  ClientClosedError,
   type ErrorFacts,
   GenerationFailedError,
   type ImageError,
@@ -11,12 +12,14 @@ import {
   withJob,
 } from "./errors";
 import { contextOf, errorOf } from "./failure";
+import { TransportFault } from "./faults";
 import type { Reading } from "./gateway";
+import type { GeneratedImage } from "./generated-image";
 import type { ImageJob, TaskState } from "./job";
 import type { DecodedImage, Pending, Refused, Succeeded } from "./provider";
-import type { GeneratedImage } from "./result";
+import { backoffMs, repeat, waitMs } from "./repeat";
 import type { TaskContext, TaskEvent } from "./task-context";
-import { backoffMs, type HttpRequest, repeat, TransportFault, waitMs } from "./transport";
+import type { HttpRequest } from "./transport";
 
 /** What a create needs of its task. */
 export interface CreateHost {
@@ -24,8 +27,10 @@ export interface CreateHost {
   facts(facts: ErrorFacts): ErrorFacts;
   /** Images that came whole in an answer that is no success otherwise. */
   salvage(images: readonly DecodedImage[]): Promise<readonly GeneratedImage[]>;
-  /** An attempt is about to leave. */
+  /** An attempt begins: it may take a while until there is a key and a connection. */
   leaving(): void;
+  /** The attempt begins to leave the machine, or may have. */
+  sending(): void;
   emit(event: TaskEvent): void;
 }
 
@@ -36,6 +41,8 @@ export interface CreateLimits {
    * job may exist, and its id is in the answer.
    */
   readonly stop: EndSignal;
+  /** Tears even what is in flight. */
+  readonly signal: EndSignal;
   readonly deadlineAt: number;
   /** How long it may take in all. */
   readonly limitMs: number;
@@ -64,25 +71,48 @@ export class Create {
   perhapsAccepted = false;
   /** An attempt is on its way: nobody knows yet what becomes of it. */
   #isOnItsWay = false;
+  /** The end of the call, or of this create alone. */
+  readonly #end = new Ending();
 
   constructor(context: TaskContext, host: CreateHost, limits: CreateLimits) {
     this.#context = context;
     this.#host = host;
     this.#limits = limits;
+    const { stop } = limits;
+    if (stop.aborted) this.#end.abort(stop.reason);
+    else stop.addEventListener("abort", this.#onStop, { once: true });
+  }
+
+  readonly #onStop = () => this.#end.abort(this.#limits.stop.reason);
+
+  /** Whether the provider may have it. */
+  get perhapsSent(): boolean {
+    return this.#isOnItsWay || this.perhapsAccepted;
+  }
+
+  /** Nobody waits for it any more: what has not left by now never will. */
+  giveUp(reason: unknown): void {
+    this.#end.abort(reason);
+  }
+
+  /** It is over: the call goes on without it. */
+  close(): void {
+    this.#limits.stop.removeEventListener("abort", this.#onStop);
   }
 
   /** @throws what {@link Create.endBy} reads. */
   send(prepared: HttpRequest): Promise<Acceptance> {
     const { clock } = this.#context;
-    const { stop, deadlineAt } = this.#limits;
+    const { deadlineAt } = this.#limits;
+    const end = this.#end;
     return repeat({
       attempt: () => {
-        stop.throwIfAborted();
+        end.throwIfAborted();
         this.#host.leaving();
         return this.#sendOnce(prepared);
       },
       again: (error, attempt) => {
-        if (!(error instanceof CreateFailure) || stop.aborted) return undefined;
+        if (!(error instanceof CreateFailure) || end.aborted) return undefined;
         this.perhapsAccepted ||= error.refused.charged === "unknown";
         const delayMs = this.#againMs(error, attempt);
         const fits = delayMs !== undefined && clock.now() + delayMs < deadlineAt;
@@ -90,22 +120,23 @@ export class Create {
       },
       wait: (delayMs, error) => {
         this.#host.emit({ type: "retry", phase: "create", reason: reasonOf(error), delayMs });
-        return sleep(clock, delayMs, stop);
+        return sleep(clock, delayMs, end);
       },
     });
   }
 
   async #sendOnce(prepared: HttpRequest): Promise<Acceptance> {
     const { clock, gateway, provider, attemptTimeoutMs } = this.#context;
-    const { stop, deadlineAt, createSink } = this.#limits;
+    const { stop, signal, deadlineAt, createSink } = this.#limits;
     const { answersWith } = provider.adapter;
+    const end = this.#end;
+    const onSending = this.#onSending;
     const limits =
       answersWith === "job"
-        ? { timeoutMs: attemptTimeoutMs, stop }
-        : { timeoutMs: deadlineAt - clock.now(), signal: stop, createSink };
+        ? { timeoutMs: attemptTimeoutMs, stop: end, signal, onSending }
+        : { timeoutMs: deadlineAt - clock.now(), stop: end, signal, createSink, onSending };
     let reading: Reading;
     try {
-      this.#isOnItsWay = true;
       reading = await gateway.exchange("create", prepared, limits);
       this.#isOnItsWay = false;
     } catch (error) {
@@ -113,10 +144,13 @@ export class Create {
       if (isImageError(error) && !this.#isEnd(error)) this.#isOnItsWay = false;
       if (!(error instanceof TransportFault)) throw error;
       this.#isOnItsWay = false;
+      // Nothing has left because the call ended: that is no failure of the provider's.
+      if (!error.sent && stop.aborted) throw stop.reason;
       throw new CreateFailure(this.#faultOf(error), {
         cause: gateway.safe(error.cause ?? error),
         images: await this.#host.salvage(error.images),
         ...(answersWith === "images" && error.timeoutMs !== undefined && { late: true }),
+        ...(!error.transient && { transient: false }),
       });
     }
     const { outcome } = reading;
@@ -142,6 +176,11 @@ export class Create {
     throw new CreateFailure({ ...nameless, resend: "never", message }, contextOf(reading));
   }
 
+  readonly #onSending = () => {
+    this.#isOnItsWay = true;
+    this.#host.sending();
+  };
+
   #faultOf(fault: TransportFault): Refused {
     const message = this.#context.gateway.clean(fault.message);
     if (fault.images.length > 0) return { ...paidInPart, message };
@@ -153,7 +192,13 @@ export class Create {
           resend: "keyed",
           message,
         }
-      : { state: "refused", kind: "provider_unavailable", charged: "no", resend: "wait", message };
+      : {
+          state: "refused",
+          kind: "provider_unavailable",
+          charged: "no",
+          resend: fault.transient ? "wait" : "never",
+          message,
+        };
   }
 
   /** The rules of what a create may be sent again for; everything else ends it. */
@@ -173,20 +218,22 @@ export class Create {
 
   /** A reason to stop may be an error of this package too, and says nothing of this create. */
   #isEnd(error: unknown): boolean {
-    const { stop } = this.#limits;
-    return stop.aborted && error === stop.reason;
+    const { signal } = this.#limits;
+    return [this.#end, signal].some((each) => each.aborted && error === each.reason);
   }
 
   /** What an error of `send`, or of whatever came before it, makes of the create. */
   endBy(error: unknown): CreateEnd {
-    const { stop, limitMs } = this.#limits;
+    const { limitMs } = this.#limits;
     if (error instanceof CreateFailure) {
       const { refused, context } = error;
       const isUnsure = this.perhapsAccepted || refused.charged === "unknown";
       const charged = isUnsure && refused.charged === "no" ? "unknown" : refused.charged;
       const told = this.#host.facts({ ...context, charged });
+      // What never left says why, and may well be sent again.
+      const unsent = charged === "no" && { detail: refused.message, transient: true };
       const failure = error.late
-        ? new TimeoutError({ ...told, timeoutMs: limitMs })
+        ? new TimeoutError({ ...told, ...unsent, timeoutMs: limitMs })
         : errorOf({ ...refused, charged }, told);
       const sureState = refused.state === "failed" ? "failed" : "refused";
       return { state: charged === "unknown" ? "unknown" : sureState, error: failure, refused };
@@ -197,10 +244,19 @@ export class Create {
       const told = withJob(error, charged, this.#host.job);
       return { state: this.perhapsAccepted ? "unknown" : "refused", error: told };
     }
-    const { gateway } = this.#context;
-    const perhapsSent = this.#isOnItsWay || this.perhapsAccepted;
-    const when = perhapsSent ? "while it was being sent" : "before it was sent";
-    const detail = stop.aborted ? `The call ended ${when}` : String(error);
+    const { gateway, closing, tearing } = this.#context;
+    const { perhapsSent } = this;
+    if (closing.aborted && this.#limits.stop.aborted) {
+      const closed = perhapsSent
+        ? ({ state: "unknown", charged: "unknown" } as const)
+        : ({ state: "refused", charged: "no" } as const);
+      const torn = tearing.aborted ? reasonOf(tearing.reason) : undefined;
+      const detail = perhapsSent ? torn : "It had not been sent";
+      const facts = this.#host.facts({ charged: closed.charged, detail });
+      return { state: closed.state, error: new ClientClosedError(facts) };
+    }
+    const when = perhapsSent ? "while it was being sent" : "before";
+    const detail = this.#end.aborted ? `The call ended ${when}` : String(error);
     const told = this.#host.facts({
       charged: perhapsSent ? "unknown" : "no",
       detail: gateway.clean(detail),
@@ -208,7 +264,7 @@ export class Create {
     });
     return perhapsSent
       ? { state: "unknown", error: new SubmissionUnknownError(told) }
-      : { state: "refused", error: new GenerationFailedError(told) };
+      : { state: "refused", error: new GenerationFailedError({ ...told, what: "unsent" }) };
   }
 }
 

@@ -275,7 +275,7 @@ function sizeIntoSize(size: string, rule: SizeRule): Translation {
   const wrong = rule.sizes(parsed);
   return wrong === undefined
     ? sent({ size })
-    : refused("size", size, `${sizesTaken(rule)}. ${wrong}`);
+    : refused("size", size, `${sizesTaken(rule)} (${clause(wrong)})`);
 }
 
 function ratioIntoSize({ aspectRatio, resolution }: Dimensions, rule: SizeRule): Translation {
@@ -370,6 +370,12 @@ function sizeIntoRatio(size: string, rule: RatioRule): Translation {
   const warning = `size ${size} is sent as aspectRatio ${aspectRatio}: the provider states no pixel size`;
   return { ...sent({ aspectRatio }), warnings: [warning] };
 }
+
+/** A sentence as a part of another one. */
+const clause = (sentence: string): string => {
+  const words = sentence.endsWith(".") ? sentence.slice(0, -1) : sentence;
+  return words.startsWith("For ") ? `f${words.slice(1)}` : words;
+};
 
 const sent = (dimensions: Dimensions): Translation => ({ dimensions, warnings: [], problems: [] });
 

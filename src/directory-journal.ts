@@ -7,7 +7,8 @@ import { onceLoaded } from "./once";
  * `<job>.<task>.<position>.png`. Everything is written to a temporary file, synced, and then
  * published by a link or a rename whose directory is synced too, so that a record is there whole or
  * not at all, also after a power cut. Several processes may share the directory; it must be on a
- * local file system.
+ * local file system that has hard links, which FAT and some FUSE file systems have not: there the
+ * first create fails before anything is sent.
  *
  * @throws what the file system throws: a client turns it into a `JournalError` before it sends.
  */
@@ -18,6 +19,7 @@ export function directoryJournal(path: string): Journal {
   // An app that starts with one shall not wait for the file system's functions.
   const files = onceLoaded(async () => (await import("./journal-files")).journalIn(directory));
   return {
+    check: async () => (await files()).check?.(),
     create: async (record) => (await files()).create(record),
     update: async (record) => (await files()).update(record),
     read: async (id) => (await files()).read(id),
@@ -27,5 +29,7 @@ export function directoryJournal(path: string): Journal {
     delete: async (id) => (await files()).delete(id),
     writeImage: async (id, position, bytes) => (await files()).writeImage(id, position, bytes),
     readImage: async (id, position) => (await files()).readImage(id, position),
+    findTask: async (task) => (await files()).findTask(task),
+    clean: async () => (await files()).clean(),
   };
 }

@@ -2,6 +2,7 @@ import type { Dispatcher } from "undici";
 import { type Body, kept, type Take } from "./body";
 import type { EndSignal } from "./clock";
 import type { LentReads } from "./lent-reads";
+import { isError } from "./realm";
 
 /** An answer whose head has come. */
 export interface OpenAnswer {
@@ -36,6 +37,8 @@ export class NotSentError extends Error {
 export interface ExchangeEnds {
   readonly signal: EndSignal;
   readonly stop?: EndSignal | undefined;
+  /** Called as the request begins to leave: before that, nothing of it has been sent. */
+  readonly onSending?: (() => void) | undefined;
 }
 
 /** Makes of an answer, whose head has come, what the caller is given. */
@@ -54,7 +57,7 @@ export const opened: ReadAnswer<OpenAnswer> = (answer) => answer;
  * what `read` rejects with.
  */
 export function dispatch<Value>(
-  dispatcher: Dispatcher,
+  dispatcher: Pick<Dispatcher, "dispatch">,
   options: Dispatcher.DispatchOptions,
   ends: ExchangeEnds,
   read: ReadAnswer<Value>,
@@ -63,6 +66,7 @@ export function dispatch<Value>(
   return new Promise((resolve, reject) => {
     const open = (answer: OpenAnswer) => resolve(read(answer));
     if (ends.signal.aborted) reject(ends.signal.reason);
+    else if (ends.stop?.aborted) reject(new NotSentError());
     else dispatcher.dispatch(options, new Exchange(ends, reads, open, reject));
   });
 }
@@ -78,8 +82,7 @@ const mostUnpausedBytes = 16 * 1024 * 1024;
  * what a stream does beyond this is needed here.
  */
 class Exchange implements Dispatcher.DispatchHandler, Body {
-  readonly #signal: EndSignal;
-  readonly #stop: EndSignal | undefined;
+  readonly #ends: ExchangeEnds;
   readonly #reads: LentReads | undefined;
   readonly #open: (answer: OpenAnswer) => void;
   /** Tells of a failure whoever waits by now: for the head, or for the end of the body. */
@@ -96,26 +99,32 @@ class Exchange implements Dispatcher.DispatchHandler, Body {
   #failure: { readonly reason: unknown } | undefined;
 
   constructor(
-    { signal, stop }: ExchangeEnds,
+    ends: ExchangeEnds,
     reads: LentReads | undefined,
     open: (answer: OpenAnswer) => void,
     reject: (reason: unknown) => void,
   ) {
-    this.#signal = signal;
-    this.#stop = stop;
+    this.#ends = ends;
     this.#reads = reads;
     this.#open = open;
     this.#reject = reject;
-    signal.addEventListener("abort", this.#onAbort, { once: true });
+    ends.signal.addEventListener("abort", this.#onAbort, { once: true });
+    ends.stop?.addEventListener("abort", this.#onStop, { once: true });
   }
 
-  readonly #onAbort = () => this.#fail(this.#signal.reason);
+  readonly #onAbort = () => this.#fail(this.#ends.signal.reason);
 
+  readonly #onStop = () => this.#fail(new NotSentError());
+
+  /** undici calls this once there is a connection, just before it writes: an abort in it writes nothing. */
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
     // While it waited for a connection the caller left: it must not go out.
     if (this.#failure !== undefined) controller.abort(new Error("Nobody waits for it"));
-    else if (this.#stop?.aborted) this.#fail(new NotSentError());
+    else {
+      this.#ends.stop?.removeEventListener("abort", this.#onStop);
+      this.#ends.onSending?.();
+    }
   }
 
   onResponseStart(
@@ -154,7 +163,7 @@ class Exchange implements Dispatcher.DispatchHandler, Body {
     this.#goOn?.();
     this.#goOn = undefined;
     this.#isWhole = true;
-    this.#signal.removeEventListener("abort", this.#onAbort);
+    this.#ends.signal.removeEventListener("abort", this.#onAbort);
     this.#advance();
   }
 
@@ -212,10 +221,11 @@ class Exchange implements Dispatcher.DispatchHandler, Body {
   #fail(reason: unknown): void {
     if (this.#failure !== undefined) return;
     this.#failure = { reason };
-    this.#signal.removeEventListener("abort", this.#onAbort);
+    this.#ends.signal.removeEventListener("abort", this.#onAbort);
+    this.#ends.stop?.removeEventListener("abort", this.#onStop);
     this.#waiting.length = 0;
     this.#take = undefined;
-    this.#controller?.abort(reason instanceof Error ? reason : new Error(String(reason)));
+    this.#controller?.abort(isError(reason) ? reason : new Error(String(reason)));
     this.#reject(reason);
   }
 }

@@ -1,12 +1,11 @@
-import { resolve } from "node:path";
-import { bytesOf } from "./body";
 import type { ClientOptions } from "./client-options";
-import { type Clock, callerSignal, type EndSignal, within } from "./clock";
+import { type Clock, callerSignal, Ending, type EndSignal, within } from "./clock";
 import type { ImageSink } from "./decoded-image";
 import { CallbackError, isImageError } from "./errors";
 import { FileSink } from "./file-sink";
 import { Gateway } from "./gateway";
 import { namesUnder, newId } from "./identity";
+import { ImageDownload } from "./image-download";
 import type { ResolvedInputs } from "./inputs";
 import type { ImageJob, ParsedReference } from "./job";
 import type { Journaling, RecoverOptions } from "./journaling";
@@ -15,12 +14,14 @@ import { LiveJobs } from "./live-jobs";
 import { firstOf, type ParsedCallOptions } from "./options";
 import { Pace } from "./pace";
 import type { Plan } from "./plan";
-import type { InputRule, Provider } from "./provider";
+import { Preflight } from "./preflight";
+import type { InputRule } from "./provider";
 import { resolveInputs } from "./read-inputs";
 import type { ParsedRequest } from "./request";
 import type { ImageResult } from "./result";
 import { type JobContext, RunningJob, type Scope, type TaskWait } from "./running-job";
-import { fixedSchedule } from "./schedule";
+import { fixedSchedule, isLoopback } from "./schedule";
+import type { Settlement } from "./settlement";
 import { Slots } from "./slots";
 import type { JobTask } from "./task";
 import { Transport } from "./transport";
@@ -36,36 +37,47 @@ export class Engine {
   readonly #options: ClientOptions;
   readonly #jobs: JobContext;
   readonly #slots: Slots;
+  readonly #preflight: Preflight;
   /** Jobs that this client works on, by id: `recover` leaves them alone. */
   readonly #live = new LiveJobs();
   #journaling: Journaling | undefined;
   #hints: WebhookHints | undefined;
-  /** Creates that go on though their callers were released: `close` waits for their answers. */
-  readonly #creating = new Set<Promise<void>>();
+  /** Creates, and calls whose create brings the image: `close` waits for them. */
+  readonly #underWay = new Set<Promise<unknown>>();
+  /** Aborts when `close` waits no longer. */
+  readonly #tearing = new Ending();
 
   static async load(options: ClientOptions, clock: Clock, closing: EndSignal): Promise<Engine> {
     const engine = new Engine(options, clock, closing);
-    await engine.#load();
+    await engine.#load().catch((error: unknown) => {
+      // A proxy's address that cannot be read is on the error, with the password in it.
+      throw engine.#jobs.gateway.safe(error);
+    });
     return engine;
   }
 
   private constructor(options: ClientOptions, clock: Clock, closing: EndSignal) {
     const { provider, timeoutMs, attemptTimeoutMs, onEvent, poll = learnedSchedule() } = options;
-    const trustedHostname = new URL(provider.baseURL).hostname;
-    const transport = new Transport({ ...options, clock, trustedHostname });
+    const trustedOrigin = new URL(provider.baseURL).origin;
+    const transport = new Transport({ ...options, clock, trustedOrigin });
     this.#options = options;
-    this.#slots = new Slots(options.concurrency);
+    this.#slots = new Slots(options.concurrency, clock);
+    this.#preflight = new Preflight(provider.name, clock, options.journal);
     const sharesAddress = provider.adapter.webhook?.address === "account";
     this.#jobs = {
       ...{ provider, transport, clock, timeoutMs, attemptTimeoutMs, onEvent, closing },
-      gateway: new Gateway(provider, transport),
+      tearing: this.#tearing,
+      underWay: (work) => this.#track(work),
+      gateway: new Gateway(provider, transport, secretsOf(options)),
       pace: new Pace(clock),
+      pollsLocally: options.poll === undefined && isLoopback(provider.baseURL),
       schedule: typeof poll === "number" ? fixedSchedule(poll) : poll,
       backstopMs: sharesAddress ? options.webhooks?.backstopMs : undefined,
       accepted: (job, taskId) => {
         if (this.#remembers) this.#live.add(job, taskId);
         this.#hints?.accepted(taskId);
       },
+      vacate: (taskId) => this.#slots.vacate(taskId),
       settled: (job) => {
         if (this.#remembers) this.#live.delete(job);
       },
@@ -73,19 +85,19 @@ export class Engine {
   }
 
   async #load(): Promise<void> {
-    const { journal, webhooks, provider } = this.#options;
+    const { account, journal, webhooks, provider } = this.#options;
     await this.#jobs.transport.prepare();
     const { webhook } = provider.adapter;
     if (journal !== undefined) {
       const { Journaling } = await import("./journaling");
-      this.#journaling = new Journaling(journal, this.#jobs, this.#live);
+      this.#journaling = new Journaling(journal, account, this.#jobs, this.#live);
     }
     if (webhook !== undefined && webhooks !== undefined) {
       const { WebhookHints } = await import("./webhook-hints");
       this.#hints = new WebhookHints(webhook, webhooks, {
         live: this.#live,
         closing: this.#jobs.closing,
-        isCreating: () => this.#creating.size > 0,
+        isCreating: () => this.#underWay.size > 0,
         find: async (target) => this.#journaling?.find(target) ?? [],
       });
     }
@@ -106,6 +118,11 @@ export class Engine {
     if (this.#journaling !== undefined) yield* this.#journaling.recover(options);
   }
 
+  /** Ends what is unknown of a job in the journal. */
+  async settle(reference: ParsedReference, settlement: Settlement): Promise<void> {
+    await this.#journaling?.settle(reference, settlement);
+  }
+
   /** Sends, and waits for the pictures. */
   async run(plan: Plan, options: ParsedCallOptions): Promise<ImageResult> {
     const { saveTo } = options;
@@ -118,11 +135,17 @@ export class Engine {
 
   /** Sends, and waits until every task is accepted, refused or of unknown fate. */
   async submit(plan: Plan, options: ParsedCallOptions): Promise<ImageJob> {
-    const call = await this.#open(plan, options, { resultSaveTo: options.saveTo });
+    const opened = await this.#open(plan, options, { resultSaveTo: options.saveTo });
+    const queued: Queued = { count: 0, end: new Ending() };
+    const call: RunningCall = { ...opened, queued };
     const { job } = call;
     const refusalOf = (task: JobTask) =>
       this.#sendTask(call, task, async (limits) => {
-        if (task.accepted) return [];
+        if (task.accepted) {
+          // Nobody has the job yet who could learn its end, and the rest of it may wait for just that.
+          if (queued.count > 0) task.wait({ signal: queued.end }).catch(() => {});
+          return [];
+        }
         const settled = await job.outcome(task, limits, undefined);
         return "error" in settled ? [settled.error] : [];
       });
@@ -148,12 +171,33 @@ export class Engine {
     });
   }
 
-  /** Waits for the creates that are on their way, though no longer than one of them may take. */
-  async drain(): Promise<void> {
-    const { clock, attemptTimeoutMs } = this.#jobs;
-    const deadlineAt = clock.now() + attemptTimeoutMs;
+  /** Waits for what is on its way, and tears what is not there by then. */
+  async drain(timeoutMs: number): Promise<void> {
+    await this.#settled(timeoutMs);
+    const late = `What was under way was given up ${timeoutMs} ms after \`close\` was called`;
+    this.#tearing.abort(new Error(late));
+    // Those who were torn say so, and write it down.
+    await this.#settled(tornMs);
+  }
+
+  async #settled(withinMs: number): Promise<void> {
+    const { clock } = this.#jobs;
+    const deadlineAt = clock.now() + withinMs;
     // A function of the caller's that never ends must not hold it for ever.
-    await within(clock, Promise.allSettled(this.#creating), { deadlineAt }).catch(() => {});
+    await within(clock, Promise.allSettled(this.#underWay), { deadlineAt }).catch(() => {});
+  }
+
+  #track(work: Promise<unknown>): void {
+    this.#underWay.add(work);
+    const forget = () => {
+      this.#underWay.delete(work);
+    };
+    work.then(forget, forget);
+  }
+
+  /** The answer to its create is what the caller waits for. */
+  get #answersWithImages(): boolean {
+    return this.#jobs.provider.adapter.answersWith === "images";
   }
 
   /**
@@ -170,37 +214,35 @@ export class Engine {
     const { idempotent } = provider.adapter;
     const { request } = plan;
     const { fields, operation } = request;
-    const stray = strayOptions(request.providerOptions, provider);
-    const warnings = stray.length === 0 ? plan.warnings : [...plan.warnings, ...stray];
     const unsent = idempotencyKey !== undefined && !idempotent && this.#journaling === undefined;
-    const names = idempotencyKey === undefined ? undefined : namesUnder(idempotencyKey, provider);
-    // With a journal the caller's key names the job, so that the same call finds it again.
-    const id = this.#journaling && (names?.jobId ?? newId());
-    // Its pages in the journal, where there is one.
-    const ledgers = id === undefined ? undefined : this.#journaling?.ledgersFor(id, plan);
     const signal = call.signal && callerSignal(call.signal);
-    const ledgerFor = ledgers && (await within(clock, ledgers, { signal }));
+    const trial = this.#preflight.check(call.saveTo);
+    if (trial !== undefined) await within(clock, trial, { signal });
+    // Its pages in the journal, where there is one.
+    const opening = this.#journaling?.open(plan, idempotencyKey);
+    const journaled = opening && (await within(clock, opening, { signal }));
+    const taskKey = journaled ? journaled.taskKey : this.#taskKeyUnder(idempotencyKey);
     const mint = idempotent ? newId : () => "";
-    const keys = plan.split.map((_, index) => names?.taskKey(index) ?? mint());
+    const keys = plan.split.map((_, index) => taskKey?.(index) ?? mint());
     const hook = this.#hookFor(plan);
     const tasks = plan.split.map((n, index) => ({
       index,
       n,
       state: "waiting" as const,
-      ledger: ledgerFor?.(index),
+      ledger: journaled?.ledgerFor(index),
       key: idempotent ? keys[index] : undefined,
     }));
     const job = new RunningJob(
       {
-        id,
+        id: journaled?.jobId,
         operation,
         quality: typeof fields.quality === "string" ? fields.quality : undefined,
         sizeClass: sizeClassOf({ size: fields.size, resolution: fields.resolution }),
         backstopMs: hook?.isOurs ? this.#options.webhooks?.backstopMs : undefined,
-        submittedAt: clock.now(),
+        submittedAt: clock.wallTime(),
         warnings: unsent
-          ? [...warnings, `idempotencyKey was not sent: ${provider.name} honours none`]
-          : warnings,
+          ? [...plan.warnings, `idempotencyKey was not sent: ${provider.name} honours none`]
+          : plan.warnings,
         resultSaveTo,
         onSubmitted,
         onEvent,
@@ -210,14 +252,16 @@ export class Engine {
       this.#jobs,
     );
     if (this.#remembers) this.#live.add(job);
-    const scope = job.scope(call.signal);
-    const opened = { job, scope, timeoutMs: call.timeoutMs ?? this.#jobs.timeoutMs };
+    const stop = job.scope(call.signal);
+    // An image that is on its way when the client is closed is the caller's: it was paid for.
+    const scope = this.#answersWithImages ? job.scope(call.signal, this.#tearing) : stop;
+    const opened = { job, stop, scope, timeoutMs: call.timeoutMs ?? this.#jobs.timeoutMs };
     try {
-      scope.throwIfAborted();
+      stop.throwIfAborted();
       const place = inTurn();
-      if (place !== undefined) await within(clock, place, { signal: scope });
+      if (place !== undefined) await within(clock, place, { signal: stop });
       const { inputs: rule } = plan.description;
-      const inputs = rule === undefined ? none : await this.#inputs(request, rule, scope);
+      const inputs = rule === undefined ? none : await this.#inputs(request, rule, stop);
       for (const task of job.tasks) {
         const { index, n } = task;
         const webhookUrl = hook?.addressFor(job.id, index);
@@ -239,8 +283,9 @@ export class Engine {
     sumOf: (values: readonly Value[]) => Result,
   ): Promise<Result> {
     try {
+      if (this.#answersWithImages) for (const work of works) this.#track(work);
       const result = sumOf(await Promise.all(works));
-      call.scope.end();
+      endScopes(call);
       return result;
     } catch (error) {
       this.#abandon(call, error);
@@ -249,16 +294,25 @@ export class Engine {
   }
 
   /** Ends the creates still waiting when the whole call ends, as when `onSubmitted` throws. */
-  #abandon({ job, scope }: RunningCall, reason: unknown): void {
-    scope.abort(reason);
-    for (const task of job.tasks) task.abandon();
-    scope.end();
+  #abandon(call: RunningCall, reason: unknown): void {
+    call.stop.abort(reason);
+    call.scope.abort(reason);
+    for (const task of call.job.tasks) task.abandon();
+    endScopes(call);
+  }
+
+  /** What a caller's key sends with each task, where no journal knows of earlier tries. */
+  #taskKeyUnder(idempotencyKey: string | undefined): ((index: number) => string) | undefined {
+    if (idempotencyKey === undefined) return undefined;
+    const { account, provider } = this.#options;
+    const names = namesUnder(idempotencyKey, provider, account);
+    return (index) => names.taskKey(index);
   }
 
   /** Where the images of an answer go while it comes; a journal takes them from memory. */
   #sinkFor(saveTo: string | undefined): (() => ImageSink) | undefined {
     if (saveTo === undefined || this.#journaling !== undefined) return undefined;
-    return () => new FileSink(resolve(saveTo));
+    return () => new FileSink(saveTo);
   }
 
   /** Where the outcome is to be posted, at a provider that takes the address with the request. */
@@ -274,9 +328,12 @@ export class Engine {
     const { clock, provider, transport } = this.#jobs;
     const reading = resolveInputs(request.images, request.mask, {
       ...{ provider: provider.name, rule, upload: this.#options.upload },
-      trustedHostname: new URL(provider.baseURL).hostname,
+      trustedOrigin: new URL(provider.baseURL).origin,
       signal,
-      fetchBytes: (url) => transport.download(url, bytesOf, { signal }),
+      fetchBytes: (url) => {
+        const download = new ImageDownload();
+        return transport.download(url, (body) => download.bytes(body), { signal });
+      },
     });
     return within(clock, reading, { signal });
   }
@@ -287,16 +344,34 @@ export class Engine {
     task: JobTask,
     then: (limits: TaskWait) => Promise<Value>,
   ): Promise<Value> {
-    const { timeoutMs, scope: signal } = call;
-    const slot = this.#slots.acquire(signal);
-    const release = slot instanceof Promise ? await slot : slot;
-    const limits = { signal, deadlineAt: this.#jobs.clock.now() + timeoutMs, timeoutMs };
-    const isAnswered = await this.#create(call.job, task, limits, release);
+    const { timeoutMs, stop, scope: signal } = call;
+    const limitsFromNow = () => {
+      return { signal, deadlineAt: this.#jobs.clock.now() + timeoutMs, timeoutMs };
+    };
+    let release: () => void;
+    try {
+      const slot = this.#slots.acquire(stop);
+      release = slot instanceof Promise ? await inQueue(slot, call.queued) : slot;
+    } catch (error) {
+      if (signal.aborted) throw error;
+      // The client is being closed: the tasks that were sent go on, and this one never leaves.
+      task.abandon();
+      return then(limitsFromNow());
+    }
+    const limits = limitsFromNow();
+    const isAnswered = await this.#create(call, task, limits, release);
     try {
       return await then(limits);
     } finally {
-      if (isAnswered) release();
+      if (isAnswered) this.#holdOrRelease(call, task, limits.deadlineAt, release);
     }
+  }
+
+  /** What was submitted is at the provider still, and nobody may be waiting for it. */
+  #holdOrRelease(call: RunningCall, task: JobTask, until: number, release: () => void): void {
+    const isThere = call.queued !== undefined && task.id !== undefined && !task.hasEnded;
+    if (isThere) this.#slots.hold(task.id, release, until);
+    else release();
   }
 
   /**
@@ -304,36 +379,41 @@ export class Engine {
    * answered, whether this throws or gives false.
    */
   async #create(
-    job: RunningJob,
+    call: RunningCall,
     task: JobTask,
     { signal, deadlineAt, timeoutMs }: TaskWait & { deadlineAt: number; signal: EndSignal },
     release: () => void,
   ): Promise<boolean> {
-    const { clock, provider } = this.#jobs;
-    const creating = task.create(signal, deadlineAt).then(() => job.announce(task));
-    this.#creating.add(creating);
+    const { clock } = this.#jobs;
+    const { job, stop } = call;
+    const tear = this.#answersWithImages ? signal : this.#tearing;
+    const creating = task.create(stop, deadlineAt, tear).then(() => job.announce(task));
+    this.#track(creating);
     try {
-      const onDeadline = () => task.timeoutError(timeoutMs);
+      const onDeadline = () => task.giveUp(timeoutMs);
       // A create that answers with the images ends by itself, and knows which of them have come.
-      const graceMs = provider.adapter.answersWith === "images" ? 1_000 : 0;
+      const graceMs = this.#answersWithImages ? 1_000 : 0;
       await within(clock, creating, { signal, deadlineAt: deadlineAt + graceMs, onDeadline });
-      this.#creating.delete(creating);
       return true;
     } catch (error) {
       // Whoever still waits gets what went wrong below; whoever has left heard of it as an event.
-      const forget = () => {
-        this.#creating.delete(creating);
-      };
-      const settledCreating = creating.then(forget, forget);
       // The slot is held while the create is, though no longer than its call could have been.
-      void within(clock, settledCreating, { deadlineAt })
+      void within(clock, creating, { deadlineAt })
         .catch(() => {})
-        .finally(release);
+        .finally(() => this.#holdOrRelease(call, task, deadlineAt, release));
       // A time-out is this task's own; anything else ends the call.
       if (signal.aborted || !isImageError(error) || error instanceof CallbackError) throw error;
       return false;
     }
   }
+}
+
+/** How long `close` waits for those that it has torn. */
+const tornMs = 1_000;
+
+/** What no provider is sent as it is, and nobody may see all the same. */
+function secretsOf({ webhooks }: ClientOptions): readonly string[] {
+  return webhooks === undefined ? [] : [webhooks.secret];
 }
 
 const none: ResolvedInputs = { imageUrls: [], imageFiles: [] };
@@ -349,15 +429,34 @@ interface Saving {
 /** What a call holds until it ends. */
 interface RunningCall {
   readonly job: RunningJob;
+  /** Nothing is sent after its end. */
+  readonly stop: Scope;
+  /** Nobody waits after its end: the same one, where nothing that was paid for is lost by that. */
   readonly scope: Scope;
   readonly timeoutMs: number;
+  /** Present in a submit, whose jobs keep their slots. */
+  readonly queued?: Queued;
 }
 
-const knownOptions = ["shortapi", "aigptimage", "trinetra", "openai"];
+/** The tasks of a submit that wait for slots. */
+interface Queued {
+  count: number;
+  /** Aborts when none of them waits any more. */
+  readonly end: Ending;
+}
 
-/** Entries of providerOptions that are nobody's we know: misspelt, or another custom provider's. */
-function strayOptions(given: object, { name, adapter }: Provider): string[] {
-  const known = [...knownOptions, adapter.optionsName ?? name];
-  const stray = Object.keys(given).filter((each) => !known.includes(each));
-  return stray.map((each) => `providerOptions.${each} was not used: it is not ${name}'s`);
+async function inQueue<Value>(slot: Promise<Value>, queued: Queued | undefined): Promise<Value> {
+  if (queued === undefined) return slot;
+  queued.count += 1;
+  try {
+    return await slot;
+  } finally {
+    queued.count -= 1;
+    if (queued.count === 0) queued.end.abort(new Error("no task waits for a slot"));
+  }
+}
+
+function endScopes({ stop, scope }: RunningCall): void {
+  stop.end();
+  if (scope !== stop) scope.end();
 }

@@ -1,7 +1,8 @@
 import type { Charged, Cost } from "./cost";
+import type { GeneratedImage } from "./generated-image";
 // The imports that point up, types alone: an error carries its job, and what came of it.
 import type { ImageJob } from "./job";
-import type { GeneratedImage } from "./result";
+import { isError } from "./realm";
 
 const brand = Symbol.for("gpt-image-client.error");
 
@@ -58,7 +59,7 @@ export abstract class ImageError extends Error {
   readonly retryable: boolean;
   /** The job that was paid for, or may have been: `await error.job.result()` goes on with it. */
   declare readonly job?: ImageJob;
-  /** What was charged, where the provider said so before it failed. */
+  /** What was charged, where the provider said so before it failed; a refund leaves none. */
   declare readonly cost?: Cost;
   /** The HTTP status of the answer. */
   declare readonly status?: number;
@@ -70,7 +71,10 @@ export abstract class ImageError extends Error {
   declare readonly retryAfterMs?: number;
   /** The provider's answer, without image bytes and without the key. */
   declare readonly raw?: unknown;
-  /** Images that came whole before their answer broke off: they were paid for. Absent without any. */
+  /**
+   * Images that were paid for though the call failed: they came whole before their answer broke off, the
+   * journal could not keep them, or what came of one that ends early. Absent without any.
+   */
   declare readonly images?: readonly GeneratedImage[];
   /** The option or request field at fault, such as `size` or `baseURL`, where it is known. */
   declare readonly field?: string;
@@ -79,7 +83,8 @@ export abstract class ImageError extends Error {
 
   constructor(sentence: string, facts: ErrorFacts) {
     const who = facts.provider === undefined ? "" : `${facts.provider}: `;
-    const detail = facts.detail ? ` ${withStop(facts.detail)}` : "";
+    const said = facts.detail?.trim() ?? "";
+    const detail = said === "" ? "" : ` ${withStop(said)}`;
     super(
       `${who}${sentence}${detail} ${chargeSentence[facts.charged]}`,
       facts.cause === undefined ? undefined : { cause: facts.cause },
@@ -113,8 +118,18 @@ export abstract class ImageError extends Error {
   }
 }
 
+/** A sentence with one stop at its end, whatever stops the words of others have. */
 function withStop(text: string): string {
-  return /[.!?]$/.test(text) ? text : `${text}.`;
+  const words = withoutStops(text);
+  if (words.length + 1 < text.length) return `${words}…`;
+  return /[!?…:]$/.test(words) ? words : `${words}.`;
+}
+
+/** Not by `/\.+$/`, which looks for the end anew from each dot. */
+function withoutStops(text: string): string {
+  let end = text.length;
+  while (text[end - 1] === ".") end -= 1;
+  return text.slice(0, end);
 }
 
 /** What a wrong field was given, and what it takes. */
@@ -123,6 +138,11 @@ export interface FieldFacts {
   readonly given?: string | undefined;
   /** What is taken instead. */
   readonly taken?: string | undefined;
+}
+
+/** What is wrong with a field, in words that follow its name. */
+function expected({ given, taken }: FieldFacts): string {
+  return taken === undefined ? "" : `: expected ${withoutStops(taken)}, got ${given ?? "another"}`;
 }
 
 /** The request is wrong: found here before anything was sent, or refused by the provider. */
@@ -134,11 +154,16 @@ export class InvalidRequestError extends ImageError {
   /** What is taken instead. */
   declare readonly taken?: string;
 
-  constructor(facts: ErrorFacts & FieldFacts) {
+  /** @param facts with `isUnknown` there is no such field, and `taken` says what may have been meant. */
+  constructor(facts: ErrorFacts & FieldFacts & { isUnknown?: boolean | undefined }) {
+    const { field, taken } = facts;
+    const wrong = `\`${field}\` is invalid${expected(facts)}.`;
     super(
-      facts.field === undefined
+      field === undefined
         ? "The request was refused as invalid."
-        : `\`${facts.field}\` is invalid: given ${facts.given}, taken ${facts.taken}.`,
+        : facts.isUnknown
+          ? withStop(`There is no \`${field}\`${taken === undefined ? "" : `; ${taken}`}`)
+          : wrong,
       facts,
     );
     if (facts.given !== undefined) this.given = facts.given;
@@ -158,26 +183,24 @@ export class UnsupportedError extends ImageError {
   readonly taken: string;
 
   constructor(facts: ErrorFacts & { field: string; given: string; taken: string }) {
-    super(
-      `\`${facts.field}\` is not supported here: given ${facts.given}, taken ${facts.taken}.`,
-      facts,
-    );
+    super(`\`${facts.field}\` is not supported here${expected(facts)}.`, facts);
     this.given = facts.given;
     this.taken = facts.taken;
   }
 }
 
-/** The key is missing, wrong, or not allowed to do this. */
+/** The key is missing or wrong. */
 export class AuthenticationError extends ImageError {
   override readonly name = "AuthenticationError";
   readonly code = "authentication";
 
-  constructor(facts: ErrorFacts) {
-    super("The API key was not accepted.", facts);
+  /** @param facts with `problem`, what is wrong with the key was seen here, and nothing was sent. */
+  constructor(facts: ErrorFacts & { problem?: string | undefined }) {
+    super(withStop(facts.problem ?? "The API key was not accepted"), facts);
   }
 }
 
-/** The key is good, and something refuses this caller all the same: a CDN, a region, an organisation. */
+/** Access was denied, and nobody says that it is the key: a CDN, a firewall, a region, an organisation. */
 export class PermissionDeniedError extends ImageError {
   override readonly name = "PermissionDeniedError";
   readonly code = "permission_denied";
@@ -232,13 +255,20 @@ export class ModerationError extends ImageError {
   }
 }
 
+const otherFailures = {
+  unsent: "Nothing was sent.",
+  untaken: "The provider did not take the job.",
+  unknownJob: "The provider does not know the job.",
+} as const;
+
 /** The provider took the job and could not make the picture, or no longer knows the job. */
 export class GenerationFailedError extends ImageError {
   override readonly name = "GenerationFailedError";
   readonly code = "generation_failed";
 
-  constructor(facts: ErrorFacts) {
-    super("The generation failed.", facts);
+  /** @param facts `what` went wrong, where that is not the generation itself. */
+  constructor(facts: ErrorFacts & { what?: keyof typeof otherFailures | undefined }) {
+    super(facts.what === undefined ? "The generation failed." : otherFailures[facts.what], facts);
   }
 }
 
@@ -271,7 +301,7 @@ export class MalformedResponseError extends ImageError {
   readonly code = "malformed_response";
 
   constructor(facts: ErrorFacts) {
-    super("The answer cannot be read.", facts);
+    super("The answer cannot be used.", facts);
   }
 }
 
@@ -373,5 +403,5 @@ export function isImageError(value: unknown): value is AnyImageError {
 
 /** Something that was thrown, in words. */
 export function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return isError(error) ? error.message : String(error);
 }

@@ -1,4 +1,3 @@
-import { inspect } from "node:util";
 import { DecodedImage } from "./decoded-image";
 import {
   AuthenticationError,
@@ -12,11 +11,11 @@ import {
   PermissionDeniedError,
   ProviderUnavailableError,
   RateLimitError,
-  reasonOf,
   SubmissionUnknownError,
 } from "./errors";
 import type { Reading } from "./gateway";
 import type { RefusalKind, Refused } from "./provider";
+import { redacted } from "./secrets";
 
 const classes: Readonly<
   Record<Exclude<RefusalKind, "moderation">, new (facts: ErrorFacts) => ImageError>
@@ -35,6 +34,12 @@ const classes: Readonly<
 /** A provider's no as an error. */
 export function errorOf(refused: Refused, context: Omit<ErrorFacts, "charged">): ImageError {
   const { kind, message, code, charged, retryAfterMs, cost, stage, categories, field } = refused;
+  // A job that failed and was not billed may well succeed the next time.
+  const mayPass = refused.state === "failed" && kind === "generation_failed" ? true : undefined;
+  const transient = refused.transient ?? mayPass;
+  const known = cost ?? context.cost;
+  // What was taken and given back is not what it cost.
+  const isRefunded = charged === "no" && known !== undefined && known.amount > 0;
   const facts: ErrorFacts = {
     ...context,
     charged,
@@ -42,9 +47,8 @@ export function errorOf(refused: Refused, context: Omit<ErrorFacts, "charged">):
     providerCode: code,
     retryAfterMs,
     field,
-    cost: cost ?? context.cost,
-    // A job that failed and was not billed may well succeed the next time.
-    ...(refused.state === "failed" && kind === "generation_failed" && { transient: true }),
+    cost: isRefunded ? undefined : known,
+    ...(transient !== undefined && { transient }),
   };
   if (kind === "moderation") return new ModerationError({ ...facts, stage, categories });
   return new classes[kind](facts);
@@ -91,27 +95,4 @@ function copyOf(value: object, secrets: readonly string[]): Record<string, unkno
   if (isFit) return { ...value };
   const entries = Object.entries(value).slice(0, mostFields);
   return Object.fromEntries(entries.map(([name, each]) => [redacted(name, secrets), each]));
-}
-
-/** A text without the secrets in it. Keys of a few letters stand in any text, and are no secrets. */
-export function redacted(text: string, secrets: readonly string[], least = 6): string {
-  let clean = text;
-  for (const secret of secrets) {
-    // Most texts are too short to hold one.
-    const mayHold = secret.length >= least && clean.length >= secret.length;
-    if (mayHold) clean = clean.replaceAll(secret, "<key>");
-  }
-  return clean;
-}
-
-/** All that a log could show, hidden properties and the ends of long lists and texts included. */
-const everything = { depth: 20, showHidden: true, maxArrayLength: null, maxStringLength: null };
-
-/** A cause that shows no secret: itself, or what is left of it. */
-export function safeCause(cause: unknown, secrets: readonly string[]): unknown {
-  const shown = inspect(cause, everything);
-  // What is inspected is quoted, and so may a key in it be.
-  const quoted = secrets.flatMap((secret) => [secret, inspect(secret).slice(1, -1)]);
-  if (redacted(shown, quoted) === shown) return cause;
-  return new Error(redacted(reasonOf(cause), secrets));
 }

@@ -1,4 +1,5 @@
-import { randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
+import { createReadStream } from "node:fs";
 import { type FileHandle, mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { EndSignal } from "./clock";
@@ -65,6 +66,26 @@ export class FileSink implements ImageSink {
   async read(): Promise<Buffer> {
     await this.#ended();
     return this.#memory === undefined ? readFile(this.#path) : this.#memory.read();
+  }
+
+  /** The SHA-256 of what was taken, once it has ended. */
+  async digest(): Promise<string> {
+    await this.#ended();
+    const hash = createHash("sha256");
+    if (this.#memory !== undefined) hash.update(await this.#memory.read());
+    else for await (const piece of createReadStream(this.#path)) hash.update(piece);
+    return hash.digest("hex");
+  }
+
+  async toMemory(): Promise<void> {
+    await this.#ended();
+    if (this.#memory !== undefined || this.#isMoved) return;
+    const bytes = await readFile(this.#path);
+    const memory = new MemorySink(bytes.length);
+    bytes.copy(memory.reserve(bytes.length));
+    memory.commit(bytes.length);
+    this.#memory = memory;
+    await rm(this.#path, { force: true });
   }
 
   async moveTo(path: string, end?: EndSignal): Promise<boolean> {

@@ -1,11 +1,16 @@
+import { within } from "./clock";
 import type { DecodedImage } from "./decoded-image";
 import { AuthenticationError, CallbackError } from "./errors";
-import { elided, redacted, safeCause } from "./failure";
+import { elided } from "./failure";
+import { TransportFault } from "./faults";
 import { isHeader } from "./header";
 import { shownCharacters } from "./json-scanner";
 import { encodeMultipart } from "./multipart";
-import { type Call, type Outcome, type Phase, type Provider, unreadable } from "./provider";
+import type { Call, Outcome, Phase, Provider } from "./provider";
+import { readAnswer } from "./read-answer";
+import { redacted, Secrets } from "./secrets";
 import type { ExchangeLimits, HttpRequest, Transport } from "./transport";
+import { userAgent } from "./user-agent";
 
 /** What a provider answered, read by its adapter. */
 export interface Reading {
@@ -20,34 +25,30 @@ export interface Reading {
 
 const longestMessage = 500;
 
-/** A shorter key may stand in a URL or an id by chance (`"openai"`), and must not spoil a paid one. */
-const leastInAddress = 16;
-
 /** A provider's API: an adapter's call goes in, what its answer means comes out. */
 export class Gateway {
   readonly #provider: Provider;
   readonly #transport: Transport;
-  /** Every key that was sent, to be kept out of whatever is shown. */
-  readonly #secrets: string[] = [];
+  /** What was sent and must be kept out of whatever is shown. */
+  readonly #secrets: Secrets;
 
-  constructor(provider: Provider, transport: Transport) {
+  /** @param secrets what else nobody may see, such as the secret of webhooks. */
+  constructor(provider: Provider, transport: Transport, secrets: readonly string[] = []) {
     this.#provider = provider;
     this.#transport = transport;
-    for (const [name, value] of Object.entries(provider.headers())) {
-      if (/auth|key|token|secret|cookie/i.test(name)) this.#know(value);
-    }
-  }
-
-  #know(secret: string): void {
-    if (!this.#secrets.includes(secret)) this.#secrets.push(secret);
+    this.#secrets = new Secrets(provider.headers(), provider.baseQuery(), secrets);
   }
 
   /** Describes a call as HTTP. Done once for a task, so that every attempt sends the same. */
   async prepare(call: Call): Promise<HttpRequest> {
     const { method, path, body } = call;
-    const query = call.query === undefined ? "" : `?${new URLSearchParams(call.query)}`;
-    const url = this.#provider.baseURL + path + query;
-    const headers = inLowerCase(this.#provider.headers());
+    const own = call.query === undefined ? "" : `${new URLSearchParams(call.query)}`;
+    const query = [this.#provider.baseQuery(), own].filter((each) => each !== "").join("&");
+    const url = this.#provider.baseURL + path + (query === "" ? "" : `?${query}`);
+    const headers: Record<string, string> = {
+      "user-agent": userAgent,
+      ...inLowerCase(this.#provider.headers()),
+    };
     headers.accept = "application/json";
     for (const [name, value] of Object.entries(call.headers ?? {})) {
       // What an adapter makes of a caller's key: nothing has been sent yet.
@@ -65,23 +66,55 @@ export class Gateway {
   }
 
   /**
+   * The key as it would be sent now.
+   *
+   * @throws {@link AuthenticationError} without a key; {@link CallbackError} if `apiKey` throws.
+   */
+  async apiKey(): Promise<string> {
+    return this.#checkedKey(await this.#askForKey());
+  }
+
+  /**
    * Sends once.
    *
    * @throws {@link AuthenticationError} without a key; {@link CallbackError} if `apiKey` throws;
    * {@link TransportFault} without an answer; the signal's reason if it aborts.
    */
   async exchange(phase: Phase, request: HttpRequest, limits: ExchangeLimits): Promise<Reading> {
-    const { name, adapter } = this.#provider;
-    let given: unknown;
-    try {
-      given = await this.#provider.apiKey();
-    } catch (cause) {
-      throw new CallbackError({ provider: name, charged: "no", callback: "apiKey", cause });
+    const { clock } = this.#transport;
+    let { timeoutMs } = limits;
+    let given = this.#askForKey();
+    if (given instanceof Promise) {
+      const askedAt = clock.now();
+      given = await this.#inTime(given, limits);
+      timeoutMs -= clock.now() - askedAt;
     }
     const apiKey = this.#checkedKey(given);
+    const letGo = this.#secrets.hold(apiKey);
+    try {
+      return await this.#exchangeWith(apiKey, phase, request, { ...limits, timeoutMs });
+    } catch (error) {
+      // Here, where every key under way is known, and not where it is looked at later.
+      if (error instanceof TransportFault) {
+        const { message, cause } = error;
+        Object.assign(error, { message: this.clean(message), cause: this.safe(cause) });
+      }
+      throw error;
+    } finally {
+      letGo();
+    }
+  }
+
+  async #exchangeWith(
+    apiKey: string,
+    phase: Phase,
+    request: HttpRequest,
+    limits: ExchangeLimits,
+  ): Promise<Reading> {
+    const { adapter } = this.#provider;
     const { method, url, body } = request;
     const headers = { ...request.headers, ...inLowerCase(adapter.authorize(apiKey)) };
-    const { timeoutMs, signal, stop, createSink } = limits;
+    const { timeoutMs, signal, stop, createSink, onSending } = limits;
     const answer = await this.#transport.exchange(
       body === undefined ? { method, url, headers } : { method, url, headers, body },
       {
@@ -89,52 +122,41 @@ export class Gateway {
         signal,
         stop,
         createSink,
+        onSending,
         isPoll: phase === "query",
         decodesImages: adapter.decodesImages,
       },
     );
-    const outcome = this.#clean(this.#read(phase, answer));
+    const outcome = this.#clean(readAnswer(adapter, phase, answer, url));
     const { images } = answer;
+    // As they are known now: it is asked for when this call is no longer under way.
+    const secrets = this.#secrets.all;
     return {
       outcome,
       images: images.length === 0 ? images : await salvaged(phase, outcome, images),
       status: answer.status,
-      requestId: this.#redacted(answer.headers["x-request-id"] ?? answer.headers["request-id"]),
+      requestId: this.#struck(answer.headers["x-request-id"] ?? answer.headers["request-id"]),
       raw: () =>
         answer.body === undefined && answer.text !== undefined
-          ? this.#start(answer.text)
-          : elided(answer.body, this.#secrets),
+          ? startOf(answer.text, secrets)
+          : elided(answer.body, secrets),
     };
   }
 
   /** A cause that shows no key. */
   safe(cause: unknown): unknown {
-    return safeCause(cause, this.#secrets);
+    return this.#secrets.safeCause(cause);
   }
 
-  /** The start of a body, cut short of where a key may have been cut in two. */
-  #start(text: string): string {
-    const longest = Math.max(0, ...this.#secrets.map((secret) => secret.length));
-    const safe = redacted(text, this.#secrets);
-    return this.clean(
-      text.length < shownCharacters ? safe : safe.slice(0, Math.max(0, safe.length - longest)),
-    );
-  }
-
-  /** A text that shows no key. */
+  /** What was thrown, in words that show no key. */
   clean(text: string): string {
     // The key goes first: a cut through the middle of it would leave a half that nobody knows.
-    const safe = redacted(text, this.#secrets);
-    return safe.length > longestMessage ? `${safe.slice(0, longestMessage)}…` : safe;
+    return shortened(this.#secrets.strikeFault(text));
   }
 
-  #read(phase: Phase, answer: Parameters<Provider["adapter"]["read"]>[1]): Outcome {
-    try {
-      return this.#provider.adapter.read(phase, answer);
-    } catch (error) {
-      // An adapter must not throw; one of somebody else's that does has not understood the answer.
-      return unreadable(phase, `The adapter threw: ${String(error)}`);
-    }
+  /** What an answer says, without a key. */
+  #words(text: string): string {
+    return shortened(this.#secrets.strike(text));
   }
 
   /** Nothing that an answer says can carry the key on: into errors, references or a download. */
@@ -143,66 +165,96 @@ export class Gateway {
       case "queued":
       case "running": {
         const { state, known, progress, cost } = outcome;
-        const word = this.clean(outcome.word);
+        const word = this.#words(outcome.word);
         return {
           state,
           known,
           progress,
           cost,
           word,
-          id: this.#redacted(outcome.id, leastInAddress),
+          id: this.#struckAddress(outcome.id),
         };
       }
       case "succeeded": {
         const outputs = outcome.outputs.map(({ url, base64, revisedPrompt }) => ({
-          url: this.#redacted(url, leastInAddress),
+          url: this.#struckAddress(url),
           base64,
-          revisedPrompt: this.#redacted(revisedPrompt),
+          revisedPrompt: this.#struck(revisedPrompt),
         }));
         const { state, cost, usage } = outcome;
-        return { state, cost, usage, outputs, model: this.#redacted(outcome.model) };
+        return { state, cost, usage, outputs, model: this.#struck(outcome.model) };
       }
       case "absent":
-        return { ...outcome, message: this.clean(outcome.message) };
+        return { ...outcome, message: this.#words(outcome.message) };
       case "refused":
       case "failed":
         return {
           ...outcome,
-          message: this.clean(outcome.message),
-          code: this.#redacted(outcome.code),
-          stage: this.#redacted(outcome.stage),
-          categories: outcome.categories?.map((each) => this.clean(each)),
+          message: this.#words(outcome.message),
+          code: this.#struck(outcome.code),
+          stage: this.#struck(outcome.stage),
+          categories: outcome.categories?.map((each) => this.#words(each)),
         };
     }
   }
 
-  #redacted(text: string | undefined, least?: number): string | undefined {
-    return text === undefined ? undefined : redacted(text, this.#secrets, least);
+  #struck(text: string | undefined): string | undefined {
+    return text === undefined ? undefined : this.#secrets.strike(text);
   }
 
-  /** A key as it can be sent; from now on nothing shows it. */
+  #struckAddress(text: string | undefined): string | undefined {
+    return text === undefined ? undefined : this.#secrets.strikeAddress(text);
+  }
+
+  /** What `apiKey` gives, at once or later. */
+  #askForKey(): unknown {
+    const provider = this.#provider.name;
+    const fail = (cause: unknown): never => {
+      throw new CallbackError({ provider, charged: "no", callback: "apiKey", cause });
+    };
+    try {
+      const asking: unknown = this.#provider.apiKey();
+      // A promise need not be one of this realm.
+      const isLater = typeof asking === "object" && asking !== null;
+      return isLater ? Promise.resolve(asking).catch(fail) : asking;
+    } catch (cause) {
+      return fail(cause);
+    }
+  }
+
+  /** Waits for the key no longer than the exchange may take: until it is there nothing has been sent. */
+  #inTime(asking: Promise<unknown>, limits: ExchangeLimits): Promise<unknown> {
+    const { clock } = this.#transport;
+    const { timeoutMs, signal, stop } = limits;
+    return within(clock, asking, {
+      signal: stop ?? signal,
+      deadlineAt: clock.now() + timeoutMs,
+      onDeadline: () =>
+        new TransportFault(`\`apiKey\` gave no key within ${timeoutMs} ms`, {
+          sent: false,
+          timeoutMs,
+        }),
+    });
+  }
+
+  /** A key as it can be sent. */
   #checkedKey(given: unknown): string {
     const { name, adapter } = this.#provider;
     const text = given ?? "";
     if (typeof text !== "string") {
-      const detail = "What `apiKey` gives is no string";
-      throw new AuthenticationError({ provider: name, charged: "no", detail });
+      const problem = "What `apiKey` gives is no string";
+      throw new AuthenticationError({ provider: name, charged: "no", problem });
     }
     const apiKey = text.trim();
     if (apiKey === "") {
       const variable = adapter.keyVariable;
       const where = variable === undefined ? "" : `, or set the environment variable ${variable}`;
-      const detail = `There is none: give the provider an \`apiKey\`${where}.`;
-      throw new AuthenticationError({ provider: name, charged: "no", detail });
+      const problem = `There is no API key: give the provider an \`apiKey\`${where}`;
+      throw new AuthenticationError({ provider: name, charged: "no", problem });
     }
     if (!/^[\x21-\x7e]+$/.test(apiKey)) {
-      const detail = "It has characters that no HTTP header can hold";
-      throw new AuthenticationError({ provider: name, charged: "no", detail });
-    }
-    // As it is sent, and as a URL would hold it.
-    if (!this.#secrets.includes(apiKey)) {
-      this.#know(apiKey);
-      this.#know(encodeURIComponent(apiKey));
+      const problem = "The API key has characters that no HTTP header can hold";
+      throw new AuthenticationError({ provider: name, charged: "no", problem });
     }
     return apiKey;
   }
@@ -212,6 +264,19 @@ function inLowerCase(headers: HttpRequest["headers"]): Record<string, string> {
   const made: Record<string, string> = {};
   for (const [name, value] of Object.entries(headers)) made[name.toLowerCase()] = value;
   return made;
+}
+
+function shortened(text: string): string {
+  return text.length > longestMessage ? `${text.slice(0, longestMessage)}…` : text;
+}
+
+/** The start of a body, cut short of where a key may have been cut in two. */
+function startOf(text: string, secrets: readonly string[]): string {
+  const longest = Math.max(0, ...secrets.map((secret) => secret.length));
+  const safe = redacted(text, secrets);
+  return shortened(
+    text.length < shownCharacters ? safe : safe.slice(0, Math.max(0, safe.length - longest)),
+  );
 }
 
 /** The images that no output of a success is: what was paid for is kept, and the rest let go. */

@@ -1,17 +1,26 @@
 import { createHash, randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { Provider } from "./provider";
+import { asUint8Array, isBytes, isURL } from "./realm";
 import { type ImageInput, isLoadable, isLocalFile, type ParsedRequest } from "./request";
 
-/** What a call under a caller's key is called: the same for the same key at the same provider. */
+/**
+ * What a call under a caller's key is called: the same for the same key at the same provider, and of
+ * the same account where one is given. Names of earlier versions must stay what they were: a message
+ * that is delivered again after an upgrade would else be paid for again.
+ */
 export function namesUnder(
   idempotencyKey: string,
-  { name, baseURL }: Provider,
-): { readonly jobId: string; taskKey(index: number): string } {
+  { name, baseURL }: Pick<Provider, "name" | "baseURL">,
+  account?: string,
+): { readonly jobId: string; taskKey(index: number, attempt?: number): string } {
+  const whose = account === undefined ? [] : ["account", account];
   return {
-    jobId: digestOf([name, baseURL, idempotencyKey]).slice(0, 32),
-    // Hashed, since a caller's key may hold what no header can.
-    taskKey: (index) => digestOf([index, idempotencyKey]).slice(0, 32),
+    jobId: digestOf([name, baseURL, idempotencyKey, ...whose]).slice(0, 32),
+    // Hashed, since a caller's key may hold what no header can. A job that has failed is what its
+    // key names at the provider for ever: the next try needs another.
+    taskKey: (index, attempt = 0) =>
+      digestOf([index, idempotencyKey, ...whose, ...(attempt > 0 ? [attempt] : [])]).slice(0, 32),
   };
 }
 
@@ -38,15 +47,16 @@ export async function digestOfRequest(request: ParsedRequest, options: unknown):
 }
 
 async function nameOf(input: ImageInput): Promise<string> {
-  if (typeof input === "string" || input instanceof URL) return String(input);
+  if (typeof input === "string" || isURL(input)) return String(input);
   try {
     if (isLocalFile(input)) return digestOfBytes(await readFile(input.path));
     if (isLoadable(input)) return digestOfBytes(await input.bytes());
+    if (isBytes(input)) return digestOfBytes(asUint8Array(input));
+    return digestOfBytes(new Uint8Array(await input.arrayBuffer()));
   } catch {
     // It is read once more to be sent, and what is wrong with it is said there, by name.
     return "unreadable";
   }
-  return digestOfBytes(input instanceof Blob ? new Uint8Array(await input.arrayBuffer()) : input);
 }
 
 function digestOfBytes(bytes: Uint8Array): string {

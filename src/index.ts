@@ -1,6 +1,11 @@
 // ---- the client ----
 export type { Capabilities, OperationCapabilities } from "./capabilities";
-export { createImageClient, type ImageClient, type ProviderImageClient } from "./client";
+export {
+  type CloseOptions,
+  createImageClient,
+  type ImageClient,
+  type ProviderImageClient,
+} from "./client";
 export type { ImageClientOptions } from "./client-options";
 // ---- money ----
 export type { Charged, Cost } from "./cost";
@@ -28,6 +33,7 @@ export {
   TimeoutError,
   UnsupportedError,
 } from "./errors";
+export type { GeneratedImage, ImageInfo } from "./generated-image";
 export type { Upload, UploadedImage } from "./inputs";
 // ---- jobs ----
 export type {
@@ -40,13 +46,13 @@ export type {
   TaskState,
   WaitCallOptions,
 } from "./job";
-export { type Journal, type JournalEntry, memoryJournal } from "./journal";
+export { type Journal, type JournalEntry, memoryJournal, type TaskName } from "./journal";
 export type { JournalRecord } from "./journal-record";
 export type { RecoverOptions } from "./journaling";
 // ---- polling and webhooks ----
 export { type LearnedScheduleOptions, learnedSchedule } from "./learned-schedule";
 // ---- providers ----
-export type { InputRule, Provider, ProviderSettings, Usage } from "./provider";
+export type { InputRule, Provider, ProviderSettings, TokenPrices, Usage } from "./provider";
 export {
   aigptimage,
   type OpenAICompatibleSettings,
@@ -54,7 +60,6 @@ export {
   openai,
   openaiCompatible,
   shortapi,
-  type TokenPrices,
   trinetra,
 } from "./providers/index";
 // ---- requests ----
@@ -70,6 +75,7 @@ export {
   type ProviderOptions,
 } from "./request";
 // ---- results ----
-export type { GeneratedImage, ImageInfo, ImageResult, Timing } from "./result";
+export type { ImageResult, Timing } from "./result";
 export type { PollMoment, PollSchedule, SizeClass } from "./schedule";
+export type { Settlement } from "./settlement";
 export type { WebhookOptions, Webhooks } from "./webhooks";

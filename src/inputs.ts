@@ -1,5 +1,6 @@
 import { type ImageError, UnsupportedError } from "./errors";
 import type { ImageFile, InputRule } from "./provider";
+import { isURL } from "./realm";
 import { type ImageInput, isLoadable, shown } from "./request";
 
 /** Puts bytes where a provider can fetch them, and gives the URL. */
@@ -23,8 +24,8 @@ export interface ResolvedInputs {
 export interface InputContext {
   readonly provider: string;
   readonly rule: InputRule;
-  /** The provider's own host, which may be reached by plain http. */
-  readonly trustedHostname: string;
+  /** The provider's own, which may be reached by plain http. */
+  readonly trustedOrigin: string;
   readonly upload: Upload | undefined;
 }
 
@@ -40,7 +41,7 @@ export function named(images: readonly ImageInput[]): Named[] {
 export function inputProblems(
   images: readonly ImageInput[],
   mask: ImageInput | undefined,
-  { provider, rule, trustedHostname, upload }: InputContext,
+  { provider, rule, trustedOrigin, upload }: InputContext,
 ): ImageError[] {
   const problems: ImageError[] = [];
   const unsupported = (field: string, given: string, taken: string) =>
@@ -50,7 +51,7 @@ export function inputProblems(
     unsupported("images", `a list of ${images.length}`, most);
   }
   if (mask !== undefined && !(rule.mask && rule.as === "bytes")) {
-    unsupported("mask", shown("mask", mask), "no mask; say in the prompt what is to change");
+    unsupported("mask", shown("mask", mask), "no mask (say in the prompt what is to change)");
   }
   if (rule.as === "bytes") return problems;
   for (const { field, input } of named(images)) {
@@ -58,9 +59,9 @@ export function inputProblems(
     if (url === undefined) {
       if (upload !== undefined) continue;
       const taken =
-        "an http(s) URL; give createImageClient an `upload` function that puts bytes at one";
+        "an http(s) URL (or give createImageClient an `upload` function that puts bytes at one)";
       unsupported(field, shown(field, input), taken);
-    } else if (rule.httpsOnly && url.protocol !== "https:" && url.hostname !== trustedHostname) {
+    } else if (rule.httpsOnly && url.protocol !== "https:" && url.origin !== trustedOrigin) {
       unsupported(field, shown(field, url.href), "a public https URL");
     }
   }
@@ -76,7 +77,7 @@ export function webUrl(input: ImageInput): URL | undefined {
       ? new URL(url)
       : undefined;
   }
-  if (typeof input !== "string" && !(input instanceof URL)) return undefined;
+  if (typeof input !== "string" && !isURL(input)) return undefined;
   const url = new URL(input);
   return url.protocol === "data:" ? undefined : url;
 }

@@ -2,7 +2,7 @@ import * as z from "zod/mini";
 import type { Cost } from "./cost";
 import { type ImageError, InvalidRequestError } from "./errors";
 import { once } from "./once";
-import type { Operation } from "./request";
+import { type Operation, problemsOf, shown } from "./request";
 import type { ImageResult } from "./result";
 
 /**
@@ -53,7 +53,11 @@ export interface WaitCallOptions {
   readonly signal?: AbortSignal;
   /** Milliseconds from the sending of the create (in `job.result`: from this call). Default: the client's. */
   readonly timeoutMs?: number;
-  /** A directory: images are written there as they arrive, whole files only. */
+  /**
+   * A directory: images are written there as they arrive, whole files only. `generate`, `edit` and
+   * `submit` try it before anything is paid, and throw an `InvalidRequestError` where it cannot be
+   * made or written to. A relative path is resolved at the call.
+   */
   readonly saveTo?: string;
 }
 
@@ -87,7 +91,11 @@ export interface JobStatus {
   readonly tasks: readonly TaskReference[];
 }
 
-/** What happened to a task, as it happens. */
+/**
+ * What happened to a task, as it happens. `JSON.stringify(event)` is safe to send to a browser: it has
+ * neither `metadata` nor the provider's id of the job nor a reference, and of a file its name alone. A
+ * copy (`{ ...event }`) is not: pick its fields.
+ */
 export type ImageEvent = {
   readonly provider: string;
   readonly jobId: string;
@@ -100,6 +108,7 @@ export type ImageEvent = {
 } & (
   | { readonly type: "submitting" }
   | { readonly type: "submitted"; readonly id: string | undefined }
+  /** Comes when something of it has changed, or after a poll that failed. */
   | {
       readonly type: "status";
       readonly state: "queued" | "running";
@@ -139,8 +148,8 @@ export interface ImageJob {
    */
   result(options?: WaitCallOptions): Promise<ImageResult>;
   /**
-   * Lets a journal forget the job, and with it the images that it keeps: save what you need first.
-   * Without a journal it does nothing.
+   * Lets a journal forget the job, and with it the images that it keeps: save what you need first. A
+   * submitted job no longer counts for the client's `concurrency`.
    *
    * @throws {@link JournalError} if the journal cannot be written.
    */
@@ -207,15 +216,19 @@ export function parseReference(
   const parsed = referenceSchema().safeParse(plain);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
-    const path = issue === undefined || issue.path.length === 0 ? "" : `.${issue.path.join(".")}`;
-    throw wrongReference(`reference${path}`, "what is no job reference", issue?.message ?? "");
+    const [problem] = issue === undefined ? [] : problemsOf(issue, plain, ["reference"]);
+    const field = ["reference", ...(issue?.path ?? [])].join(".");
+    const taken = issue?.path.length === 0 ? "the reference of a job, or its JSON" : problem?.taken;
+    throw wrongReference(field, problem?.given ?? "another", taken ?? "another");
   }
   const { provider, baseURL } = parsed.data;
   if (provider !== expected.provider) {
-    throw wrongReference("reference.provider", provider, `"${expected.provider}", this client's`);
+    const taken = `"${expected.provider}", this client's`;
+    throw wrongReference("reference.provider", shown("provider", provider), taken);
   }
   if (baseURL !== expected.baseURL) {
-    throw wrongReference("reference.baseURL", baseURL, `"${expected.baseURL}", this client's`);
+    const taken = `"${expected.baseURL}", this client's`;
+    throw wrongReference("reference.baseURL", shown("baseURL", baseURL), taken);
   }
   return parsed.data;
 

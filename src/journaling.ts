@@ -1,163 +1,211 @@
-import { sleep } from "./clock";
-import { JournalError, reasonOf } from "./errors";
-import { digestOfRequest } from "./identity";
-import type { ImageJob } from "./job";
+import { Account, changedAccountError } from "./account";
+import { digestOfRequest, newId } from "./identity";
+import type { ImageJob, ParsedReference } from "./job";
 import type { Journal } from "./journal";
-import { type JournalRecord, journalRecordSchema } from "./journal-record";
-import { recordId, TaskLedger } from "./ledger";
+import {
+  isFree,
+  isSettledRecord,
+  type JournalRecord,
+  recordId,
+  unpackSplit,
+} from "./journal-record";
+import { type KeyedPlace, placeUnder } from "./keyed-place";
+import { type LedgerFacts, TaskLedger } from "./ledger";
 import type { LiveJobs } from "./live-jobs";
+import { OwnRecords } from "./own-records";
 import type { Plan } from "./plan";
 import { type JobContext, RunningJob } from "./running-job";
+import { parseSettlement, type Settlement, settle } from "./settlement";
+import { TaskFinder } from "./task-finder";
 import type { WebhookTarget } from "./webhooks";
 
 /** What happens to records that are not handed out. */
 export interface RecoverOptions {
   /** Settled jobs that ended longer ago than this, in milliseconds, are let go. Default: 30 days. */
   readonly retentionMs?: number;
-  /** Hears of what cannot be read as a record; it is left where it is. Default: a process warning. */
+  /**
+   * Hears of what cannot be read as a record, and, once and with their number, of the jobs of other
+   * accounts; all of it is left where it is. Default: a process warning.
+   */
   readonly onSkipped?: (id: string, reason: string) => unknown;
 }
 
-/** How often the journal may be read through because of webhooks. */
-const scanGapMs = 1_000;
+/** What a journal gives a new job. */
+export interface JournaledJob {
+  readonly jobId: string;
+  /** The idempotency key that goes with a task, where the call has one. */
+  readonly taskKey: ((index: number) => string) | undefined;
+  /** A task's page. */
+  ledgerFor(index: number): TaskLedger;
+}
 
 /** What a client does with its journal: pages for its own jobs, and the jobs that others have left. */
 export class Journaling {
-  readonly #journal: Journal;
+  readonly #records: OwnRecords;
+  readonly #account: Account;
+  readonly #finder: TaskFinder;
   readonly #jobs: JobContext;
   readonly #live: LiveJobs;
   /** Jobs that a webhook has brought back from the journal, and that nobody was given. */
   readonly #unheld = new WeakSet<RunningJob>();
-  #scanning: Promise<readonly JournalRecord[]> | undefined;
-  #scannedAt = 0;
 
-  constructor(journal: Journal, jobs: JobContext, live: LiveJobs) {
-    this.#journal = journal;
+  /** @param account the name that the caller gave it, if any. */
+  constructor(journal: Journal, account: string | undefined, jobs: JobContext, live: LiveJobs) {
+    const { provider, gateway } = jobs;
+    this.#account = new Account(account, provider, () => gateway.apiKey());
+    this.#records = new OwnRecords(journal, provider, this.#account);
+    this.#finder = new TaskFinder(this.#records, jobs);
     this.#jobs = jobs;
     this.#live = live;
   }
 
-  /** The pages of a new job, one a task. */
-  async ledgersFor(
-    jobId: string,
-    { request, split }: Plan,
-  ): Promise<(index: number) => TaskLedger> {
+  /**
+   * The pages of a new job, one a task. A caller's key names the job, so that the same call finds it
+   * again.
+   */
+  async open(
+    { request, split, options }: Plan,
+    idempotencyKey: string | undefined,
+  ): Promise<JournaledJob> {
     const { clock, provider } = this.#jobs;
-    const { name, baseURL, adapter } = provider;
+    const { name, baseURL } = provider;
     const { operation } = request;
-    const ownOptions = request.providerOptions[adapter.optionsName ?? name];
-    const requestDigest = await digestOfRequest(request, ownOptions);
-    const facts = { jobId, provider: name, baseURL, operation, split, requestDigest };
-    return (index) => new TaskLedger(this.#journal, clock, facts, index);
+    const requestDigest = await digestOfRequest(request, options);
+    const parts = { records: this.#records, provider, account: this.#account };
+    const place =
+      idempotencyKey === undefined
+        ? undefined
+        : await placeUnder(idempotencyKey, split.length, parts);
+    const jobId = place?.jobId ?? newId();
+    const facts: LedgerFacts = {
+      ...{ jobId, provider: name, baseURL, operation, split, requestDigest },
+      account: () => this.#accountFor(place),
+      firstId: recordId(jobId, 0, place?.attempts[0]),
+    };
+    const { journal } = this.#records;
+    return {
+      jobId,
+      taskKey: place && ((index) => place.taskKey(index)),
+      ledgerFor: (index) =>
+        new TaskLedger(journal, clock, facts, index, undefined, place?.attempts[index]),
+    };
+  }
+
+  /** A call may wait for hours before it is sent: its place was chosen for one account. */
+  async #accountFor(place: KeyedPlace | undefined): Promise<string> {
+    const account = await this.#account.current();
+    if (place === undefined || place.account === account) return account;
+    throw changedAccountError(this.#jobs.provider.name);
   }
 
   /** The jobs of the records that are unsettled, or settled and not yet released. */
   async *recover(options: RecoverOptions): AsyncIterableIterator<ImageJob> {
     const { retentionMs = 30 * 24 * 60 * 60 * 1000, onSkipped = warnOfSkipped } = options;
-    const jobs = new Map<string, JournalRecord[]>();
+    const { journal } = this.#records;
+    await this.#records.guarded("no", async () => journal.clean?.());
     const unreadable = new Set<string>();
-    const skip: typeof onSkipped = (id, reason) => {
-      unreadable.add(id);
-      return onSkipped(id, reason);
+    const foreign = new Map<string, string>();
+    const notes = {
+      unreadable(id: string) {
+        unreadable.add(id);
+        onSkipped(id, "it is no record of this version");
+      },
+      foreign({ jobId, id }: JournalRecord) {
+        if (!foreign.has(jobId)) foreign.set(jobId, id);
+      },
     };
-    for await (const record of this.#records(skip)) {
-      jobs.set(record.jobId, [...(jobs.get(record.jobId) ?? []), record]);
+    const jobs = new Map<string, JournalRecord[]>();
+    for await (const record of this.#records.list(notes)) {
+      // Under one key another request may have followed on one that was free.
+      const name = `${record.jobId} ${record.requestDigest}`;
+      const records = jobs.get(name);
+      if (records === undefined) jobs.set(name, [record]);
+      else records.push(record);
     }
-    for (const [id, records] of jobs) {
-      const live = this.#live.byJobId(id);
+    const [foreignId] = foreign.values();
+    if (foreignId !== undefined) {
+      const many = foreign.size === 1 ? "1 job" : `${foreign.size} jobs`;
+      onSkipped(foreignId, `${many} of other accounts were left to them`);
+    }
+    // What ends in an error comes last: a loop that stops there has rescued the rest.
+    for (const records of [...jobs.values()].sort((a, b) => rankOf(a) - rankOf(b))) {
+      const [first] = records;
+      const newest = newestOf(records);
+      if (first === undefined || newest.every(({ released }) => released)) {
+        if (this.#areExpired(records, retentionMs)) await this.#remove(records);
+        continue;
+      }
+      const live = this.#live.byJobId(first.jobId);
       // One that a webhook has asked after in vain, or that a call gave up on, is in nobody's hands.
       if (live !== undefined && !this.#unheld.delete(live) && !live.isGivenUp) continue;
-      const job = live ?? this.#restore(records, unreadable);
-      if (job === undefined) continue;
-      const expired = records.every((record) => this.#isExpired(record, retentionMs));
-      if (expired) await job.release();
-      else yield job;
+      if (this.#areExpired(records, retentionMs)) await this.#remove(records);
+      else yield live ?? this.#restore(first, newest, unreadable);
+    }
+  }
+
+  #areExpired(records: readonly JournalRecord[], retentionMs: number): boolean {
+    const now = this.#jobs.clock.wallTime();
+    return records.every((record) => {
+      const { submittedAt, settledAt = submittedAt } = record;
+      return isSettledRecord(record) && now - Date.parse(settledAt) > retentionMs;
+    });
+  }
+
+  /** The newest try first: at no moment does a key lead past one that is still there. */
+  async #remove(records: readonly JournalRecord[]): Promise<void> {
+    const { journal } = this.#records;
+    for (const { id } of records.toSorted((a, b) => (b.attempt ?? 0) - (a.attempt ?? 0))) {
+      await this.#records.guarded("unknown", () => journal.delete(id));
     }
   }
 
   /** The job of a record that waits for an answer and that nobody in this process works on. */
   async find(target: WebhookTarget): Promise<readonly RunningJob[]> {
-    const wanted = (record: JournalRecord) =>
-      record.state === "submitted" &&
-      ("taskId" in target
-        ? record.taskId === target.taskId
-        : record.jobId === target.jobId && record.index === target.index);
-    const records = await this.#scan();
-    const found = records.find(wanted);
-    if (found === undefined) return [];
-    // The records were read for a while: this one may have been settled meanwhile.
-    const newest = journalRecordSchema.safeParse(await this.#journal.read(found.id));
-    if (!newest.success || !wanted(newest.data)) return [];
-    const live = this.#live.find({ jobId: found.jobId, index: found.index });
+    const id = await this.#finder.find(target);
+    const found = id === undefined ? undefined : await this.#records.own(id);
+    if (found?.state !== "submitted") return [];
+    if ("taskId" in target && found.taskId !== target.taskId) return [];
+    const { jobId } = found;
+    const unreadable = new Set<string>();
+    const notes = { unreadable: (id: string) => unreadable.add(id) };
+    const read = (id: string) => this.#records.own(id, notes);
+    const tries = await this.#records.tries(jobId, unpackSplit(found).length, read);
+    // The records were read for a while: another call may have been quicker.
+    const live = this.#live.find({ jobId, index: found.index });
     if (live.length > 0) return live;
-    const job = this.#restore(records.filter((record) => record.jobId === found.jobId));
-    if (job === undefined) return [];
+    const job = this.#restore(found, newestOf(tries.flat()), unreadable);
     this.#unheld.add(job);
     return [job];
   }
 
-  /** All records, read at most once a second however many calls come in. */
-  #scan(): Promise<readonly JournalRecord[]> {
-    if (this.#scanning === undefined) {
-      const { clock, closing } = this.#jobs;
-      const delayMs = Math.max(0, this.#scannedAt + scanGapMs - clock.now());
-      this.#scanning = sleep(clock, delayMs, closing).then(async () => {
-        this.#scannedAt = clock.now();
-        // Whoever comes from here on may be about a record that this scan misses.
-        this.#scanning = undefined;
-        const records: JournalRecord[] = [];
-        for await (const record of this.#records(() => {})) records.push(record);
-        return records;
-      });
-    }
-    return this.#scanning;
-  }
-
-  #isExpired(
-    { state, submittedAt, settledAt = submittedAt }: JournalRecord,
-    retentionMs: number,
-  ): boolean {
-    const settled = state === "succeeded" || state === "failed";
-    return settled && this.#jobs.clock.now() - Date.parse(settledAt) > retentionMs;
-  }
-
-  async *#records(
-    onSkipped: NonNullable<RecoverOptions["onSkipped"]>,
-  ): AsyncIterableIterator<JournalRecord> {
-    const { name, baseURL } = this.#jobs.provider;
-    try {
-      for await (const { id, record } of this.#journal.list()) {
-        const parsed = journalRecordSchema.safeParse(record);
-        if (!parsed.success || parsed.data.id !== id) {
-          onSkipped(id, "it is no record of this version");
-        } else if (parsed.data.provider === name && parsed.data.baseURL === baseURL) {
-          yield parsed.data;
-        }
-      }
-    } catch (cause) {
-      const detail = reasonOf(cause);
-      throw new JournalError({ provider: name, charged: "no", detail, cause });
-    }
+  /** Ends what is unknown of a job by a person's word. */
+  async settle(reference: ParsedReference, settlement: Settlement): Promise<void> {
+    const parts = { records: this.#records, jobs: this.#jobs };
+    await settle(reference, parseSettlement(settlement), parts);
   }
 
   #restore(
+    first: JournalRecord,
     records: readonly JournalRecord[],
-    unreadable: ReadonlySet<string> = new Set(),
-  ): RunningJob | undefined {
-    const [first] = records;
-    if (first === undefined) return undefined;
-    const { jobId, split, operation, provider, baseURL, requestDigest } = first;
+    unreadable: ReadonlySet<string>,
+  ): RunningJob {
+    const { jobId, operation, provider, baseURL, requestDigest } = first;
+    const split = unpackSplit(first);
     const facts = { jobId, split, operation, provider, baseURL, requestDigest };
     const submittedAt = Date.parse(first.submittedAt);
     const sentAt = submittedAt;
-    const ledgers = records.map(
-      (record) => new TaskLedger(this.#journal, this.#jobs.clock, facts, record.index, record),
+    const { journal } = this.#records;
+    const ledgers = new Map(
+      records.map((record) => [
+        record.index,
+        new TaskLedger(journal, this.#jobs.clock, facts, record.index, record),
+      ]),
     );
     // A marker is there before anything leaves: a task without one was never sent, unless what
     // stands there cannot be read, or the process that has the others is still at it.
-    const isOpen = ledgers.some((ledger) => ledger.isOwnedElsewhere);
+    const isOpen = [...ledgers.values()].some((ledger) => ledger.isOwnedElsewhere);
     const tasks = split.map((n, index) => {
-      const ledger = ledgers.find((each) => each.record?.index === index);
+      const ledger = ledgers.get(index);
       const { key } = ledger?.record ?? {};
       if (ledger !== undefined) return { index, n, state: "unknown" as const, key, sentAt, ledger };
       const isUnsent = !isOpen && !unreadable.has(recordId(jobId, index));
@@ -167,6 +215,26 @@ export class Journaling {
     if (!job.isSettled) this.#live.add(job, ...job.tasks.flatMap((task) => task.id ?? []));
     return job;
   }
+}
+
+/** The newest try of each task. */
+function newestOf(records: readonly JournalRecord[]): readonly JournalRecord[] {
+  const newest = new Map<number, JournalRecord>();
+  for (const record of records) {
+    const { index, attempt = 0 } = record;
+    if (attempt >= (newest.get(index)?.attempt ?? 0)) newest.set(index, record);
+  }
+  return [...newest.values()];
+}
+
+/** How sure it is that a job's result gives pictures: 0 most. */
+function rankOf(records: readonly JournalRecord[]): number {
+  const all = newestOf(records);
+  const isOpen = (record: JournalRecord) =>
+    record.state === "submitted" || (record.call !== undefined && !isSettledRecord(record));
+  if (all.some(isOpen)) return 1;
+  if (all.some(({ state }) => state === "succeeded")) return 0;
+  return all.every(isFree) ? 2 : 3;
 }
 
 function warnOfSkipped(id: string, reason: string): void {

@@ -1,6 +1,7 @@
 import { type Body, kept } from "./body";
 import type { DecodedImage, ImageSink } from "./decoded-image";
 import { JsonScanner, shownCharacters } from "./json-scanner";
+import { isError } from "./realm";
 
 /** How a JSON body is read. */
 export interface JsonReading {
@@ -106,7 +107,7 @@ async function scannedBy(scanner: JsonScanner): Promise<JsonBody> {
     return { body: await scanner.end() };
   } catch (error) {
     // Too deep for a reviver is as good as no JSON.
-    if (!(error instanceof SyntaxError || error instanceof RangeError)) throw error;
+    if (!(isError(error) && ["SyntaxError", "RangeError"].includes(error.name))) throw error;
     return { body: undefined, text: scanner.start };
   }
 }

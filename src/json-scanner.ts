@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { DecodedImage, type ImageSink } from "./decoded-image";
+import { ImageInspection } from "./image-inspection";
 import { sniff } from "./media";
 
 const quote = 0x22;
@@ -277,6 +278,7 @@ class Base64Image {
   #rest = "";
   #byteLength = 0;
   #head: Buffer = Buffer.alloc(0);
+  readonly #inspection = new ImageInspection();
   #decoded: DecodedImage | undefined;
 
   constructor(createSink: () => ImageSink, before: string) {
@@ -332,9 +334,12 @@ class Base64Image {
     this.#sink.reserve(last.length).set(last);
     this.#sink.commit(last.length);
     this.#sink.end?.();
+    this.#inspection.push(last);
+    this.#inspection.end();
     this.#byteLength += last.length;
     this.#rest = "";
-    this.#decoded = new DecodedImage(this.#sink, this.#byteLength, this.#head);
+    const { isTruncated } = this.#inspection;
+    this.#decoded = new DecodedImage(this.#sink, this.#byteLength, this.#head, isTruncated);
     return true;
   }
 
@@ -359,6 +364,7 @@ class Base64Image {
       this.#head = Buffer.concat([this.#head, room.subarray(0, byteLength)]).subarray(0, headBytes);
     }
     this.#byteLength += byteLength;
+    this.#inspection.push(room.subarray(0, byteLength));
     this.#sink.commit(byteLength);
     return true;
   }
@@ -376,6 +382,7 @@ class Base64Image {
     this.#sink = this.#createSink();
     this.#sink.reserve(head.length).set(head);
     this.#sink.commit(head.length);
+    this.#inspection.push(head);
     return true;
   }
 }

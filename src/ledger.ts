@@ -1,10 +1,19 @@
 import { hostname } from "node:os";
+import { otherAccountError } from "./account";
 import type { Clock } from "./clock";
 import type { Charged, Cost } from "./cost";
 import { InvalidRequestError, JournalError, reasonOf } from "./errors";
 import type { Journal } from "./journal";
-import { type JournalRecord, journalRecordSchema } from "./journal-record";
+import {
+  isFree,
+  isSettledRecord,
+  type JournalRecord,
+  journalRecordSchema,
+  packSplit,
+  recordId,
+} from "./journal-record";
 import type { Call, Refused, Succeeded } from "./provider";
+import { codeOf } from "./realm";
 import type { Operation } from "./request";
 
 /** What the records of a job have in common. */
@@ -15,6 +24,10 @@ export interface LedgerFacts {
   readonly operation: Operation;
   readonly split: readonly number[];
   readonly requestDigest: string;
+  /** Whose money it is, as the marker is written; absent for a job that stands there already. */
+  account?(): Promise<string>;
+  /** The record of the first task, which tells of which request a caller's key is. */
+  readonly firstId?: string;
 }
 
 const longestSkewMs = 5 * 60 * 1000;
@@ -25,8 +38,8 @@ const keyLifetimeMs = 60 * 60 * 1000;
 /** The first task's marker while it is being written: the other tasks of the call wait for it. */
 const firstMarkers = new WeakMap<LedgerFacts, Promise<unknown>>();
 
-/** The tasks whose creates this process is at, or about to be, whichever client of it. */
-const sending = new Set<TaskLedger>();
+/** The tasks whose creates this process is at, or about to be, whichever client of it, by the ids of their records. */
+const sending = new Map<string, Set<TaskLedger>>();
 
 /** One task's page in the journal: written ahead of what it tells of. */
 export class TaskLedger {
@@ -34,6 +47,9 @@ export class TaskLedger {
   readonly #clock: Clock;
   readonly #facts: LedgerFacts;
   readonly #index: number;
+  /** Which try it is under a caller's key; absent without one. */
+  readonly #attempt: number | undefined;
+  #account: string | undefined;
   #record: JournalRecord | undefined;
   #released = false;
   #begun = false;
@@ -44,12 +60,15 @@ export class TaskLedger {
     facts: LedgerFacts,
     index: number,
     record?: JournalRecord,
+    attempt = record?.attempt,
   ) {
     this.#journal = journal;
     this.#clock = clock;
     this.#facts = facts;
     this.#index = index;
     this.#record = record;
+    this.#attempt = attempt;
+    this.#account = record?.account;
   }
 
   get record(): JournalRecord | undefined {
@@ -62,7 +81,7 @@ export class TaskLedger {
   }
 
   get #id(): string {
-    return recordId(this.#facts.jobId, this.#index);
+    return recordId(this.#facts.jobId, this.#index, this.#attempt);
   }
 
   /**
@@ -70,7 +89,8 @@ export class TaskLedger {
    * stood there already, if there was one: then this task is somebody's, and must not be sent anew.
    *
    * @throws {@link JournalError} if it cannot be written; {@link InvalidRequestError} if the same
-   * idempotency key was used for another request.
+   * idempotency key was used for another request, or by another account; {@link AuthenticationError}
+   * where the API key says whose it is, and there is none.
    */
   async begin(call: Call, key: string | undefined): Promise<JournalRecord | undefined> {
     if (this.#index === 0) {
@@ -81,17 +101,23 @@ export class TaskLedger {
     // What stands under the first task's id tells of which request the key is: nothing of another
     // one may be sent, though it be split into more tasks.
     await firstMarkers.get(this.#facts)?.catch(() => {});
-    await this.#find(recordId(this.#facts.jobId, 0));
+    this.#account = await this.#facts.account?.();
+    await this.#find(this.#facts.firstId ?? recordId(this.#facts.jobId, 0));
     return this.#begin(call, key);
   }
 
   async #begin(call: Call, key: string | undefined): Promise<JournalRecord | undefined> {
     const { jobId, provider, baseURL, operation, split, requestDigest } = this.#facts;
+    this.#account = await this.#facts.account?.();
+    const account = this.#account;
+    const attempt = this.#attempt;
     const json = call.body !== undefined && "json" in call.body ? call.body.json : undefined;
     const record: JournalRecord = {
       ...{ v: 1, id: this.#id, jobId, index: this.#index, n: split[this.#index] ?? 1 },
-      ...{ split: [...split], provider, baseURL, operation, requestDigest },
-      submittedAt: new Date(this.#clock.now()).toISOString(),
+      ...{ ...packSplit(split), provider, baseURL, operation, requestDigest },
+      ...(account !== undefined && { account }),
+      ...(attempt !== undefined && { attempt }),
+      submittedAt: new Date(this.#clock.wallTime()).toISOString(),
       owner: { host: hostname(), pid: process.pid },
       request: json ?? textParts(call),
       state: "submitting",
@@ -104,11 +130,11 @@ export class TaskLedger {
     };
     for (;;) {
       // Before others can see the marker.
-      sending.add(this);
+      this.#markSending();
       try {
         this.#begun = await this.#guarded("no", () => this.#journal.create(record));
       } finally {
-        if (!this.#begun) sending.delete(this);
+        if (!this.#begun) this.sent();
       }
       if (this.#begun) {
         this.#record = record;
@@ -135,6 +161,10 @@ export class TaskLedger {
       const detail = `What stands under ${id} is no record of this version`;
       throw new JournalError({ provider: this.#facts.provider, charged: "no", detail });
     }
+    const { account } = parsed.data;
+    if (account !== undefined && this.#account !== undefined && account !== this.#account) {
+      throw otherAccountError(this.#facts.provider, id);
+    }
     if (parsed.data.requestDigest !== this.#facts.requestDigest) {
       throw new InvalidRequestError({
         ...{ provider: this.#facts.provider, charged: "no", field: "options.idempotencyKey" },
@@ -150,7 +180,7 @@ export class TaskLedger {
     const record = this.#record;
     if (record?.call === undefined) return undefined;
     if (record.state !== "submitting" && record.state !== "unknown") return undefined;
-    const ageMs = this.#clock.now() - Date.parse(record.submittedAt);
+    const ageMs = this.#clock.wallTime() - Date.parse(record.submittedAt);
     // A clock that was ahead tells nothing of how old the key is.
     if (ageMs > keyLifetimeMs || ageMs < -longestSkewMs) return undefined;
     const { path, headers, json } = record.call;
@@ -159,29 +189,26 @@ export class TaskLedger {
 
   /** Whether nobody can be working on it any more: the process that wrote it has ended. */
   get abandoned(): boolean {
-    const { owner } = this.#record ?? {};
-    if (owner === undefined || owner.host !== hostname()) return false;
-    // In a container the process before this one had the same number.
-    if (owner.pid === process.pid) return ![...sending].some((each) => each.#id === this.#id);
-    try {
-      process.kill(owner.pid, 0);
-      return false;
-    } catch (error) {
-      // Not allowed to signal it means that it lives.
-      return !(error instanceof Error && "code" in error && error.code === "EPERM");
-    }
+    return this.#record !== undefined && isAbandoned(this.#record);
+  }
+
+  #markSending(): void {
+    const others = sending.get(this.#id);
+    if (others === undefined) sending.set(this.#id, new Set([this]));
+    else others.add(this);
   }
 
   /** The create has ended, however it did. */
   sent(): void {
-    sending.delete(this);
+    const all = sending.get(this.#id);
+    all?.delete(this);
+    if (all?.size === 0) sending.delete(this.#id);
   }
 
   /** The process that wrote the record lives, and is another. */
   get isOwnedElsewhere(): boolean {
-    const { owner } = this.#record ?? {};
-    const isSelf = owner?.host === hostname() && owner.pid === process.pid;
-    return owner !== undefined && !isSelf && !this.abandoned;
+    const record = this.#record;
+    return record?.owner !== undefined && !isOwnedHere(record) && !isAbandoned(record);
   }
 
   /** The journal has let go of it. */
@@ -256,12 +283,28 @@ export class TaskLedger {
     await this.#guarded("unknown", () => this.#journal.delete(this.#id));
   }
 
+  /** The same at the caller's word, and of the tries before this one, too. */
+  async release(): Promise<void> {
+    const record = this.#record;
+    if (record?.attempt !== undefined && isFree(record)) {
+      // Another process may be at the next try: without this one the key would lead past it.
+      this.#released = true;
+      const { request: _, ...rest } = record;
+      return this.#guarded("no", () => this.#journal.update({ ...rest, released: true }));
+    }
+    await this.forget();
+    for (let attempt = (this.#attempt ?? 0) - 1; attempt >= 0; attempt -= 1) {
+      const id = recordId(this.#facts.jobId, this.#index, attempt);
+      await this.#guarded("unknown", () => this.#journal.delete(id));
+    }
+  }
+
   async #update(change: Partial<JournalRecord>, charged: Charged = "unknown"): Promise<void> {
     if (this.#record === undefined || this.#released) return;
     const { call, ...record } = { ...this.#record, ...change };
     // Once it is accepted nobody needs to send it again.
-    const isEnd = record.state === "succeeded" || record.state === "failed";
-    if (isEnd) record.settledAt ??= new Date(this.#clock.now()).toISOString();
+    if (isSettledRecord(record))
+      record.settledAt ??= new Date(this.#clock.wallTime()).toISOString();
     const open = record.state === "submitting" || record.state === "unknown";
     this.#record = open && call !== undefined ? { ...record, call } : record;
     const written = this.#record;
@@ -278,9 +321,23 @@ export class TaskLedger {
   }
 }
 
-/** The id of a task's record. */
-export function recordId(jobId: string, index: number): string {
-  return `${jobId}.${index}`;
+/** Whether a record was written by this process, or by one that had its number. */
+export function isOwnedHere({ owner }: JournalRecord): boolean {
+  return owner?.host === hostname() && owner.pid === process.pid;
+}
+
+/** Whether the process that wrote a record has ended; only its own machine can tell. */
+export function isAbandoned({ id, owner }: JournalRecord): boolean {
+  if (owner === undefined || owner.host !== hostname()) return false;
+  // In a container the process before this one had the same number.
+  if (owner.pid === process.pid) return !sending.has(id);
+  try {
+    process.kill(owner.pid, 0);
+    return false;
+  } catch (error) {
+    // Not allowed to signal it means that it lives.
+    return codeOf(error) !== "EPERM";
+  }
 }
 
 /** The fields of a multipart body; the images in it stay out of the journal. */

@@ -1,4 +1,5 @@
 import type { OnReadOpts, Socket } from "node:net";
+import { isUint8Array } from "./realm";
 
 /** What a socket gives at most at once, as it does by itself. */
 const blockBytes = 64 * 1024;
@@ -83,7 +84,7 @@ export class LentReads {
     if (socket.readableLength === 0) return !this.#isHeld;
     // A parser that does not take all of it at once finds it later, and nobody has written over it.
     const rest: unknown = socket.read();
-    if (rest instanceof Uint8Array) socket.unshift(Buffer.from(rest));
+    if (isUint8Array(rest)) socket.unshift(Buffer.from(rest));
     // By then nobody knows any more where the answer ends: what follows is copied.
     this.#inBody.delete(socket);
     return socket.readableLength < socket.readableHighWaterMark;

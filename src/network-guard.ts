@@ -1,5 +1,6 @@
 import dns from "node:dns";
 import net from "node:net";
+import { isPossibleHost } from "./host";
 import { once } from "./once";
 
 /** IPv4 ranges that are not the public internet (IANA's special-purpose registry, and one more). */
@@ -44,7 +45,7 @@ const guardLists = once(() => {
 /** The eight 16-bit groups of a valid IPv6 address without a zone. */
 const ipv6Groups = (address: string): readonly number[] => {
   const hexadecimal = address.replace(
-    /(\d+)\.(\d+)\.(\d+)\.(\d+)$/,
+    /(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/,
     (_, a, b, c, d) =>
       `${(Number(a) * 256 + Number(b)).toString(16)}:${(Number(c) * 256 + Number(d)).toString(16)}`,
   );
@@ -98,14 +99,23 @@ export class BlockedAddressError extends Error {
   readonly address: string;
 
   constructor(hostname: string, address: string) {
-    super(`${hostname} leads to ${address}, which is not an address of the public internet.`);
+    super(
+      `${hostname} leads to ${address}, which is not an address of the public internet ` +
+        "(`allowPrivateNetwork` lets it through).",
+    );
     this.hostname = hostname;
     this.address = address;
   }
 }
 
 /** The host as resolvers write it: no brackets around IPv6, no dots at the end. */
-const hostOf = (url: URL): string => url.hostname.replace(/^\[|\]$/g, "").replace(/\.+$/, "");
+const hostOf = ({ hostname }: URL): string => {
+  if (hostname.startsWith("[")) return hostname.slice(1, -1);
+  // Not by `/\.+$/`, which looks for the end anew from each dot: 200 KB of dots took 21 s.
+  let end = hostname.length;
+  while (hostname[end - 1] === ".") end -= 1;
+  return hostname.slice(0, end);
+};
 
 const isLocalhost = (host: string): boolean => /(^|\.)localhost$/i.test(host);
 
@@ -126,6 +136,7 @@ export function urlProblem(url: URL): string | undefined {
   if (url.protocol !== "http:" && url.protocol !== "https:") {
     return `The scheme must be http or https, not ${url.protocol.slice(0, -1)}.`;
   }
+  if (!isPossibleHost(url)) return `A host of ${url.hostname.length} characters cannot exist.`;
   if (url.username !== "" || url.password !== "") {
     return `The URL of ${url.hostname} may not carry a user name or password.`;
   }

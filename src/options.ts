@@ -1,9 +1,11 @@
+import { resolve } from "node:path";
 import * as z from "zod/mini";
 import type { ImageError } from "./errors";
 import { withFailures } from "./errors";
 import type { CallOptions, WaitCallOptions } from "./job";
 import { once } from "./once";
-import { problemsOf, withoutUndefined } from "./request";
+import { isAbortSignal } from "./realm";
+import { namesIn, problemsOf, withoutUndefined } from "./request";
 
 /** A number above 0. */
 export const positive = (taken: string) => z.number(taken).check(z.positive(taken));
@@ -13,10 +15,13 @@ const filled = (taken: string) => z.string(taken).check(z.minLength(1, taken));
 /** Whether a value is a function. */
 export const isFunction = (value: unknown) => typeof value === "function";
 
+const asAbsolute = (path: string) => resolve(path);
+
 const waitFields = once(() => ({
-  signal: z.optional(z.instanceof(AbortSignal, { error: "an AbortSignal" })),
+  signal: z.optional(z.custom<AbortSignal>(isAbortSignal, "an AbortSignal")),
   timeoutMs: z.optional(positive("milliseconds, more than 0")),
-  saveTo: z.optional(filled("the path of a directory")),
+  // Resolved at once: the working directory may be another by the time that an image comes.
+  saveTo: z.optional(z.pipe(filled("the path of a directory"), z.transform(asAbsolute))),
 }));
 
 const waitSchema = once(() => z.strictObject(waitFields(), "an object of options"));
@@ -49,6 +54,17 @@ export function parseWaitOptions(value: WaitCallOptions) {
   return parseOptions(waitSchema(), value, "options");
 }
 
+const closeSchema = once(() => {
+  const taken = "milliseconds, 0 or more";
+  const timeoutMs = z._default(z.number(taken).check(z.nonnegative(taken)), 30_000);
+  return z.strictObject({ timeoutMs }, "an object of options");
+});
+
+/** Checks the argument of `close`. */
+export function parseCloseOptions(value: unknown) {
+  return parseOptions(closeSchema(), value, "options");
+}
+
 /** Checks options; `name` is what they are called in the message. */
 export function parseOptions<Schema extends z.core.$ZodType>(
   schema: Schema,
@@ -58,7 +74,8 @@ export function parseOptions<Schema extends z.core.$ZodType>(
   const given = withoutUndefined(value);
   const parsed = z.safeParse(schema, given);
   if (parsed.success) return parsed.data;
-  throw firstOf(parsed.error.issues.flatMap((issue) => problemsOf(issue, given, [name])));
+  const names = namesIn(schema);
+  throw firstOf(parsed.error.issues.flatMap((issue) => problemsOf(issue, given, [name], names)));
 }
 
 /** The first of what a failed check found, with the rest in its `failures`. */

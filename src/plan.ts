@@ -2,14 +2,24 @@ import { type Cost, totalCost } from "./cost";
 import { translateDimensions } from "./dimensions";
 import { type ImageError, InvalidRequestError, UnsupportedError } from "./errors";
 import { inputProblems, type Upload } from "./inputs";
+import { nearestTo } from "./nearest";
 import type { BoundOperation, BoundTask, Provider } from "./provider";
-import { type Operation, type ParsedRequest, parseRequest, problemsOf, shown } from "./request";
+import {
+  type NamesAt,
+  type Operation,
+  type ParsedRequest,
+  parseRequest,
+  problemsOf,
+  shown,
+} from "./request";
 
 /** A request that the provider can serve, ready to be sent. */
 export interface Plan {
   readonly request: ParsedRequest;
   readonly description: BoundOperation;
   readonly task: BoundTask;
+  /** The provider's own entry of `providerOptions`. */
+  readonly options: unknown;
   /** How many images each task asks for. */
   readonly split: readonly number[];
   readonly warnings: readonly string[];
@@ -43,7 +53,9 @@ export function planRequest(
   const description = provider.adapter.operations[operation];
   if (description === undefined) {
     const given = shown("images", request.images);
-    return { problems: [unsupported(provider, "images", given, "no images: it cannot edit")] };
+    return {
+      problems: [unsupported(provider, "images", given, "no images, since it cannot edit")],
+    };
   }
   const found = translate(request, description, provider);
   const omits = options.onUnsupported === "omit";
@@ -55,12 +67,13 @@ export function planRequest(
           provider: provider.name,
           rule,
           upload: options.upload,
-          trustedHostname: new URL(provider.baseURL).hostname,
+          trustedOrigin: new URL(provider.baseURL).origin,
         });
   const isMask = (problem: ImageError) =>
     problem instanceof UnsupportedError && problem.field === "mask";
   const bound = bind(request.providerOptions, found.parameters, description, provider, omits);
-  const unserved = [...found.problems, ...bound.unserved, ...inputIssues.filter(isMask)];
+  const stray = strayOptions(request.providerOptions, provider);
+  const unserved = [...found.problems, ...bound.unserved, ...stray, ...inputIssues.filter(isMask)];
   const fatal = [...bound.invalid, ...inputIssues.filter((problem) => !isMask(problem))];
   const problems = omits ? fatal : [...unserved, ...fatal];
   if (problems.length > 0 || bound.task === undefined) return { problems };
@@ -69,6 +82,7 @@ export function planRequest(
       request: unserved.some(isMask) ? withoutMask(request) : request,
       description,
       task: bound.task,
+      options: ownOptions(request.providerOptions, provider).options,
       split: splitCount(request.n, description.maxImagesPerTask),
       warnings: [...found.warnings, ...unserved.map(leftOut)],
     },
@@ -139,6 +153,35 @@ function translate(
   };
 }
 
+/** The entry that is this provider's: under its own name, or under that of the API it speaks. */
+function ownOptions(
+  given: ParsedRequest["providerOptions"],
+  { name, adapter }: Provider,
+): { readonly name: string; readonly options: unknown } {
+  const known = [name, adapter.optionsName ?? name];
+  const found = known.find((each) => Object.hasOwn(given, each) && given[each] !== undefined);
+  if (found === undefined) return { name: adapter.optionsName ?? name, options: undefined };
+  return { name: found, options: given[found] };
+}
+
+const builtIn = ["shortapi", "aigptimage", "trinetra", "openai", "openai-compatible"];
+
+/** Entries that are nobody's: misspelt, or those of a provider of somebody's own. */
+function strayOptions(
+  given: ParsedRequest["providerOptions"],
+  provider: Provider,
+): UnsupportedError[] {
+  const { name, adapter } = provider;
+  const known = [...new Set([...builtIn, name, adapter.optionsName ?? name])];
+  const stray = Object.keys(given).filter((each) => !known.includes(each));
+  return stray.map((each) => {
+    const field = `providerOptions.${each.length > 60 ? `${each.slice(0, 60)}…` : each}`;
+    const nearest = nearestTo(each, known);
+    const taken = nearest === undefined ? known.join(", ") : `\`${nearest}\`, if that was meant`;
+    return unsupported(provider, field, shown(field, given[each]), taken);
+  });
+}
+
 interface Bound {
   readonly task?: BoundTask;
   /** A word that the provider does not have. */
@@ -154,13 +197,13 @@ function bind(
   provider: Provider,
   omits: boolean,
 ): Bound {
-  const name = provider.adapter.optionsName ?? provider.name;
-  const options = Object.hasOwn(providerOptions, name) ? providerOptions[name] : undefined;
+  const { name, options } = ownOptions(providerOptions, provider);
   const bound = description.bind(parameters, options);
   if (!("parameterIssues" in bound)) return { task: bound, unserved: [], invalid: [] };
   const unserved: UnsupportedError[] = [];
+  const namesAt: NamesAt = (path) => (path.length === 0 ? description.optionNames : []);
   const invalid: ImageError[] = bound.optionIssues.flatMap((issue) =>
-    problemsOf(issue, options, ["providerOptions", name]),
+    problemsOf(issue, options, ["providerOptions", name], namesAt),
   );
   for (const issue of bound.parameterIssues) {
     const field = String(issue.path[0]);

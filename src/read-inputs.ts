@@ -3,8 +3,9 @@ import { basename } from "node:path";
 import type { EndSignal } from "./clock";
 import { CallbackError, InvalidRequestError, reasonOf } from "./errors";
 import { type InputContext, type Named, named, type ResolvedInputs, webUrl } from "./inputs";
-import { sniff } from "./media";
+import { rasterMedia, sniff } from "./media";
 import type { ImageFile } from "./provider";
+import { asUint8Array, isBlob, isBytes, isUint8Array, isURL } from "./realm";
 import { type ImageInput, isLoadable, isLocalFile, shown } from "./request";
 
 /**
@@ -65,10 +66,10 @@ async function asFile({ field, input }: Named, context: ReadContext): Promise<Im
   const { provider, rule } = context;
   const { bytes, name } = await read(field, input, context);
   const media = sniff(bytes);
-  const types = rule.mediaTypes;
-  if (media === undefined || types?.includes(media.mediaType) === false) {
+  const types = rule.mediaTypes ?? rasterMedia.map(({ mediaType }) => mediaType);
+  if (media === undefined || !types.includes(media.mediaType)) {
     const given = media?.mediaType ?? `${bytes.byteLength} bytes of no known image format`;
-    throw invalid(provider, field, given, types?.join(", ") ?? "PNG, JPEG or WebP");
+    throw invalid(provider, field, given, rule.mediaTypes?.join(", ") ?? "PNG, JPEG or WebP");
   }
   if (rule.maxBytes !== undefined && bytes.byteLength > rule.maxBytes) {
     throw invalid(provider, field, `${bytes.byteLength} bytes`, `at most ${rule.maxBytes} bytes`);
@@ -82,13 +83,16 @@ async function read(
   input: ImageInput,
   { provider, fetchBytes }: ReadContext,
 ): Promise<{ bytes: Uint8Array; name?: string }> {
-  if (input instanceof Uint8Array) return { bytes: input };
-  if (input instanceof Blob) {
-    const bytes = new Uint8Array(await input.arrayBuffer());
-    return input instanceof File && input.name !== "" ? { bytes, name: input.name } : { bytes };
-  }
+  if (isBytes(input)) return { bytes: asUint8Array(input) };
   try {
-    if (isLoadable(input)) return { bytes: await input.bytes() };
+    if (isBlob(input)) {
+      // That of a file which has changed since (`fs.openAsBlob`) can no longer be read.
+      const bytes = new Uint8Array(await input.arrayBuffer());
+      return "name" in input && typeof input.name === "string" && input.name !== ""
+        ? { bytes, name: input.name }
+        : { bytes };
+    }
+    if (isLoadable(input)) return { bytes: bytesFrom(await input.bytes()) };
     if (isLocalFile(input)) {
       return { bytes: await readFile(input.path), name: basename(input.path) };
     }
@@ -99,10 +103,15 @@ async function read(
   } catch (cause) {
     const given = isLocalFile(input)
       ? `localFile("${input.path}")`
-      : shown(field, isLoadable(input) ? input : String(input));
-    const why = reasonOf(cause);
-    throw invalid(provider, field, given, `an image that can be read (${why})`, cause);
+      : shown(field, isURL(input) ? input.href : input);
+    throw invalid(provider, field, given, "an image that can be read", cause);
   }
+}
+
+/** What an image of somebody else's class gives. */
+function bytesFrom(given: unknown): Uint8Array {
+  if (isUint8Array(given)) return given;
+  throw new TypeError("its `bytes()` gives no Uint8Array");
 }
 
 function invalid(
@@ -112,5 +121,6 @@ function invalid(
   taken: string,
   cause?: unknown,
 ): InvalidRequestError {
-  return new InvalidRequestError({ provider, charged: "no", field, given, taken, cause });
+  const detail = cause === undefined ? undefined : reasonOf(cause);
+  return new InvalidRequestError({ provider, charged: "no", field, given, taken, detail, cause });
 }

@@ -1,8 +1,13 @@
+import { resolve } from "node:path";
 import * as z from "zod/mini";
 import { compiled } from "./compiled";
 import type { ImageError } from "./errors";
 import { InvalidRequestError } from "./errors";
+import { expectedBy } from "./expected";
+import { hintFor } from "./field-names";
+import { isPossibleHost } from "./host";
 import { once } from "./once";
+import { isBlob, isBytes, isURL } from "./realm";
 
 /** A word from a list that may grow: completion for what is known, any string for what comes. */
 type Open<Word extends string> = Word | (string & {});
@@ -23,7 +28,7 @@ export interface LoadableImage {
  * An image that goes in: an http(s) URL, a data URL, a `URL`, bytes (a `Buffer` is a `Uint8Array`),
  * a `Blob` or `File`, `localFile(path)`, or an image of an `ImageResult`.
  */
-export type ImageInput = string | URL | Uint8Array | Blob | LocalFile | LoadableImage;
+export type ImageInput = string | URL | Uint8Array | ArrayBuffer | Blob | LocalFile | LoadableImage;
 
 /** What one provider alone takes, by provider: each adapter declares its own entry, and parses it strictly. */
 export interface ProviderOptions {
@@ -42,12 +47,12 @@ export interface ProviderOptions {
     /** Another model than `gpt-image-2`; becomes the last part of the path. */
     readonly model?: string;
   };
-  /** For `openai()` and `openaiCompatible()`. */
+  /** For `openai()` and `openaiCompatible()`; the latter also takes its own name, which goes first. */
   readonly openai?: {
     /** Fields that this endpoint alone takes, written into the body as they are. */
     readonly extraBody?: Readonly<Record<string, unknown>>;
   };
-  /** For a provider of your own: what its adapter declares. */
+  /** For a provider of your own: what its adapter declares. A name that is nobody's is refused. */
   readonly [provider: string]: object | undefined;
 }
 
@@ -63,20 +68,22 @@ interface CommonRequest {
   /** How large, together with `aspectRatio`. */
   readonly resolution?: Open<"1K" | "2K" | "4K">;
   /** How much work goes into it; with most providers also how much it costs. */
-  readonly quality?: Open<"low" | "medium" | "high" | "auto">;
+  readonly quality?: Open<"low" | "medium" | "high" | "xhigh" | "max" | "auto">;
   /** Whether the background is see-through. */
   readonly background?: Open<"transparent" | "opaque" | "auto">;
   /** The file format to ask for. What came is in `image.info()`. */
-  readonly outputFormat?: Open<"png" | "jpeg" | "webp">;
+  readonly outputFormat?: Open<"png" | "jpeg" | "webp" | "gif" | "svg">;
   /** 0 to 100, with `outputFormat` `"jpeg"` or `"webp"` only. */
   readonly outputCompression?: number;
   /** How strictly the content is moderated. */
   readonly moderation?: Open<"low" | "auto">;
-  /** A stable id of your end user, for the provider's abuse monitoring. */
+  /** A stable id of your end user, for the provider's abuse monitoring. OpenAI's newer word for it is `safetyIdentifier`. */
   readonly user?: string;
+  /** A stable id of your end user, hashed, by which OpenAI finds who breaks its rules. */
+  readonly safetyIdentifier?: string;
   /** Where the provider shall POST the outcome, where it takes such an address with the request. */
   readonly webhookUrl?: string;
-  /** What one provider alone takes. Entries for other providers than the client's are left alone. */
+  /** What one provider alone takes. Entries for other built-in providers are left alone. */
   readonly providerOptions?: ProviderOptions;
 }
 
@@ -111,7 +118,8 @@ const localFileBrand = Symbol.for("gpt-image-client.localFile");
  * ```
  */
 export function localFile(path: string): LocalFile {
-  return Object.freeze({ path, [localFileBrand]: true });
+  // Resolved at once: the working directory may be another by the time that it is read.
+  return Object.freeze({ path: resolve(path), [localFileBrand]: true });
 }
 
 /** Whether a value came from {@link localFile}; JSON cannot forge it, since it has no symbols. */
@@ -121,28 +129,29 @@ export function isLocalFile(value: unknown): value is LocalFile {
 
 /** Whether a value is a {@link LoadableImage}; JSON cannot forge it, since it has no functions. */
 export function isLoadable(value: unknown): value is LoadableImage {
-  const isObject = typeof value === "object" && value !== null && !(value instanceof Blob);
+  const isObject = typeof value === "object" && value !== null && !isBlob(value);
   return isObject && "bytes" in value && typeof value.bytes === "function";
 }
 
 const inputTaken =
-  "an http(s) or data URL, a URL, a Uint8Array, a Blob, localFile(path) or an image of a result; a path on this machine goes through localFile";
+  "an http(s) or data URL, a URL, a Uint8Array, an ArrayBuffer, a Blob, localFile(path) or an image of a result (a path on this machine goes through localFile)";
 
 const imageInput = z.custom<ImageInput>(
   (value) =>
-    value instanceof URL
+    isURL(value)
       ? isFetchable(value.href)
       : typeof value === "string"
         ? isFetchable(value)
-        : (value instanceof Uint8Array && value.byteLength > 0) ||
-          (value instanceof Blob && value.size > 0) ||
+        : (isBytes(value) && value.byteLength > 0) ||
+          (isBlob(value) && value.size > 0) ||
           isLocalFile(value) ||
           isLoadable(value),
   inputTaken,
 );
 
 function isFetchable(url: string): boolean {
-  return /^https?:\/\/[^/]/i.test(url) ? URL.canParse(url) : /^data:[^,]*,./is.test(url);
+  if (!/^https?:\/\/[^/]/i.test(url)) return /^data:[^,]*,./is.test(url);
+  return URL.canParse(url) && isPossibleHost(new URL(url));
 }
 
 /** More is a mistake: each image is paid for. */
@@ -152,17 +161,20 @@ const countTaken = "a whole number of at least 1 and at most 10,000";
 
 const compressionTaken = "a number from 0 to 100";
 
+const sizeTaken = '"auto" or a size in pixels such as "1536x1024"';
+
 const text = (taken: string) => z.string(taken).check(z.regex(/\S/, taken));
 
 const optionalText = (taken: string) => z.optional(text(taken));
 
 const commonFields = once(() => ({
-  prompt: text("a string that is not empty"),
+  prompt: text("a text that is not empty or blank"),
   n: z._default(
     z.int(countTaken).check(z.minimum(1, countTaken), z.maximum(mostImages, countTaken)),
     1,
   ),
-  size: optionalText('"auto" or a size in pixels such as "1536x1024"'),
+  // Not an open word: what is no size is a mistake, whoever the provider is.
+  size: z.optional(z.string(sizeTaken).check(z.regex(/^(auto|[1-9]\d*x[1-9]\d*)$/, sizeTaken))),
   aspectRatio: optionalText('"auto" or a ratio such as "3:2"'),
   resolution: optionalText('"1K", "2K" or "4K"'),
   quality: optionalText("a word such as low, medium, high or auto"),
@@ -174,7 +186,8 @@ const commonFields = once(() => ({
       .check(z.minimum(0, compressionTaken), z.maximum(100, compressionTaken)),
   ),
   moderation: optionalText("low or auto"),
-  user: optionalText("a string that is not empty"),
+  user: optionalText("a text that is not empty or blank"),
+  safetyIdentifier: optionalText("a text that is not empty or blank"),
   webhookUrl: z.optional(z.url({ protocol: /^https?$/, error: "an http(s) URL" })),
   providerOptions: z._default(
     z.record(z.string(), z.unknown(), "an object with an entry a provider"),
@@ -218,7 +231,10 @@ export function parseRequest(
   const given = withoutUndefined(value);
   const parsed = z.safeParse(operation === "edit" ? editSchema() : generateSchema(), given);
   if (!parsed.success) {
-    return { problems: parsed.error.issues.flatMap((issue) => problemsOf(issue, given)) };
+    const names = namesIn(operation === "edit" ? editSchema() : generateSchema());
+    return {
+      problems: parsed.error.issues.flatMap((issue) => problemsOf(issue, given, [], names)),
+    };
   }
   const problems = relations(parsed.data);
   if (problems.length > 0) return { problems };
@@ -248,9 +264,7 @@ function relations(data: z.output<ReturnType<typeof generateSchema>>): ImageErro
   if (data.size !== undefined) {
     for (const field of ["aspectRatio", "resolution"] as const) {
       if (data[field] === undefined) continue;
-      problems.push(
-        invalid(field, data[field], "either `size`, or `aspectRatio` with `resolution`"),
-      );
+      problems.push(invalid(field, data[field], `no \`${field}\` beside \`size\``));
     }
   }
   const compressed = data.outputFormat === "jpeg" || data.outputFormat === "webp";
@@ -266,11 +280,43 @@ function relations(data: z.output<ReturnType<typeof generateSchema>>): ImageErro
   return problems;
 }
 
-/** One zod issue in this package's words. `prefix` is where the parsed value stands in the request. */
+/** The names that an object may have at a place below a schema; none where it is no object. */
+export type NamesAt = (path: readonly PropertyKey[]) => readonly string[];
+
+/** Those of a schema. */
+export function namesIn(schema: z.core.$ZodType): NamesAt {
+  return (path) => {
+    const { def } = path.reduce<z.core.$ZodType>(partOf, schema)._zod;
+    return "shape" in def ? Object.keys(Object(def.shape)) : [];
+  };
+}
+
+/** The schema of a field, without what makes it optional. */
+function partOf(schema: z.core.$ZodType, key: PropertyKey): z.core.$ZodType {
+  const { def } = schema._zod;
+  const part: unknown = "shape" in def ? Object(def.shape)[key] : undefined;
+  return unwrapped(isSchema(part) ? part : schema);
+}
+
+function isSchema(value: unknown): value is z.core.$ZodType {
+  return typeof value === "object" && value !== null && "_zod" in value;
+}
+
+function unwrapped(schema: z.core.$ZodType): z.core.$ZodType {
+  const { def } = schema._zod;
+  const inner = "innerType" in def ? def.innerType : undefined;
+  return isSchema(inner) ? unwrapped(inner) : schema;
+}
+
+/**
+ * One zod issue in this package's words. `prefix` is where the parsed value stands in the request,
+ * `namesAt` tells which it may have.
+ */
 export function problemsOf(
   issue: z.core.$ZodIssue,
   root: unknown,
   prefix: readonly PropertyKey[] = [],
+  namesAt: NamesAt = () => [],
 ): InvalidRequestError[] {
   const path = [...prefix, ...issue.path];
   const given = issue.path.reduce<unknown>(
@@ -287,61 +333,55 @@ export function problemsOf(
         field: fieldName([...path, key]),
         // Nobody knows what it is: it may be a key, or a prompt under a misspelt name.
         given: shown("prompt", value),
-        taken: `a field that exists${hint(key)}`,
+        taken: hintFor(key, namesAt(issue.path), Object.keys(commonFields())),
+        isUnknown: true,
       });
     });
   }
-  return [invalid(fieldName(path) || "request", given, issue.message)];
+  return [invalid(fieldName(path) || "request", given, expectedBy(issue))];
 }
 
 function invalid(field: string, given: unknown, taken: string): InvalidRequestError {
   return new InvalidRequestError({ charged: "no", field, given: shown(field, given), taken });
 }
 
+/** Where a value stands, as one would write it; a stranger's name in it may have any length. */
 function fieldName(path: readonly PropertyKey[]): string {
   return path.reduce<string>((name, key) => {
     if (typeof key === "number") return `${name}[${key}]`;
-    return name === "" ? String(key) : `${name}.${String(key)}`;
+    return name === "" ? shortened(String(key)) : `${name}.${shortened(String(key))}`;
   }, "");
 }
 
-/** Names that other clients use for what has another name here. */
-const otherNames: Readonly<Record<string, string>> = {
-  aspect_ratio: "aspectRatio",
-  output_format: "outputFormat",
-  output_compression: "outputCompression",
-  image: "images",
-  image_url: "images",
-  input_urls: "images",
-  callback_url: "webhookUrl",
-  numImages: "n",
-  num_images: "n",
-  model: "providerOptions.<provider>.model",
-};
-
-function hint(key: string): string {
-  if (key === "images" || key === "mask") return "; `client.edit` takes images and a mask";
-  const name = Object.hasOwn(otherNames, key) ? otherNames[key] : undefined;
-  return name === undefined ? "" : `: here it is \`${name}\``;
+function shortened(text: string): string {
+  return text.length > longestShown ? `${text.slice(0, longestShown)}…` : text;
 }
+
+const longestShown = 60;
+
+/** Texts under these names are shown by their length alone: they are secrets, prompts or job references. */
+const isConfidential =
+  /^(request|options)$|^reference\b|(^|\.)prompt$|(secret|token|key|password)$/i;
 
 /** A value as it may stand in a message: short, no prompt, no bytes. */
 export function shown(field: string, value: unknown): string {
   if (value === undefined) return "nothing";
   if (typeof value === "string") {
-    if (/^request$|(^|\.)prompt$/.test(field))
-      return `${value.length.toLocaleString("en")} characters`;
-    return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
+    if (isConfidential.test(field)) return `${value.length.toLocaleString("en")} characters`;
+    // What follows may be a signature, or a token.
+    const query = /^https?:/i.test(value) ? value.indexOf("?") : -1;
+    return JSON.stringify(shortened(query < 0 ? value : `${value.slice(0, query)}?…`));
   }
   if (typeof value === "number" || typeof value === "boolean" || value === null) {
     return String(value);
   }
   if (Array.isArray(value)) return `a list of ${value.length}`;
-  if (value instanceof Uint8Array) return `${value.byteLength} bytes`;
+  if (isBytes(value)) return `${value.byteLength} bytes`;
   if (typeof value !== "object") return `a ${typeof value}`;
   if ("type" in value && value.type === "Buffer" && "data" in value) {
     return "a Buffer that went through JSON";
   }
   const name = value.constructor?.name;
-  return name === undefined || name === "Object" ? "a plain object" : `a ${name}`;
+  if (name === undefined || name === "Object") return "a plain object";
+  return /^[AEIO]/i.test(name) ? `an ${name}` : `a ${name}`;
 }

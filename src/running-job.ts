@@ -12,6 +12,15 @@ import {
   reasonOf,
   withFailures,
 } from "./errors";
+import { withSafeJson } from "./event-json";
+import {
+  GeneratedImage,
+  type ImageSource,
+  isCutShort,
+  letGo,
+  nameInPlace,
+  saveInto,
+} from "./generated-image";
 import { newId } from "./identity";
 import {
   type CallOptions,
@@ -25,15 +34,7 @@ import {
 import { parseWaitOptions } from "./options";
 import type { Output, Succeeded, Usage } from "./provider";
 import type { Operation } from "./request";
-import {
-  GeneratedImage,
-  ImageResult,
-  type ImageSource,
-  keepIn,
-  nameInPlace,
-  saveInto,
-  type Timing,
-} from "./result";
+import { ImageResult, type Timing } from "./result";
 import type { SizeClass } from "./schedule";
 import { JobTask, type Settled, type TaskJob, type TaskSeed } from "./task";
 import type { TaskContext, TaskEvent } from "./task-context";
@@ -49,6 +50,8 @@ export interface JobContext extends TaskContext {
   accepted(job: RunningJob, taskId: string): void;
   /** Every task of a job has ended. */
   settled(job: RunningJob): void;
+  /** A task, by the provider's id, is no longer at the provider, or its job was released. */
+  vacate(taskId: string): void;
   /** Somebody begins to wait for a job, or the last one who did has left. */
   awaited?(job: RunningJob, isAwaited: boolean): void;
 }
@@ -84,6 +87,12 @@ export type TaskOutcome =
       readonly failures: readonly ImageError[];
     };
 
+/** The images of a task, which belong to one answer. */
+interface TaskImages {
+  readonly succeeded: Succeeded;
+  readonly images: readonly GeneratedImage[];
+}
+
 type SucceededTask = Extract<TaskOutcome, { succeeded: unknown }>;
 
 /** What happened to a task, and when. */
@@ -103,8 +112,8 @@ export class RunningJob implements TaskJob {
   #listeners: Set<(event: ImageEvent) => void> | undefined;
   /** The newest of each task, by its index. */
   readonly #newest: (Happening | undefined)[];
-  /** Those of the tasks that have succeeded; absent before one has. */
-  #images: Map<JobTask, readonly GeneratedImage[]> | undefined;
+  /** Those of the tasks that have succeeded, and what they are of; absent before one has. */
+  #images: Map<JobTask, TaskImages> | undefined;
   #warnings: readonly string[];
   #isGivenUp = false;
   #openScopes = 0;
@@ -260,10 +269,10 @@ export class RunningJob implements TaskJob {
   }
 
   /** The caller's signal and the client's end in one; `end` lets go of both. */
-  scope(signal: AbortSignal | undefined): Scope {
+  scope(signal: AbortSignal | undefined, closing: EndSignal = this.#context.closing): Scope {
     this.#openScopes += 1;
     if (this.#openScopes === 1) this.#context.awaited?.(this, true);
-    return new Scope(this, signal && callerSignal(signal), this.#context.closing);
+    return new Scope(this, signal && callerSignal(signal), closing);
   }
 
   /** One who waited has left. */
@@ -280,7 +289,10 @@ export class RunningJob implements TaskJob {
 
   /** What becomes of those who wait when the client is closed. */
   closedError(): ClientClosedError {
-    return new ClientClosedError({ provider: this.provider, charged: this.#charged(), job: this });
+    const { tearing } = this.#context;
+    const detail = tearing.aborted ? reasonOf(tearing.reason) : undefined;
+    const facts: ErrorFacts = { provider: this.provider, charged: this.#charged(), job: this };
+    return new ClientClosedError({ ...facts, detail });
   }
 
   /** How a task ends for one who waits, its images saved as they arrive; what ends the call is thrown. */
@@ -300,11 +312,24 @@ export class RunningJob implements TaskJob {
     const { succeeded, raw } = settled;
     const made = this.#imagesOf(task, succeeded);
     task.dropBase64();
-    if (saveTo === undefined) return { task, succeeded, raw, images: made, failures: [] };
-    const saved = await Promise.all(made.map((each) => this.#saved(task, each, saveTo, limits)));
+    const whole = made.filter((image) => !isCutShort(image));
+    const cutShort = made.filter(isCutShort).map((image) => this.#cutShortError(task, image));
+    if (saveTo === undefined) return { task, succeeded, raw, images: whole, failures: cutShort };
+    const saved = await Promise.all(whole.map((each) => this.#saved(task, each, saveTo, limits)));
     const images = saved.filter((each) => each instanceof GeneratedImage);
-    const failures = saved.filter((each) => each instanceof ImageError);
+    const failures = [...cutShort, ...saved.filter((each) => each instanceof ImageError)];
     return { task, succeeded, raw, images, failures };
+  }
+
+  /** An image that was paid for, of which the answer held the beginning alone. */
+  #cutShortError(task: JobTask, image: GeneratedImage): ImageError {
+    const facts: ErrorFacts = { provider: this.provider, charged: "yes", job: this };
+    return new MalformedResponseError({
+      ...facts,
+      cost: task.cost,
+      images: [image],
+      detail: "Its image ends early: what came of it is in `error.images`",
+    });
   }
 
   /** Tells the caller that a task was accepted; what it throws ends the call, and the job is on it. */
@@ -390,29 +415,28 @@ export class RunningJob implements TaskJob {
 
   #timing(): Timing {
     let submittedAt = Number.POSITIVE_INFINITY;
-    let completedAt = 0;
+    let startedAt = Number.POSITIVE_INFINITY;
+    let endedAt = 0;
     let polls = 0;
     for (const task of this.#tasks) {
       submittedAt = Math.min(submittedAt, task.sentAt ?? Number.POSITIVE_INFINITY);
-      completedAt = Math.max(completedAt, task.settledAt ?? 0);
+      startedAt = Math.min(startedAt, task.startedAt ?? Number.POSITIVE_INFINITY);
+      endedAt = Math.max(endedAt, task.endedAt ?? 0);
       polls += task.polls;
     }
-    completedAt = Math.max(submittedAt, completedAt);
-    return {
-      submittedAt: new Date(submittedAt),
-      completedAt: new Date(completedAt),
-      durationMs: completedAt - submittedAt,
-      polls,
-    };
+    // The system's clock may have been set meanwhile: one date and one distance are told, not two dates.
+    const durationMs = Math.round(Math.max(0, endedAt - startedAt));
+    const completedAt = new Date(submittedAt + durationMs);
+    return { submittedAt: new Date(submittedAt), completedAt, durationMs, polls };
   }
 
   /** The same objects for all who ask for the result: an image is fetched once. */
   #imagesOf(task: JobTask, succeeded: Succeeded): readonly GeneratedImage[] {
     const known = this.#images?.get(task);
-    if (known !== undefined) return known;
+    if (known !== undefined) return known.images;
     const images = this.#createImages(task, succeeded.outputs);
     this.#images ??= new Map();
-    this.#images.set(task, images);
+    this.#images.set(task, { succeeded, images });
     return images;
   }
 
@@ -446,13 +470,20 @@ export class RunningJob implements TaskJob {
     await Promise.all(this.#imagesOf(task, outcome).map(nameInPlace));
     const { ledger } = task;
     if (!isKept || ledger === undefined) return;
-    // Another poll's answer may hold fresher URLs than the images of an earlier try.
-    this.#images?.delete(task);
+    // Another poll's answer may hold fresher URLs than the images of an earlier try. Those of the same
+    // answer are the same: somebody may hold them by an error, and they were perhaps fetched already.
+    if (this.#images?.get(task)?.succeeded !== outcome) this.#images?.delete(task);
     const images = this.#imagesOf(task, outcome);
     await Promise.all(
-      images.map((image, position) => keepIn(image, (bytes) => ledger.writeImage(position, bytes))),
+      images.map(async (image, position) => ledger.writeImage(position, await image.bytes())),
     );
     await ledger.succeeded(outcome, task.cost);
+    // Not before: until the record says so nobody reads them there, and the next try needs them all.
+    for (const image of images) letGo(image);
+  }
+
+  inMemory(task: JobTask, outcome: Succeeded): readonly GeneratedImage[] {
+    return this.#imagesOf(task, outcome);
   }
 
   warn(warning: string): void {
@@ -460,7 +491,8 @@ export class RunningJob implements TaskJob {
   }
 
   async release(): Promise<void> {
-    await Promise.all(this.tasks.map((task) => task.ledger?.forget()));
+    for (const { id } of this.tasks) if (id !== undefined) this.#context.vacate(id);
+    await Promise.all(this.tasks.map((task) => task.ledger?.release()));
   }
 
   async #saved(
@@ -483,8 +515,10 @@ export class RunningJob implements TaskJob {
 
   /** Tells whoever listens what has happened. */
   emit(task: number, event: TaskEvent): void {
+    // Most polls say what the one before said.
+    if (isSameStatus(this.#newest[task]?.event, event)) return;
     const { clock, onEvent } = this.#context;
-    const happening = { event, at: clock.now() };
+    const happening = { event, at: clock.wallTime() };
     this.#newest[task] = happening;
     if (this.#listeners !== undefined || (onEvent ?? this.#facts.onEvent) !== undefined) {
       const told = this.#told(task, happening);
@@ -496,6 +530,9 @@ export class RunningJob implements TaskJob {
       this.#context.accepted(this, event.id);
     }
     const ended = event.type === "succeeded" || event.type === "failed";
+    // A poll that fails for good is an event of that type too: the job goes on.
+    const { id, hasEnded } = this.#tasks[task] ?? {};
+    if (ended && hasEnded && id !== undefined) this.#context.vacate(id);
     if (ended && this.isSettled) {
       this.#endedUnattended = this.#openScopes === 0;
       this.#context.settled(this);
@@ -508,9 +545,11 @@ export class RunningJob implements TaskJob {
     const { metadata } = this.#facts;
     // What is spread comes last, in all that is made for each poll: before other properties it gives
     // every object a hidden class of its own, at 300 bytes and 2 µs.
-    return metadata === undefined
-      ? { provider, jobId, task, at, ...event }
-      : { provider, jobId, task, at, metadata, ...event };
+    return withSafeJson(
+      metadata === undefined
+        ? { provider, jobId, task, at, ...event }
+        : { provider, jobId, task, at, metadata, ...event },
+    );
   }
 }
 
@@ -590,6 +629,16 @@ class TaskImage implements ImageSource {
 /** How long a call waits for a task. */
 export interface TaskWait extends WaitLimits {
   readonly timeoutMs: number;
+}
+
+function isSameStatus(before: TaskEvent | undefined, event: TaskEvent): boolean {
+  return (
+    before?.type === "status" &&
+    event.type === "status" &&
+    before.state === event.state &&
+    before.word === event.word &&
+    before.progress === event.progress
+  );
 }
 
 /** A listener's own errors are its own: they must not touch what was paid for. */

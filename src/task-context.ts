@@ -11,11 +11,17 @@ export interface TaskContext {
   readonly gateway: Gateway;
   readonly clock: Clock;
   readonly schedule: PollSchedule;
+  /** The schedule is ours, and the provider on this machine's loopback address: its jobs may be short. */
+  readonly pollsLocally: boolean;
   readonly timeoutMs: number;
   readonly pace: Pace;
   readonly attemptTimeoutMs: number;
-  /** Aborts when the client is closed. */
+  /** Aborts when the client is closed: nothing begins any more. */
   readonly closing: EndSignal;
+  /** Aborts when `close` has waited long enough: what is still on its way is torn. */
+  readonly tearing: EndSignal;
+  /** `close` waits for it. */
+  underWay(work: Promise<unknown>): void;
 }
 
 type Distribute<Event> = Event extends ImageEvent

@@ -4,6 +4,7 @@ import { type Acceptance, Create, type CreateHost } from "./create";
 import type { ImageSink } from "./decoded-image";
 import {
   CallbackError,
+  ClientClosedError,
   type ErrorFacts,
   GenerationFailedError,
   type ImageError,
@@ -16,7 +17,9 @@ import {
   withJob,
 } from "./errors";
 import { contextOf, errorOf } from "./failure";
+import { TransportFault } from "./faults";
 import type { Reading } from "./gateway";
+import type { GeneratedImage } from "./generated-image";
 import { type ImageJob, isSettled, type TaskReference, type TaskState } from "./job";
 import type { JournalRecord } from "./journal-record";
 import type { TaskLedger } from "./ledger";
@@ -30,10 +33,8 @@ import {
   type Succeeded,
 } from "./provider";
 import type { Operation } from "./request";
-import type { GeneratedImage } from "./result";
-import type { PollMoment, SizeClass } from "./schedule";
+import { longestLocalWaitMs, type PollMoment, type SizeClass } from "./schedule";
 import type { TaskContext, TaskEvent } from "./task-context";
-import { TransportFault } from "./transport";
 
 /** How a task ended. */
 export type Settled =
@@ -50,6 +51,8 @@ export interface TaskJob extends ImageJob {
   emit(task: number, event: TaskEvent): void;
   /** Puts the pictures where they outlive the process, before anybody hears of them, if it must. */
   keep(task: JobTask, outcome: Succeeded): Promise<void> | undefined;
+  /** The pictures that could not be put there. */
+  inMemory(task: JobTask, outcome: Succeeded): readonly GeneratedImage[];
   /** Images that came whole in an answer that is no success otherwise. */
   salvage(task: JobTask, images: readonly DecodedImage[]): Promise<readonly GeneratedImage[]>;
   warn(warning: string): void;
@@ -78,7 +81,9 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
   #id: string | undefined;
   #cost: Cost | undefined;
   #sentAt: number | undefined;
-  #settledAt: number | undefined;
+  /** The same by the monotonic clock: an age does not change with the system's. */
+  #startedAt: number | undefined;
+  #endedAt: number | undefined;
   #settled: Settled | undefined;
   #lastFailure: unknown;
   /** How old it was when it was last running, by a poll or as far as a webhook's call tells. */
@@ -89,10 +94,14 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
   #end: Ending | undefined;
   /** The provider's answer with the pictures, until they are in the journal. */
   #unkept: { readonly outcome: Succeeded; readonly raw: unknown } | undefined;
+  /** Whoever waited was told that they cannot be kept, and given them with that. */
+  #isUnkeptTold = false;
   /** A create of unknown fate that another process began, and that this one may finish. */
   #unfinished: Call | undefined;
   #call: Call | undefined;
   #createSink: (() => ImageSink) | undefined;
+  /** Its create, as long as it goes on. */
+  #create: Create | undefined;
   readonly ledger: TaskLedger | undefined;
   readonly job: TaskJob;
   readonly #context: TaskContext;
@@ -112,10 +121,10 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     this.#state = seed.state;
     this.#id = seed.id;
     this.#cost = seed.cost;
-    this.#sentAt = seed.sentAt;
     this.#hasLeft = seed.sentAt !== undefined;
     this.job = job;
     this.#context = context;
+    if (seed.sentAt !== undefined) this.#sentBefore(seed.sentAt);
     this.ledger = seed.ledger;
     this.#isNew = seed.sentAt === undefined;
     this.#isCreating = this.#isNew;
@@ -151,8 +160,22 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     return this.#sentAt;
   }
 
-  get settledAt(): number | undefined {
-    return this.#settledAt;
+  /** When its create was sent, by the monotonic clock. */
+  get startedAt(): number | undefined {
+    return this.#startedAt;
+  }
+
+  /** When it was known to have settled, by the monotonic clock. */
+  get endedAt(): number | undefined {
+    return this.#endedAt;
+  }
+
+  /** It was sent by another process, or in another life of this one: the date is all that tells its age. */
+  #sentBefore(sentAt: number): void {
+    const { clock } = this.#context;
+    this.#sentAt = sentAt;
+    // A clock that was ahead says nothing of how old it is.
+    this.#startedAt = clock.now() - Math.max(0, clock.wallTime() - sentAt);
   }
 
   /** The images hold their base64 themselves from now on, and let go of it once it is on a disk. */
@@ -212,9 +235,13 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     this.#createSink = undefined;
     const facts = this.facts({
       charged: "no",
-      detail: "It was never sent: the call ended before",
+      detail: "The call ended before",
     });
-    this.#settle("refused", { error: new GenerationFailedError(facts) });
+    const { closing } = this.#context;
+    const error = closing.aborted
+      ? new ClientClosedError(facts)
+      : new GenerationFailedError({ ...facts, what: "unsent" });
+    this.#settle("refused", { error });
   }
 
   /**
@@ -223,18 +250,26 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
    *
    * @param stop ends the repetitions. A create in flight to a provider that answers with a job is
    * not torn: the job may exist, and its id is in the answer.
+   * @param signal tears even that one.
    */
-  async create(stop: EndSignal, deadlineAt: number): Promise<void> {
+  async create(
+    stop: EndSignal,
+    deadlineAt: number,
+    signal: EndSignal = this.#context.tearing,
+  ): Promise<void> {
     const { clock, gateway } = this.#context;
     const call = this.#call;
     if (call === undefined) return;
     const createSink = this.#createSink;
     this.#call = undefined;
     this.#createSink = undefined;
-    this.#sentAt = clock.now();
+    this.#sentAt = clock.wallTime();
+    this.#startedAt = clock.now();
     const { ledger } = this;
-    const limits = { stop, deadlineAt, limitMs: deadlineAt - this.#sentAt, createSink };
+    const limitMs = deadlineAt - this.#startedAt;
+    const limits = { stop, signal, deadlineAt, limitMs, createSink };
     const create = new Create(this.#context, this, limits);
+    this.#create = create;
     create.perhapsAccepted = ledger?.record !== undefined;
     try {
       const prepared = await gateway.prepare(call);
@@ -245,18 +280,25 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
       await this.#accept(await create.send(prepared));
     } catch (error) {
       const { state, refused, ...settled } = create.endBy(error);
+      // First, so that the key is free by the time that somebody hears that the call can be repeated.
+      await this.#writeFailure(state, settled.error, reasonOf(error), refused);
       this.#settle(state, settled);
-      await this.#writeFailure(reasonOf(error), refused);
     } finally {
+      create.close();
+      this.#create = undefined;
       ledger?.sent();
       this.#endCreate();
     }
   }
 
-  /** An attempt at its create is about to leave. */
+  /** An attempt at its create begins. */
   leaving(): void {
     this.#state = "submitting";
     this.emit({ type: "submitting" });
+  }
+
+  /** An attempt at its create leaves the machine, or may have. */
+  sending(): void {
     this.#hasLeft = true;
   }
 
@@ -287,16 +329,23 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
   }
 
   /** Tells the journal how a create ended that is no job. */
-  async #writeFailure(reason: string, refused: Refused | undefined): Promise<void> {
+  async #writeFailure(
+    state: TaskState,
+    error: ImageError,
+    reason: string,
+    refused: Refused | undefined,
+  ): Promise<void> {
     const { ledger } = this;
     // A marker of somebody else's is left as it stands, unless the create was sent again under its key.
     if (ledger === undefined || (!ledger.begun && ledger.repeatable === undefined)) return;
     try {
-      if (this.#state === "refused") await ledger.refused();
-      else if (this.#state === "unknown") await ledger.unknown(reason);
+      if (state === "refused") await ledger.refused();
+      else if (state === "unknown") await ledger.unknown(reason);
       else if (refused !== undefined) await ledger.failed(refused);
     } catch (failure) {
-      // The marker stands as it was, and says "unknown": no more than what is true.
+      // The marker stands as it was, and says "unknown": no more than what is true. Under its key
+      // nothing can be sent again.
+      Object.assign(error, { retryable: false });
       this.job.warn(reasonOf(failure));
     }
   }
@@ -342,7 +391,7 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     this.#hasLeft = true;
     this.#cost = record.cost;
     this.#id = record.taskId;
-    this.#sentAt = Date.parse(record.submittedAt);
+    this.#sentBefore(Date.parse(record.submittedAt));
     switch (record.state) {
       case "submitting":
       case "unknown":
@@ -389,10 +438,7 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     const { clock } = this.#context;
     await this.created(limits);
     if (this.#settled !== undefined) return this.#settled;
-    if (this.#unkept !== undefined) {
-      const { outcome, raw } = this.#unkept;
-      return within(clock, Promise.resolve(this.#succeed(outcome, raw)), limits);
-    }
+    if (this.#unkept !== undefined) return within(clock, this.#keepAgain(this.#unkept), limits);
     if (this.#id === undefined) await within(clock, this.#follow(limits), limits);
     if (this.#settled !== undefined) return this.#settled;
     if (this.#id === undefined) return { error: this.#unknownError() };
@@ -423,7 +469,7 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     const { clock, closing, timeoutMs } = this.#context;
     this.#call = call;
     this.#isCreating = true;
-    void this.create(closing, clock.now() + timeoutMs);
+    this.#context.underWay(this.create(closing, clock.now() + timeoutMs));
   }
 
   /** One poll now. */
@@ -476,6 +522,19 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     const limits = { timeoutMs: attemptTimeoutMs, signal };
     const { outcome } = await gateway.exchange("query", request, limits);
     return outcome.state === "succeeded" ? outcome.outputs : undefined;
+  }
+
+  /** Its call's time is up. A create that has left goes on; one that has not never will leave. */
+  giveUp(timeoutMs: number): TimeoutError {
+    const create = this.#create;
+    const isOthers = this.ledger?.record !== undefined && !this.ledger.begun;
+    if (create === undefined || create.perhapsSent || isOthers) return this.timeoutError(timeoutMs);
+    const detail = "It had not been sent";
+    const facts = this.facts({ charged: "no", detail, transient: true });
+    const error = new TimeoutError({ ...facts, timeoutMs });
+    this.#settle("refused", { error });
+    create.giveUp(error);
+    return error;
   }
 
   /** What a time-out becomes. */
@@ -545,14 +604,15 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
         try {
           return { settled: await this.#succeed(outcome, reading.raw()) };
         } catch (error) {
+          this.#isUnkeptTold ||= isUnkept(error);
           return { stopped: error };
         }
       case "absent": {
         const facts = this.facts({
           ...{ charged: "unknown", status: reading.status, raw: reading.raw() },
-          detail: `It does not know the job: ${outcome.message}`,
+          detail: outcome.message,
         });
-        const error = new GenerationFailedError(facts);
+        const error = new GenerationFailedError({ ...facts, what: "unknownJob" });
         const graceMs = this.#context.provider.adapter.absentGraceMs ?? 15_000;
         return this.#ageMs() < graceMs ? this.#again(error) : { stopped: error };
       }
@@ -566,12 +626,15 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
       }
       case "failed": {
         const facts = this.facts({ ...contextOf(reading), charged: outcome.charged });
+        const error = errorOf(outcome, facts);
         try {
           await this.ledger?.failed(outcome);
-        } catch (error) {
-          this.job.warn(reasonOf(error));
+        } catch (failure) {
+          // Its key stays taken.
+          Object.assign(error, { retryable: false });
+          this.job.warn(reasonOf(failure));
         }
-        return { settled: this.#settle("failed", { error: errorOf(outcome, facts) }) };
+        return { settled: this.#settle("failed", { error }) };
       }
     }
   }
@@ -606,10 +669,30 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     return keeping.then(
       () => this.#settleSucceeded(outcome, raw),
       (error: unknown) => {
-        // Whoever hears of it goes on with the job, once there is room.
-        throw isImageError(error) ? Object.assign(error, { job: this.job }) : error;
+        if (!isImageError(error)) throw error;
+        if (!isUnkept(error)) throw Object.assign(error, { job: this.job });
+        // Whoever hears of it has what was paid for, and goes on with the job once there is room.
+        const images = this.job.inMemory(this, outcome);
+        const cost = this.#cost === undefined ? {} : { cost: this.#cost };
+        throw Object.assign(error, { job: this.job, images, ...cost });
       },
     );
+  }
+
+  /**
+   * Tries once more to keep the pictures. Whoever hears for the first time that they cannot be kept
+   * hears it as an error that has them; whoever comes back for the result is given them as they are.
+   */
+  async #keepAgain({ outcome, raw }: { outcome: Succeeded; raw: unknown }): Promise<Settled> {
+    const wasTold = this.#isUnkeptTold;
+    try {
+      return await this.#succeed(outcome, raw);
+    } catch (error) {
+      this.#isUnkeptTold ||= isUnkept(error);
+      if (!wasTold || !isUnkept(error)) throw error;
+      this.job.warn(`It is in memory alone: ${reasonOf(error)}`);
+      return { succeeded: outcome, raw };
+    }
   }
 
   #settleSucceeded(outcome: Succeeded, raw: unknown): Settled {
@@ -624,7 +707,9 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     const { clock, schedule } = this.#context;
     this.#state = state;
     this.#settled = settled;
-    this.#settledAt = clock.now();
+    this.#endedAt = clock.now();
+    // What was taken and given back is not what it cost.
+    if ("error" in settled && settled.error.charged === "no") this.#cost = settled.error.cost;
     try {
       const told: unknown =
         this.polls > 0 ? schedule.settled?.(this.#moment(this.polls)) : undefined;
@@ -647,8 +732,7 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
   /** A task without an id, or one that was refused elsewhere: what it was is all that is known. */
   #unknownError(): ImageError {
     if (this.#state === "refused") {
-      const detail = "The provider did not take it when it was submitted";
-      return new GenerationFailedError(this.facts({ charged: "no", detail }));
+      return new GenerationFailedError({ ...this.facts({ charged: "no" }), what: "untaken" });
     }
     const detail = isSettled(this.#state)
       ? "No id of it is known, so that nobody can ask after it"
@@ -681,7 +765,10 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     const isDelay = typeof delayMs === "number" && !Number.isNaN(delayMs);
     const sane = isDelay ? Math.max(0, Number(delayMs)) : unsaidDelayMs;
     // A webhook may never come: polling slows down, and never stops.
-    return Math.max(sane, this.job.backstopMs ?? 0);
+    const delayedMs = Math.max(sane, this.job.backstopMs ?? 0);
+    if (!this.#context.pollsLocally) return delayedMs;
+    const { ageMs, floorMs = 0 } = moment;
+    return Math.min(delayedMs, Math.max(floorMs, longestLocalWaitMs(ageMs)));
   }
 
   #moment(attempt: number): PollMoment {
@@ -694,13 +781,19 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
   }
 
   #ageMs(): number {
-    return this.#context.clock.now() - (this.#sentAt ?? this.#context.clock.now());
+    const now = this.#context.clock.now();
+    return now - (this.#startedAt ?? now);
   }
 
   /** Tells whoever listens what has happened. */
   emit(event: TaskEvent): void {
     this.job.emit(this.index, event);
   }
+}
+
+/** The pictures are here, and the journal did not take them. */
+function isUnkept(error: unknown): boolean {
+  return isImageError(error) && error.code === "journal_failed" && error.charged === "yes";
 }
 
 /** A provider posts its webhook within this time of the end. */

@@ -1,27 +1,39 @@
-import pRetry from "p-retry";
 import type { Dispatcher } from "undici";
-import { type Body, bodyOf, unpacked } from "./body";
-import { abortSignalOf, type Clock, Ending, type EndSignal, sleep, within } from "./clock";
+import { type Body, unpacked } from "./body";
+import {
+  type RequestDispatcher,
+  sendWithDispatcher,
+  sendWithFetch,
+  tellsOfSending,
+} from "./caller-transport";
+import { type Clock, Ending, type EndSignal, sleep, within } from "./clock";
 import { type DecodedImage, type ImageSink, MemorySink } from "./decoded-image";
 import {
   dispatch,
   type ExchangeEnds,
-  flatHeaders,
   NotSentError,
   type OpenAnswer,
   opened,
   type ReadAnswer,
 } from "./dispatch";
-import { readJson } from "./json-body";
-import { LentReads } from "./lent-reads";
 import {
-  assertPublicHost,
-  BlockedAddressError,
-  createGuardedLookup,
-  urlProblem,
-} from "./network-guard";
-import { onceLoaded } from "./once";
+  DownloadFault,
+  isNetworkFault,
+  messageOf,
+  neverConnected,
+  ProxyError,
+  TransportFault,
+  tooLarge,
+} from "./faults";
+import { readJson } from "./json-body";
+import { loadUndici } from "./load-undici";
+import { assertPublicHost, urlProblem } from "./network-guard";
+import { poolFor, type Route } from "./pools";
 import type { Answer } from "./provider";
+import { type EnvironmentProxy, proxyFor } from "./proxy-environment";
+import { backoffMs, repeat, waitMs } from "./repeat";
+import { Timer } from "./timer";
+import { userAgent } from "./user-agent";
 
 /** One HTTP request, ready to go. */
 export interface HttpRequest {
@@ -39,6 +51,8 @@ export interface ExchangeLimits {
   readonly stop?: EndSignal | undefined;
   /** It asks after a job, and may wait for a connection. */
   readonly isPoll?: boolean | undefined;
+  /** Called as the request begins to leave, or may have: before that, nothing of it has been sent. */
+  readonly onSending?: (() => void) | undefined;
   /** Whether images in a large answer may stand in it decoded. */
   readonly decodesImages?: boolean | undefined;
   /** Where they go; into memory where this is left out. */
@@ -51,71 +65,16 @@ export interface HttpAnswer extends Answer {
   readonly images: readonly DecodedImage[];
 }
 
-/** The exchange gave no answer. */
-export class TransportFault extends Error {
-  override readonly name = "TransportFault";
-  /** False only where it is certain that no connection was made, so that nothing can have been sent. */
-  readonly sent: boolean;
-  /** The time that ran out, if that is what happened. */
-  declare readonly timeoutMs?: number;
-  /** Those that came whole before the answer broke off. */
-  readonly images: readonly DecodedImage[];
-
-  constructor(
-    message: string,
-    facts: {
-      sent: boolean;
-      timeoutMs?: number;
-      cause?: unknown;
-      images?: readonly DecodedImage[];
-    },
-  ) {
-    super(message, { cause: facts.cause });
-    this.sent = facts.sent;
-    this.images = facts.images ?? [];
-    if (facts.timeoutMs !== undefined) this.timeoutMs = facts.timeoutMs;
-  }
-}
-
-/** A download that did not end in an image. */
-export class DownloadFault extends Error {
-  override readonly name = "DownloadFault";
-  declare readonly status?: number;
-  /** Asking for the same URL again may go better. */
-  readonly transient: boolean;
-  declare readonly retryAfterMs?: number | undefined;
-
-  constructor(
-    message: string,
-    facts: {
-      transient: boolean;
-      status?: number;
-      retryAfterMs?: number | undefined;
-      cause?: unknown;
-    },
-  ) {
-    super(message, { cause: facts.cause });
-    this.transient = facts.transient;
-    if (facts.status !== undefined) this.status = facts.status;
-    if (facts.retryAfterMs !== undefined) this.retryAfterMs = facts.retryAfterMs;
-  }
-
-  /** The URL was good once and is no longer. */
-  get expired(): boolean {
-    return this.status === 403 || this.status === 404 || this.status === 410;
-  }
-}
-
 export interface TransportOptions {
   readonly fetch?: typeof globalThis.fetch | undefined;
-  readonly dispatcher?: Dispatcher | undefined;
+  readonly dispatcher?: RequestDispatcher | undefined;
   readonly clock: Clock;
   /** A wait between two downloads that reaches past it is not begun. */
   readonly timeoutMs: number;
   readonly attemptTimeoutMs: number;
   readonly allowPrivateNetwork: boolean;
-  /** The host of the provider's own base URL, which may stand on a private address. */
-  readonly trustedHostname: string;
+  /** That of the provider's own base URL, which may stand on a private address. */
+  readonly trustedOrigin: string;
   readonly maxAnswerBytes: number;
   readonly maxDownloadBytes: number;
 }
@@ -129,24 +88,24 @@ export interface DownloadOptions {
   readonly onRetry?: ((delayMs: number, error: unknown) => void) | undefined;
 }
 
-type Route = "provider" | "poll" | "stranger";
-
 /** One call in, one answer out: over undici or `fetch`, with time-outs, limits and the network guard. */
 export class Transport {
   readonly #options: TransportOptions;
   /** Where the last call went: the creates of a client all go to one place. */
-  #last = { url: "", origin: "", path: "" };
+  #last: Target | undefined;
 
   constructor(options: TransportOptions) {
     this.#options = options;
   }
 
+  get clock(): Clock {
+    return this.#options.clock;
+  }
+
   /** Has at hand what sends: once something has been sent it may be too late to load it. */
   async prepare(): Promise<void> {
     const { fetch, dispatcher } = this.#options;
-    if (fetch === undefined && dispatcher === undefined) {
-      await Promise.all([pools.provider(), pools.poll()]);
-    }
+    if (fetch === undefined && dispatcher === undefined) await loadUndici();
   }
 
   /**
@@ -158,6 +117,7 @@ export class Transport {
     const { clock, maxAnswerBytes, fetch, dispatcher } = this.#options;
     const timer = new Timer(clock, limits.timeoutMs, limits.signal);
     let head: Pick<OpenAnswer, "status" | "headers"> | undefined;
+    let hasLeft = false;
     const images: DecodedImage[] = [];
     /** Those that were there when nobody waited any longer. */
     let handedOut: readonly DecodedImage[] | undefined;
@@ -171,7 +131,7 @@ export class Transport {
           createSink: limits.decodesImages ? (limits.createSink ?? inMemory(headers)) : undefined,
           images,
         });
-        return { status, headers, body, text, images, receivedAt: clock.now() };
+        return { status, headers, body, text, images, receivedAt: answeredAt(headers, clock) };
       } finally {
         if (handedOut !== undefined) {
           for (const each of images) if (!handedOut.includes(each)) void each.sink.discard();
@@ -179,9 +139,13 @@ export class Transport {
       }
     };
     try {
-      const route = limits.isPoll ? "poll" : "provider";
-      const ends = { signal: timer, stop: limits.stop };
-      const answering = this.#send(request, route, ends, read);
+      const route = limits.isPoll ? "poll" : "create";
+      const onSending = () => {
+        hasLeft = true;
+        limits.onSending?.();
+      };
+      const ends = { signal: timer, stop: limits.stop, onSending };
+      const answering = this.#send(request, this.#wayOf(request.url, route), ends, read);
       // What is the caller's own, or a disk, may be deaf to the signal: nobody waits for it.
       const isDeaf = (fetch ?? dispatcher ?? limits.createSink) !== undefined;
       return await (isDeaf ? within(clock, answering, { signal: timer }) : answering);
@@ -194,15 +158,18 @@ export class Transport {
       if (came.length === 0) limits.signal?.throwIfAborted();
       // The status alone says no; that its explanation broke off changes nothing.
       if (head !== undefined && head.status >= 400) {
-        return { images: came, body: undefined, receivedAt: clock.now(), ...head };
+        const receivedAt = answeredAt(head.headers, clock);
+        return { images: came, body: undefined, receivedAt, ...head };
       }
       if (timer.expired) {
         const { timeoutMs } = limits;
-        const facts = { sent: true, timeoutMs, images: came };
-        throw new TransportFault(`No answer within ${timeoutMs} ms`, facts);
+        const facts = { sent: hasLeft, timeoutMs, images: came };
+        const what = hasLeft ? "No answer" : "No connection";
+        throw new TransportFault(`${what} within ${timeoutMs} ms`, facts);
       }
-      const facts = { sent: !neverConnected(error), cause: error, images: came };
-      throw new TransportFault(messageOf(error), facts);
+      const sent = hasLeft && !(this.#isBlind && neverConnected(error));
+      const transient = !(error instanceof ProxyError) || error.transient;
+      throw new TransportFault(messageOf(error), { sent, transient, cause: error, images: came });
     } finally {
       timer.stop();
     }
@@ -255,7 +222,7 @@ export class Transport {
       timer.abort(notReadFurther());
       signal?.throwIfAborted();
       if (error instanceof DownloadFault) throw error;
-      if (error instanceof BlockedAddressError || !isNetworkFault(error, timer)) {
+      if (!timer.expired && !isNetworkFault(error)) {
         throw new DownloadFault(messageOf(error), { transient: false, cause: error });
       }
       const message = timer.expired
@@ -270,24 +237,25 @@ export class Transport {
   async #follow(first: string, timer: Timer): Promise<OpenAnswer> {
     let url = first;
     for (let hops = 0; hops <= 5; hops += 1) {
-      const route = await this.#routeTo(url);
-      const request = { method: "GET", url, headers: { accept: "image/*, */*;q=0.1" } } as const;
+      const way = await this.#wayTo(url);
+      const headers = { accept: "image/*, */*;q=0.1", "user-agent": userAgent };
+      const request = { method: "GET", url, headers } as const;
       // Its own end, so that a redirect whose body stalls lets go of its connection.
       const hop = new Ending();
       const onAbort = () => hop.abort(timer.reason);
       if (timer.aborted) onAbort();
       timer.addEventListener("abort", onAbort);
-      const answer = await this.#send(request, route, { signal: hop }, opened);
+      const answer = await this.#send(request, way, { signal: hop }, opened);
       timer.restart();
-      const { status, headers } = answer;
-      const location = status >= 300 && status < 400 ? headers.location : undefined;
+      const { status, headers: told } = answer;
+      const location = status >= 300 && status < 400 ? told.location : undefined;
       if (location === undefined) {
         if (status >= 200 && status < 300) return answer;
         await discard(answer.body, hop, this.#options.clock);
         throw new DownloadFault(`HTTP ${status}`, {
           status,
           transient: status === 408 || status === 425 || status === 429 || status >= 500,
-          retryAfterMs: waitOf(headers["retry-after"], this.#options.clock.now()),
+          retryAfterMs: waitOf(told["retry-after"], answeredAt(told, this.#options.clock)),
         });
       }
       await discard(answer.body, hop, this.#options.clock);
@@ -299,24 +267,40 @@ export class Transport {
     });
   }
 
-  /** Whether the guard watches the way to a URL. */
-  async #routeTo(text: string): Promise<Route> {
+  /** How a result's URL is to be reached, if it may be. */
+  async #wayTo(text: string): Promise<Way> {
     const url = URL.canParse(text) ? new URL(text) : undefined;
     if (url === undefined || !/^https?:$/.test(url.protocol)) {
       throw new DownloadFault("It is not an http(s) URL", { transient: false });
     }
-    const { allowPrivateNetwork, trustedHostname } = this.#options;
-    if (allowPrivateNetwork || url.hostname === trustedHostname) return "provider";
+    const { allowPrivateNetwork, trustedOrigin } = this.#options;
+    if (allowPrivateNetwork || url.origin === trustedOrigin) {
+      return this.#wayOf(url.href, "download");
+    }
     const problem = urlProblem(url);
     if (problem !== undefined) throw new DownloadFault(problem, { transient: false });
-    // Our own pool looks at the address as it connects; others resolve names out of our sight.
-    if (this.#resolvesElsewhere()) await assertPublicHost(url);
-    return "stranger";
+    const way = this.#wayOf(url.href, "stranger");
+    // Our own connections look at the address as they are made; others resolve names out of our sight.
+    if (!this.#isOurs || way.proxy !== undefined) await assertPublicHost(url);
+    return way;
   }
 
-  #resolvesElsewhere(): boolean {
+  /** Whether the environment has a proxy on the way is asked each time, and once. */
+  #wayOf(url: string, route: Route): Way {
+    const target = this.#targetOf(url);
+    return { route, target, proxy: this.#isOurs ? proxyFor(target.url) : undefined };
+  }
+
+  /** What sends does not tell when a request begins: only errors do. */
+  get #isBlind(): boolean {
     const { fetch, dispatcher } = this.#options;
-    return fetch !== undefined || dispatcher !== undefined || hasProxy();
+    return fetch !== undefined || (dispatcher !== undefined && !tellsOfSending(dispatcher));
+  }
+
+  /** What sends is our own transport. */
+  get #isOurs(): boolean {
+    const { fetch, dispatcher } = this.#options;
+    return fetch === undefined && dispatcher === undefined;
   }
 
   #guardedBody({ headers, body }: OpenAnswer, timer: Timer): Body {
@@ -344,164 +328,60 @@ export class Transport {
 
   #send<Value>(
     request: HttpRequest,
-    route: Route,
+    { route, target, proxy }: Way,
     ends: ExchangeEnds,
     read: ReadAnswer<Value>,
   ): Promise<Value> {
     const { fetch, dispatcher } = this.#options;
+    ends.signal.throwIfAborted();
     if (ends.stop?.aborted) throw new NotSentError();
-    if (fetch !== undefined) {
-      return sendWithFetch(fetch, request, abortSignalOf(ends.signal)).then(read);
-    }
-    const target = this.#targetOf(request);
-    if (dispatcher !== undefined) {
-      return sendWith(dispatcher, target, abortSignalOf(ends.signal)).then(read);
-    }
-    return pools[route]().then(({ pool, reads }) => dispatch(pool, target, ends, read, reads));
+    if (fetch !== undefined) return sendWithFetch(fetch, request, ends).then(read);
+    const options = optionsOf(request, target);
+    if (dispatcher !== undefined) return sendWithDispatcher(dispatcher, options, ends).then(read);
+    return loadUndici().then((undici) => {
+      const { dispatcher, reads } = poolFor(undici, route, proxy);
+      return dispatch(dispatcher, options, ends, read, reads);
+    });
   }
 
-  #targetOf({ method, url, headers, body }: HttpRequest): Dispatcher.DispatchOptions {
-    if (this.#last.url !== url) {
-      const { origin, pathname, search } = new URL(url);
-      this.#last = { url, origin, path: pathname + search };
+  #targetOf(text: string): Target {
+    if (this.#last?.text !== text) {
+      const url = new URL(text);
+      this.#last = { text, url, origin: url.origin, path: url.pathname + url.search };
     }
-    const { origin, path } = this.#last;
-    return {
-      origin,
-      path,
-      method,
-      headers,
-      body: body ?? null,
-      // An image takes minutes: our own timers decide, not undici's 300 s.
-      headersTimeout: 0,
-      bodyTimeout: 0,
-    };
+    return this.#last;
   }
 }
 
-async function sendWith(
-  dispatcher: Dispatcher,
-  target: Dispatcher.DispatchOptions,
-  signal: AbortSignal,
-): Promise<OpenAnswer> {
-  const { statusCode: status, headers, body } = await dispatcher.request({ ...target, signal });
-  return { status, headers: flatHeaders(headers), body: bodyOf(body) };
+/** A URL, taken apart once for all requests that go to it. */
+interface Target {
+  readonly text: string;
+  readonly url: URL;
+  readonly origin: string;
+  readonly path: string;
 }
 
-async function sendWithFetch(
-  fetch: typeof globalThis.fetch,
-  { method, url, headers, body }: HttpRequest,
-  signal: AbortSignal,
-): Promise<OpenAnswer> {
-  const options: RequestInit = { method, headers, signal, redirect: "manual" };
-  const response = await fetch(url, body === undefined ? options : { body, ...options });
-  // fetch has decoded the body already, and what the length says no longer holds.
-  const { "content-encoding": _, ...rest } = Object.fromEntries(response.headers);
-  if (_ !== undefined) delete rest["content-length"];
-  return { status: response.status, headers: rest, body: bodyOf(response.body ?? empty()) };
+/** How a request reaches its URL. */
+interface Way {
+  readonly route: Route;
+  readonly target: Target;
+  readonly proxy: EnvironmentProxy | undefined;
 }
 
-async function* empty(): AsyncIterable<Uint8Array> {}
-
-// ---- the shared pool ----
-
-const connectFailures = new WeakSet<object>();
-
-interface Pool {
-  readonly pool: Dispatcher;
-  readonly reads?: LentReads;
-}
-
-/** One pool for all clients of a process, made at the first send: a client a tenant costs nothing. */
-const pools: Readonly<Record<Route, () => Promise<Pool>>> = {
-  provider: onceLoaded(() => createPool("provider")),
-  poll: onceLoaded(() => createPool("poll")),
-  stranger: onceLoaded(() => createPool("stranger")),
-};
-
-/**
- * How many polls are at one origin at once; the rest wait for their turn, however many jobs there
- * are. A create never waits: its time-out runs, and while it queued nobody could say whether it left.
- */
-const mostPolls = 128;
-
-async function createPool(route: Route): Promise<Pool> {
-  const { Agent, buildConnector, EnvHttpProxyAgent } = await import("undici");
-  const connections = route === "poll" ? mostPolls : null;
-  if (hasProxy()) return { pool: new EnvHttpProxyAgent({ connections }) };
-  const lookup = route === "stranger" ? { lookup: createGuardedLookup() } : {};
-  const reads = new LentReads();
-  // Its own port is not used: that of each origin is.
-  const connector = buildConnector({ port: 0, onread: reads.onread, ...lookup });
-  const pool = new Agent({
-    connections,
-    // One answer after the other on each socket: so a piece with the end of one holds no other's head.
-    pipelining: 1,
-    connect(options, callback) {
-      connector(options, (...[error, socket]: Parameters<typeof callback>) => {
-        if (error === null) callback(null, socket);
-        else {
-          connectFailures.add(error);
-          callback(error, null);
-        }
-      });
-    },
-  });
-  return { pool, reads };
-}
-
-function hasProxy(): boolean {
-  const { env } = process;
-  return Boolean(env.https_proxy || env.HTTPS_PROXY || env.http_proxy || env.HTTP_PROXY);
-}
-
-// ---- what went wrong ----
-
-/** Codes of errors that come before anything can have been sent. */
-const connectCodes =
-  /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT|UND_ERR_INVALID_ARG|CERT_.*|ERR_TLS_CERT_.*|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_.*)$/;
-
-function neverConnected(error: unknown): boolean {
-  if (typeof error !== "object" || error === null) return false;
-  if (connectFailures.has(error)) return true;
-  if (error instanceof BlockedAddressError || error instanceof NotSentError) return true;
-  // An open connection can die of the same codes.
-  if ("syscall" in error && (error.syscall === "read" || error.syscall === "write")) return false;
-  if (error instanceof AggregateError) {
-    return error.errors.length > 0 && error.errors.every(neverConnected);
-  }
-  if ("code" in error && connectCodes.test(String(error.code))) return true;
-  return "cause" in error && neverConnected(error.cause);
-}
-
-/** Network errors have codes, or come wrapped as a `TypeError` by fetch; anything else is a reader's own. */
-function isNetworkFault(error: unknown, timer: Timer): boolean {
-  if (timer.expired) return true;
-  if (blockedBy(error) !== undefined) return false;
-  const code = error instanceof Error && "code" in error ? String(error.code) : "";
-  return (
-    /^(UND_ERR|ECONN|EPIPE|Z_BUF_ERROR|ENOTFOUND|EAI_|ETIMEDOUT|EHOST|ENET)/.test(code) ||
-    error instanceof TypeError
-  );
-}
-
-function blockedBy(error: unknown): BlockedAddressError | undefined {
-  if (error instanceof BlockedAddressError) return error;
-  return error instanceof Error && error.cause !== undefined ? blockedBy(error.cause) : undefined;
-}
-
-function messageOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  // fetch says "fetch failed" and keeps what happened in the cause.
-  const inner = error.cause instanceof Error ? error.cause : error;
-  const code = "code" in inner && typeof inner.code === "string" ? inner.code : undefined;
-  return inner.message || code || inner.name;
-}
-
-function tooLarge(limit: number): DownloadFault {
-  return new DownloadFault(`It is larger than ${limit} bytes (\`maxDownloadBytes\`)`, {
-    transient: false,
-  });
+function optionsOf(
+  { method, headers, body }: HttpRequest,
+  { origin, path }: Target,
+): Dispatcher.DispatchOptions {
+  return {
+    origin,
+    path,
+    method,
+    headers,
+    body: body ?? null,
+    // An image takes minutes: our own timers decide, not undici's 300 s.
+    headersTimeout: 0,
+    bodyTimeout: 0,
+  };
 }
 
 // ---- bodies ----
@@ -545,111 +425,19 @@ async function discard(body: Body, end: Ending, clock: Clock): Promise<void> {
   end.abort(notReadFurther());
 }
 
+/**
+ * When an answer was made, by the clock of the server that made it: a date in its `Retry-After` is of
+ * that clock too, and ours may be an hour off.
+ */
+function answeredAt({ date }: Readonly<Record<string, string>>, clock: Clock): number {
+  const told = date === undefined ? Number.NaN : Date.parse(date);
+  return Number.isNaN(told) ? clock.wallTime() : told;
+}
+
 /** `Retry-After` in milliseconds, given in seconds or as a date. */
 function waitOf(header: string | undefined, now: number): number | undefined {
   if (header === undefined || header.trim() === "") return undefined;
   const seconds = Number(header);
   const waitMs = Number.isNaN(seconds) ? Date.parse(header) - now : seconds * 1000;
   return Number.isNaN(waitMs) ? undefined : Math.max(0, waitMs);
-}
-
-/** A time-out that can be pushed on, and a caller's signal, in one. */
-class Timer extends Ending {
-  readonly #clock: Clock;
-  readonly #timeoutMs: number;
-  readonly #outer: EndSignal | undefined;
-  #cancel: () => void = () => {};
-  expired = false;
-
-  constructor(clock: Clock, timeoutMs: number, outer: EndSignal | undefined) {
-    super();
-    this.#clock = clock;
-    this.#timeoutMs = timeoutMs;
-    this.#outer = outer;
-    if (outer?.aborted) this.abort(outer.reason);
-    else outer?.addEventListener("abort", this.#onAbort, { once: true });
-    this.restart();
-  }
-
-  readonly #onAbort = () => this.abort(this.#outer?.reason);
-
-  restart(): void {
-    this.#cancel();
-    this.#cancel = this.#clock.after(this.#timeoutMs, () => {
-      this.expired = true;
-      this.abort(new Error("The time is up"));
-    });
-  }
-
-  stop(): void {
-    this.#cancel();
-    this.#outer?.removeEventListener("abort", this.#onAbort);
-  }
-}
-
-// ---- repeating ----
-
-/** An exchange that may be repeated, and who decides. */
-export interface Repetition<Value> {
-  attempt(number: number): Promise<Value>;
-  /** The wait before the next attempt, in milliseconds, or `undefined` for no more. */
-  again(error: unknown, attempt: number): number | undefined;
-  wait(delayMs: number, error: unknown, attempt: number): Promise<void>;
-}
-
-/**
- * p-retry, with the decision and the clock in our hands: nothing is repeated that `again` does not
- * name. It is called in after the first attempt has failed, as few do.
- */
-export async function repeat<Value>({ attempt, again, wait }: Repetition<Value>): Promise<Value> {
-  const goesOn = async (reason: unknown, number: number) => {
-    const delayMs = again(reason, number);
-    if (delayMs !== undefined) await wait(delayMs, reason, number);
-    return delayMs !== undefined;
-  };
-  try {
-    return await attempt(1);
-  } catch (error) {
-    if (!(await goesOn(error, 1))) throw error;
-  }
-  try {
-    return await pRetry(
-      async (number) => {
-        try {
-          return await attempt(number + 1);
-        } catch (error) {
-          // p-retry takes TypeErrors for bugs and rethrows them before anyone is asked.
-          throw new Attempt(error);
-        }
-      },
-      {
-        retries: Number.POSITIVE_INFINITY,
-        minTimeout: 0,
-        shouldRetry: ({ error, attemptNumber }) =>
-          goesOn(error instanceof Attempt ? error.reason : error, attemptNumber + 1),
-      },
-    );
-  } catch (error) {
-    throw error instanceof Attempt ? error.reason : error;
-  }
-}
-
-class Attempt extends Error {
-  readonly reason: unknown;
-
-  constructor(reason: unknown) {
-    super("attempt failed");
-    this.reason = reason;
-  }
-}
-
-/** What a provider asks for, unless it asks for less than a second: that would be a storm. */
-export function waitMs(retryAfterMs: number | undefined, backoff: number): number {
-  return retryAfterMs === undefined || retryAfterMs < 1_000 ? backoff : retryAfterMs;
-}
-
-/** 1 s, 2 s, 4 s …, up to a ceiling, each less a random part of up to a quarter. */
-export function backoffMs(attempt: number, ceilingMs: number): number {
-  const full = Math.min(ceilingMs, 1_000 * 2 ** (attempt - 1));
-  return full * (1 - Math.random() / 4);
 }

@@ -412,7 +412,7 @@ test("row 11: OpenAI's refusal by moderation, an HTTP 400, is a ModerationError 
 });
 
 test.for(jobProviders)(
-  "row 11: a create of %s that is refused with 400 and words about its content policy is a ModerationError",
+  "row 11: a create of %s that is refused with 400 and words about its content policy is a ModerationError, whose stage nobody tells",
   async (name) => {
     await using stage = await startStage();
     const message = "The prompt may violate OpenAI's content policies.";
@@ -420,7 +420,7 @@ test.for(jobProviders)(
     stage.sandbox.inject({ provider: name, phase: "create", ...fault });
     const error = await failureOf(stage.client(name).generate({ prompt }));
     await aMoment();
-    expect(error).toMatchObject({ name: "ModerationError", charged: "no", status: 400 });
+    expect(error).toMatchObject({ name: "ModerationError", charged: "unknown", status: 400 });
     expect(stage.count("create")).toBe(1);
     expect(stage.sandbox.charges).toHaveLength(0);
   },
@@ -601,11 +601,7 @@ test.for(jobProviders)(
     expect(stage.count("poll")).toBe(4);
     expect(stage.count("create")).toBe(1);
     expect(stage.clock.elapsedMs).toBe(8_000);
-    expect(typesOf(events)).toEqual([
-      ...["submitting", "submitted", "status", "status", "status", "succeeded"],
-    ]);
-    expect(events.filter((event) => event.type === "status")).toMatchObject(
-      Array.from({ length: 3 }, () => ({ state: "running", word, known: false })),
-    );
+    expect(typesOf(events)).toEqual(["submitting", "submitted", "status", "succeeded"]);
+    expect(events[2]).toMatchObject({ state: "running", word, known: false });
   },
 );

@@ -8,7 +8,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const sourceRoot = join(root, "src");
 
 const files = readdirSync(sourceRoot, { recursive: true, encoding: "utf8" })
-  .filter((name) => name.endsWith(".ts"))
+  .filter((name) => name.endsWith(".ts") && !name.endsWith(".d.ts"))
   .map((name) => name.replaceAll("\\", "/"));
 
 const program = ts.createProgram(
@@ -107,6 +107,9 @@ test("the floor knows nothing above it", () => {
   expect(targets("cost")).toEqual([]);
   expect(targets("dimensions")).toEqual([]);
   expect(targets("clock")).toEqual([]);
+  expect(targets("host")).toEqual([]);
+  expect(targets("nearest")).toEqual([]);
+  expect(targets("base-url")).toEqual([]);
   expect(targets("once")).toEqual([]);
   expect(targets("turns")).toEqual([]);
   // The type of a signal alone.
@@ -115,24 +118,49 @@ test("the floor knows nothing above it", () => {
 });
 
 test("an error knows money, and of the job and its images the types alone", () => {
-  expect(targets("errors")).toEqual(["cost", "job", "result"]);
-  expect(from("errors").every(({ typeOnly }) => typeOnly)).toBe(true);
+  expect(targets("errors")).toEqual(["cost", "generated-image", "job", "realm"]);
+  expect(from("errors").every(({ to, typeOnly }) => typeOnly || to === "realm")).toBe(true);
+  expect(targets("realm")).toEqual([]);
 });
 
 test("the request knows zod and errors", () => {
-  expect(targets("request")).toEqual(["compiled", "errors", "once", "zod/mini"]);
+  expect(targets("request")).toEqual([
+    ...["compiled", "errors", "expected", "field-names", "host", "once", "realm", "zod/mini"],
+  ]);
+  expect(targets("field-names")).toEqual(["nearest"]);
 });
 
-test("the contract of a provider stands on schemas, cost, decoded images, dimensions, errors, headers and request", () => {
+test("what an adapter is made of stands on schemas, cost, decoded images, dimensions and the request's type", () => {
+  const contract = ["cost", "decoded-image", "dimensions", "request", "zod/mini"];
+  expect(targets("adapter/contract")).toEqual(contract);
+  expect(targets("adapter/define")).toEqual(["adapter/contract", "cost", "dimensions", "zod/mini"]);
+  expect(targets("adapter/reading")).toEqual(["adapter/contract", "decoded-image", "zod/mini"]);
+  expect(targets("adapter/refusals")).toEqual(["adapter/contract", "cost"]);
+  const openaiError = ["adapter/contract", "adapter/reading", "adapter/refusals", "zod/mini"];
+  expect(targets("adapter/openai-error")).toEqual(openaiError);
+  expect(targets("adapter/token-prices")).toEqual(["adapter/contract", "cost"]);
+  expect(from("adapter/contract").every(({ typeOnly }) => typeOnly)).toBe(true);
+});
+
+test("what holds of an answer at every provider knows the contract and what codes mean", () => {
+  expect(targets("read-answer")).toEqual(["error-codes", "provider"]);
+  expect(targets("error-codes")).toEqual(["provider"]);
+});
+
+test("the face of the contract adds addresses, errors, headers and how a provider is reached", () => {
   expect(targets("provider")).toEqual([
-    "compiled",
-    "cost",
-    "decoded-image",
-    "dimensions",
-    "errors",
-    "header",
-    "request",
-    "zod/mini",
+    ...["adapter/contract", "adapter/define", "adapter/openai-error", "adapter/reading"],
+    ...["adapter/refusals", "adapter/token-prices"],
+    ...[
+      "base-url",
+      "compiled",
+      "cost",
+      "decoded-image",
+      "dimensions",
+      "errors",
+      "header",
+      "request",
+    ],
   ]);
 });
 
@@ -144,17 +172,61 @@ test("the list of providers names every adapter and nothing more", () => {
   expect(targets("providers/index")).toEqual(adapters.toSorted());
 });
 
+test("what must not be shown is known in one place, and the version of the package in one", () => {
+  expect(targets("secrets")).toEqual(["errors"]);
+  expect(targets("user-agent")).toEqual(["../package.json"]);
+  const readers = imports
+    .filter(({ to }) => to === "../package.json")
+    .map(({ from: name }) => name);
+  expect(readers).toEqual(["user-agent"]);
+});
+
+test("the JSON of events knows their types and nothing else", () => {
+  expect(from("event-json").every(({ typeOnly }) => typeOnly)).toBe(true);
+});
+
 test("the poller knows time alone: no HTTP, no schema, no provider", () => {
   expect(targets("poller")).toEqual(["clock", "turns"]);
+});
+
+test("whose a record is, and where it stands, knows neither HTTP nor jobs that run", () => {
+  expect(targets("account")).toEqual(["errors", "provider"]);
+  expect(targets("journal")).toEqual(["journal-record"]);
+  expect(targets("journal-record")).toEqual(["zod/mini"]);
+  expect(targets("keyed-place")).toEqual([
+    ...["account", "identity", "journal-record", "own-records", "provider"],
+  ]);
+  expect(targets("own-records")).toEqual([
+    ...["account", "cost", "errors", "journal", "journal-record", "provider"],
+  ]);
+});
+
+test("a file format knows bytes alone, and what looks at images knows formats alone", () => {
+  const formats = files.filter((name) => name.startsWith("formats/"));
+  expect(formats.length).toBeGreaterThan(5);
+  const below = formats.flatMap((name) => targets(name.replace(/\.ts$/, "")));
+  expect(below.filter((to) => to !== "realm" && !to.startsWith("formats/"))).toEqual([]);
+  expect(targets("media")).toEqual(["formats/svg"]);
+  for (const name of ["measure", "image-inspection"]) {
+    expect(
+      targets(name).filter((to) => !["media", "realm"].includes(to) && !to.startsWith("formats/")),
+    ).toEqual([]);
+  }
+  expect(targets("own-bytes")).toEqual([]);
 });
 
 test("only the transport runs undici and p-retry", () => {
   const strangers = imports.filter(
     ({ from: name, to, typeOnly }) =>
-      (to === "p-retry" || to === "undici") && !typeOnly && name !== "transport",
+      !typeOnly &&
+      ((to === "p-retry" && name !== "repeat") ||
+        (/^undici(\/|$)/.test(to) && name !== "load-undici")),
   );
   expect(strangers).toEqual([]);
-  expect(targets("transport")).toEqual(expect.arrayContaining(["p-retry", "undici"]));
+  expect(targets("repeat")).toEqual(["p-retry"]);
+  expect(targets("load-undici")).toEqual([
+    ...["once", "undici", "undici/lib/core/connect.js", "undici/lib/dispatcher/agent.js"],
+  ]);
 });
 
 test("zod is its mini build everywhere: the other takes twice as long to load", () => {
@@ -197,12 +269,12 @@ test("no value is imported in a circle", () => {
   expect([...new Set(circles)]).toEqual([]);
 });
 
-test("only the contract's lookup of a key and the transport's of a proxy read the environment", () => {
+test("only the lookups of a key, of a proxy, and of a proxy's password to hide read the environment", () => {
   const readers = nodesWhere(
     (node) => ts.isPropertyAccessExpression(node) || ts.isVariableDeclaration(node),
   ).filter((node) => /^process\.env$|^\{ env \} = process$/.test(node.getText()));
   const names = readers.map((node) => relative(sourceRoot, node.getSourceFile().fileName));
-  expect([...new Set(names)].sort()).toEqual(["provider.ts", "transport.ts"]);
+  expect([...new Set(names)].sort()).toEqual(["provider.ts", "proxy-environment.ts", "secrets.ts"]);
 });
 
 test("an adapter neither fetches, waits, loops, catches nor reads the clock", () => {
@@ -218,6 +290,16 @@ test("an adapter neither fetches, waits, loops, catches nor reads the clock", ()
     adapters.includes(relative(sourceRoot, node.getSourceFile().fileName).replace(/\.ts$/, "")),
   );
   expect(acts.map(placeOf)).toEqual([]);
+});
+
+test("a date is never made of, or held against, the monotonic clock", () => {
+  const isMonotonic = (node: ts.Node) => /[cC]lock\.now\(\)/.test(node.getText());
+  const mixed = nodesWhere(
+    (node) =>
+      (ts.isNewExpression(node) && node.expression.getText() === "Date" && isMonotonic(node)) ||
+      (ts.isBinaryExpression(node) && isMonotonic(node) && /\bDate\.parse\(/.test(node.getText())),
+  );
+  expect(mixed.map(placeOf)).toEqual([]);
 });
 
 test("nothing is typed any", () => {
@@ -296,7 +378,7 @@ test("the package's dependencies are the ones that the sources import", () => {
     readFileSync(join(root, "package.json"), "utf8"),
   ) as { dependencies: object; peerDependencies: object };
   const packages = imports
-    .filter(({ to }) => !files.includes(`${to}.ts`) && !to.startsWith("node:"))
+    .filter(({ to }) => !files.includes(`${to}.ts`) && !/^node:|^\.\.\/package\.json$/.test(to))
     .map(({ to }) => /^(@[^/]+\/)?[^/]+/.exec(to)?.[0]);
   const declared = Object.keys({ ...dependencies, ...peerDependencies });
   expect([...new Set(packages)].sort()).toEqual(declared.sort());

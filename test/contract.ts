@@ -113,6 +113,7 @@ const wires = { "real sockets": overSockets, "fetch, seen by msw": overFetch } a
 /** Waits between attempts pass fast; time-outs are left as they are. */
 const hurried: Clock = {
   now: () => systemClock.now(),
+  wallTime: () => systemClock.wallTime(),
   after: (delayMs, callback) =>
     systemClock.after(delayMs < 20_000 ? Math.min(delayMs, 5) : delayMs, callback),
 };
@@ -287,8 +288,13 @@ export function contractSuite(name: string, makeSubject: () => Subject): void {
       ]);
       const error = await failureOf(client.generate({ prompt, providerOptions }));
       expect(error).toMatchObject({ name: "InvalidRequestError", charged: "no" });
-      // What belongs to another provider is left alone.
-      expect(client.check({ prompt, providerOptions: { somebodyElse: { x: 1 } } })).toEqual([]);
+      // What belongs to another built-in provider is left alone, and nobody's is refused.
+      const others = ["shortapi", "aigptimage", "trinetra"].filter((each) => each !== optionsName);
+      const foreign = Object.fromEntries(others.map((each) => [each, { x: 1 }]));
+      expect(client.check({ prompt, providerOptions: foreign })).toEqual([]);
+      expect(client.check({ prompt, providerOptions: { somebodyElse: { x: 1 } } })).toMatchObject([
+        { name: "UnsupportedError", field: "providerOptions.somebodyElse" },
+      ]);
       const misspelt = { prompt, promt: "x" };
       expect(client.check(misspelt)).toMatchObject([{ field: "promt" }]);
       expect(requests).toHaveLength(0);

@@ -329,7 +329,7 @@ test("a size that a check refuses hears why", () => {
       field: "size",
       given: "1000x1000",
       taken:
-        "WIDTHxHEIGHT such as 1024x1024, 1536x1024 or auto. For 1000x1000, both edges must be multiples of 16.",
+        "WIDTHxHEIGHT such as 1024x1024, 1536x1024 or auto (for 1000x1000, both edges must be multiples of 16)",
     },
   ]);
 });

@@ -126,11 +126,11 @@ test("what was stopped while it waited for a connection is never sent, and what 
   const ends = { signal: new Ending(), stop };
   const first = dispatch(agent, options, ends, opened);
   await until(() => waiting.length === 1);
-  const second = dispatch(agent, options, ends, opened);
+  const second = reasonOf(dispatch(agent, options, ends, opened));
   stop.abort(new Error("the call has ended"));
   waiting[0]?.();
   expect((await bytesOf((await first).body)).toString()).toBe("{}");
-  expect(await reasonOf(second)).toBeInstanceOf(NotSentError);
+  expect(await second).toBeInstanceOf(NotSentError);
   expect(server.requests).toHaveLength(1);
 });
 

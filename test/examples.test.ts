@@ -146,6 +146,8 @@ describe("what single examples show", { timeout: 60_000 }, () => {
     for (const source of sources) expect(existsSync(join(dirname(sheet), source))).toBe(true);
     expect(html).not.toMatch(/https?:|<script|<link|@import|url\(/);
     expect(html).toContain("not reported");
+    expect(html).toContain("0.02 USD reported, 0.06 USD listed");
+    expect(html).toContain("its list 0.06 USD");
     // The system's temporary directory may be reached by a link.
     expect(stdout).toContain(join(basename(directory), "output/quickstart/index.html"));
     expect(stdout).toContain("createImageClient({ provider: trinetra() })");

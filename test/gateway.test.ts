@@ -27,7 +27,7 @@ function gatewayOf(provider: Provider, respond: () => Response = () => Response.
       attemptTimeoutMs: 1_000,
       allowPrivateNetwork: false,
     },
-    ...{ trustedHostname: "p.test", maxAnswerBytes: 10_000, maxDownloadBytes: 10_000 },
+    ...{ trustedOrigin: "https://p.test", maxAnswerBytes: 10_000, maxDownloadBytes: 10_000 },
   });
   return { gateway: new Gateway(provider, transport), calls };
 }

@@ -16,6 +16,7 @@ import { inputProblems } from "../src/inputs";
 import type { InputRule } from "../src/provider";
 import { resolveInputs } from "../src/read-inputs";
 import { gif, jpegHead, onePixelPng, pages, stubbed } from "./providers/fixtures";
+import { fixture } from "./support/fixtures";
 
 let directory = "";
 beforeAll(async () => {
@@ -41,7 +42,7 @@ function resolve(
   return resolveInputs(images, mask, {
     provider: "p",
     rule,
-    trustedHostname: "p.test",
+    trustedOrigin: "https://p.test",
     upload: undefined,
     fetchBytes: () => Promise.reject(new Error("nothing shall be fetched")),
     ...more,
@@ -86,7 +87,8 @@ test("a local file that is missing is named with its path, and nothing was charg
     code: "invalid_request",
     field: "images[1]",
     given: `localFile("${path}")`,
-    taken: expect.stringContaining("ENOENT"),
+    taken: "an image that can be read",
+    message: expect.stringContaining("ENOENT"),
     charged: "no",
     cause: { code: "ENOENT" },
   });
@@ -111,7 +113,8 @@ test("a web URL that cannot be fetched is named, with why", async () => {
   await expect(edit).rejects.toMatchObject({
     field: "images[0]",
     given: '"https://a.test/x"',
-    taken: "an image that can be read (HTTP 404)",
+    taken: "an image that can be read",
+    message: expect.stringContaining(". HTTP 404."),
     cause,
   });
 });
@@ -135,6 +138,8 @@ test("a data URL that holds no base64 is named", async () => {
 
 test.each<[string, Uint8Array, string]>([
   ["a GIF", gif, "image/gif"],
+  ["a HEIC", fixture("libheif.heic"), "image/heic"],
+  ["a drawing", fixture("plain.svg"), "image/svg+xml"],
   ["text", Buffer.from("hello"), "5 bytes of no known image format"],
 ])("%s is no type that the provider reads, whatever its name says", async (_what, bytes, given) => {
   const input = new File([new Uint8Array(bytes)], "a.png", { type: "image/png" });
@@ -154,12 +159,19 @@ test("a file that is too large is refused with both sizes", async () => {
   });
 });
 
-test("without a list of types any image will do, and no image will not", async () => {
+test("without a list of types any image of pixels will do, and nothing else will", async () => {
   const { mediaTypes: _, ...open } = byBytes;
   expect((await resolve([gif], open)).imageFiles).toMatchObject([{ mediaType: "image/gif" }]);
   await expect(resolve([Buffer.from("x")], open)).rejects.toMatchObject({
     taken: "PNG, JPEG or WebP",
   });
+  for (const [name, given] of [
+    ["libheif.heic", "image/heic"],
+    ["plain.svg", "image/svg+xml"],
+  ] as const) {
+    const wrong = { code: "invalid_request", charged: "no", given, taken: "PNG, JPEG or WebP" };
+    await expect(resolve([fixture(name)], open)).rejects.toMatchObject(wrong);
+  }
 });
 
 test("a mask goes along as a file, and only a PNG is one", async () => {
@@ -295,7 +307,7 @@ test("an uploaded input is what the provider is sent", async () => {
 });
 
 test("plain http is refused where https is needed, save at the provider's own host", () => {
-  const context = { provider: "p", trustedHostname: "localhost", upload: undefined };
+  const context = { provider: "p", trustedOrigin: "http://localhost:8080", upload: undefined };
   const rule = { ...byUrl, httpsOnly: true };
   const problems = inputProblems(
     ["http://a.test/1.png", "https://a.test/1.png", "http://localhost:8080/1.png"],

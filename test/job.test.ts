@@ -58,7 +58,7 @@ test.for([
 
 test("a refusal of a reference shows whose it is and whose it should be", () => {
   expect(() => clientOf(shortapi({ baseURL, apiKey: "a-key" })).resume(reference)).toThrow(
-    /trinetra.*shortapi/,
+    /expected "shortapi", this client's, got "trinetra"/,
   );
 });
 

@@ -12,7 +12,7 @@ const record: JournalRecord = {
 };
 
 function ledgerOf(change: Partial<JournalRecord>): TaskLedger {
-  const { jobId, provider, baseURL, operation, split, requestDigest } = record;
+  const { jobId, provider, baseURL, operation, split = [1], requestDigest } = record;
   const facts = { jobId, provider, baseURL, operation, split, requestDigest };
   return new TaskLedger(memoryJournal(), systemClock, facts, 0, { ...record, ...change });
 }

@@ -278,7 +278,7 @@ test.each([[["10.0.0.7"]], [["1.1.1.1", "10.0.0.7"]], [["2606:4700::1111", "::ff
         name: "BlockedAddressError",
         hostname: "cdn.example",
         address: addresses.at(-1),
-        message: `cdn.example leads to ${addresses.at(-1)}, which is not an address of the public internet.`,
+        message: `cdn.example leads to ${addresses.at(-1)}, which is not an address of the public internet (\`allowPrivateNetwork\` lets it through).`,
       });
     }
   },

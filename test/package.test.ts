@@ -28,10 +28,14 @@ let project = "";
 beforeAll(async () => {
   if (!isBuilt()) await run("npm", ["run", "build"], { cwd: root, env });
   place = await mkdtemp(join(tmpdir(), "gpt-image-client-"));
-  const packed = await run("npm", ["pack", "--json", "--pack-destination", place], {
-    cwd: root,
-    env,
-  });
+  const packed = await run(
+    "npm",
+    ["pack", "--ignore-scripts", "--json", "--pack-destination", place],
+    {
+      cwd: root,
+      env,
+    },
+  );
   const [{ filename, size, unpackedSize }] = JSON.parse(packed.stdout);
   tarball = join(place, filename);
   console.log(`packed: ${kilobytes(size)}, unpacked: ${kilobytes(unpackedSize)}`);

@@ -1,4 +1,5 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { rmSync, writeFileSync } from "node:fs";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -62,7 +63,7 @@ const refusals: readonly (readonly [number, AnyImageError["name"]])[] = [
   [400, "InvalidRequestError"],
   [401, "AuthenticationError"],
   [402, "InsufficientCreditsError"],
-  [403, "AuthenticationError"],
+  [403, "PermissionDeniedError"],
   [404, "InvalidRequestError"],
   [422, "InvalidRequestError"],
 ];
@@ -83,54 +84,6 @@ test.for(
     expect(error.message).toContain("No, thank you.");
     expect(error.requestId).toMatch(/^req_/);
     expect(stage.count("create")).toBe(1);
-    expect(stage.sandbox.charges).toHaveLength(0);
-  },
-);
-
-test.for(allProviders)(
-  "%s's own 503 is sent again until it passes, and billed once",
-  async (name) => {
-    await using stage = await startStage();
-    const fault = { fault: "unavailable", ownBody: true, times: 3 } as const;
-    stage.sandbox.inject({ provider: name, phase: "create", ...fault });
-    const { images } = await stage.client(name).generate({ prompt });
-    expect(images).toHaveLength(1);
-    expect(stage.count("create")).toBe(4);
-    expect(stage.sandbox.charges).toHaveLength(1);
-  },
-);
-
-test.for(allProviders)(
-  "a 503 of %s with Retry-After is its own even as a bare page, and is obeyed",
-  async (name) => {
-    await using stage = await startStage();
-    const fault = { fault: "unavailable", retryAfterSeconds: 40 } as const;
-    stage.sandbox.inject({ provider: name, phase: "create", ...fault });
-    const { images, timing } = await stage.client(name).generate({ prompt });
-    expect(images).toHaveLength(1);
-    expect(timing.durationMs).toBeGreaterThanOrEqual(40_000);
-    expect(stage.count("create")).toBe(2);
-    expect(stage.sandbox.charges).toHaveLength(1);
-  },
-);
-
-test.for(allProviders)(
-  "%s's own 503 that never passes ends at the time-out, not charged",
-  async (name) => {
-    await using stage = await startStage();
-    const fault = { fault: "unavailable", ownBody: true, times: Infinity } as const;
-    stage.sandbox.inject({ provider: name, phase: "create", ...fault });
-    const error = await failureOf(stage.client(name, { timeoutMs: 30_000 }).generate({ prompt }));
-    expect(error).toMatchObject({
-      name: "ProviderUnavailableError",
-      charged: "no",
-      retryable: true,
-    });
-    expect(stage.clock.elapsedMs).toBeLessThanOrEqual(30_000);
-    const sent = stage.count("create");
-    expect(sent).toBeGreaterThan(3);
-    await aMoment();
-    expect(stage.count("create")).toBe(sent);
     expect(stage.sandbox.charges).toHaveLength(0);
   },
 );
@@ -197,6 +150,11 @@ const doubtful: readonly { what: string; fault: SandboxFaultKind }[] = [
   { what: "500 of its own", fault: { fault: "unavailable", status: 500, ownBody: true } },
   { what: "502", fault: { fault: "unavailable", status: 502 } },
   { what: "a gateway's 503 page", fault: { fault: "unavailable", status: 503 } },
+  { what: "a 503 page with Retry-After", fault: { fault: "unavailable", retryAfterSeconds: 40 } },
+  { what: "a 503 in its own words", fault: { fault: "unavailable", ownBody: true } },
+  { what: "423", fault: { fault: "refusal", status: 423 } },
+  { what: "424", fault: { fault: "refusal", status: 424 } },
+  { what: "425", fault: { fault: "refusal", status: 425 } },
   { what: "504", fault: { fault: "unavailable", status: 504 } },
   { what: "502 after acceptance", fault: { fault: "accepted-but-unavailable" } },
   { what: "503 after acceptance", fault: { fault: "accepted-but-unavailable", status: 503 } },
@@ -204,7 +162,9 @@ const doubtful: readonly { what: string; fault: SandboxFaultKind }[] = [
   { what: "an empty body", fault: { fault: "malformed", body: "" } },
   { what: "JSON that means nothing", fault: { fault: "malformed", body: "[]" } },
   { what: "a body that breaks off", fault: { fault: "truncated" } },
-  { what: "a redirect", fault: { fault: "redirect", location: "/elsewhere" } },
+  { what: "301", fault: { fault: "redirect", location: "/elsewhere", status: 301 } },
+  { what: "302", fault: { fault: "redirect", location: "/elsewhere", status: 302 } },
+  { what: "303", fault: { fault: "redirect", location: "/elsewhere", status: 303 } },
 ];
 
 test.for(unkeyed.flatMap((name) => doubtful.map((each) => ({ name, ...each }))))(
@@ -450,7 +410,8 @@ test.for(
     stage.sandbox.inject({ provider: name, phase: "poll", ...fault, times: 1 });
     const client = stage.client(name);
     const error = await failureOf(client.generate({ prompt }));
-    expect(error.name).toBe(status === 402 ? "InsufficientCreditsError" : "AuthenticationError");
+    const names = { 401: "AuthenticationError", 403: "PermissionDeniedError" };
+    expect(error.name).toBe(status === 402 ? "InsufficientCreditsError" : names[status]);
     expect(error.charged).toBe("unknown");
     await aMoment();
     expect(stage.count("poll")).toBe(1);
@@ -538,7 +499,10 @@ test.for(allProviders)(
       location: `${elsewhere.url}/stolen`,
     });
     const error = await failureOf(stage.client(name).generate({ prompt }));
-    expect(error.charged).toBe("unknown");
+    await aMoment();
+    expect(error).toMatchObject({ charged: "no", field: "baseURL", status: 307 });
+    expect(error.message).toContain(`${elsewhere.url}/stolen`);
+    expect(stage.count("create")).toBe(1);
     expect(elsewhere.requests).toHaveLength(0);
   },
 );
@@ -826,7 +790,7 @@ test("close ends what queues for a slot without sending it, and says that it was
   await until(() => stage.count("create") === 1);
   const second = failureOf(client.generate({ prompt }));
   await aMoment();
-  await client.close();
+  await client.close({ timeoutMs: 20 });
   expect((await first).charged).toBe("unknown");
   expect((await second).charged).toBe("no");
   expect(stage.count("create")).toBe(1);
@@ -1039,9 +1003,7 @@ test("several listeners and waiters of a job share one polling loop", async () =
   ]);
   expect(counted.polls).toBe(5);
   expect(one).toEqual(two);
-  expect(typesOf(one)).toEqual([
-    ...["submitted", "status", "status", "status", "status", "succeeded"],
-  ]);
+  expect(typesOf(one)).toEqual(["submitted", "status", "succeeded"]);
   expect(first.images[0]).toBe(second.images[0]);
 });
 
@@ -1168,14 +1130,18 @@ test.for(["truncated", "reset-after-acceptance", "not-an-image"] as const)(
 );
 
 test.for(allProviders)(
-  "a directory that cannot be written is a DownloadError, charged, and the job of %s still gives the image",
+  "a directory that is gone when the image comes is a DownloadError, charged, and the job of %s still gives the image",
   async (name) => {
     await using stage = await startStage({ jobDurationMs: 0 });
     await withDirectory(async (directory) => {
-      const file = join(directory, "a-file");
-      await writeFile(file, "in the way");
+      const saveTo = join(directory, "pictures");
+      const onEvent = ({ type }: ImageEvent) => {
+        if (type !== "submitting") return;
+        rmSync(saveTo, { recursive: true });
+        writeFileSync(saveTo, "in the way");
+      };
       const client = stage.client(name, { poll: 10 }, systemClock);
-      const error = await failureOf(client.generate({ prompt }, { saveTo: join(file, "in") }));
+      const error = await failureOf(client.generate({ prompt }, { saveTo, onEvent }));
       expect(error).toMatchObject({ name: "DownloadError", charged: "yes", retryable: false });
       const later = await error.job?.result({ saveTo: directory });
       expect(later?.images).toHaveLength(1);
@@ -1287,7 +1253,7 @@ test.for(allProviders)(
     stage.sandbox.inject({ provider: name, phase: "download", fault: "redirect", location });
     const { baseURL, apiKey } = stage.sandbox[name];
     const provider = providerOf(name, { baseURL, apiKey });
-    const client = new ProviderClient({ provider }, stage.clock);
+    const client = new ProviderClient({ provider, allowPrivateNetwork: true }, stage.clock);
     const { image, raw } = await client.generate({ prompt });
     expect(pixel.equals(await image.bytes())).toBe(true);
     const api = stage.sandbox.requests.filter((each) => each.provider !== "cdn");

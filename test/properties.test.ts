@@ -93,7 +93,8 @@ const retryAfter = fc.oneof(fc.string(), fc.double().map(String), fc.constant("1
 const headers = fc.record({ "retry-after": retryAfter }, { requiredKeys: [] });
 
 const kinds = [
-  ...["invalid_request", "authentication", "insufficient_credits", "rate_limited", "moderation"],
+  ...["invalid_request", "authentication", "permission_denied", "insufficient_credits"],
+  ...["rate_limited", "moderation"],
   ...["generation_failed", "malformed_response", "provider_unavailable", "submission_unknown"],
 ];
 function expectCost(cost: unknown): void {

@@ -43,21 +43,8 @@ function tableOf(title: string): readonly string[] {
   return table.split("\n");
 }
 
-/** What the examples leave to the reader's app. */
+/** A package of the reader's that is none of ours. Everything else an example defines itself. */
 const preamble = `
-declare const client: import("gpt-image-client").ImageClient;
-declare const prompt: string;
-declare const prompts: readonly string[];
-declare const png: string;
-declare const z: typeof import("zod").z;
-declare const expect: typeof import("vitest").expect;
-declare const db: {
-  save(id: string, reference: import("gpt-image-client").JobReference): Promise<void>;
-  find(id: string): Promise<unknown>;
-};
-declare function putSomewherePublic(
-  bytes: Uint8Array, mediaType: string, fileName: string,
-): Promise<string>;
 declare module "@aws-sdk/client-s3" {
   export class S3Client { send(command: PutObjectCommand): Promise<unknown>; }
   export class PutObjectCommand {
@@ -123,10 +110,10 @@ describe("the examples in the README", () => {
     await sandbox.close();
   });
 
-  /** Runs an example, with what the reader's app would have put before it. */
-  async function runs(block: Block, before = ""): Promise<Record<string, unknown>> {
+  /** Runs an example. */
+  async function runs(block: Block): Promise<Record<string, unknown>> {
     const file = join(place, `line-${block.line}.ts`);
-    await writeFile(file, `${before}\n${block.text}\nexport {};\n`);
+    await writeFile(file, `${block.text}\nexport {};\n`);
     return import(pathToFileURL(file).href);
   }
 
@@ -150,10 +137,7 @@ describe("the examples in the README", () => {
   test.each(["fakeImageClient(", "startSandbox(", "setupServer("])(
     "the one with %s runs, and what it expects holds",
     async (mark) => {
-      await runs(
-        blockWith(mark),
-        `import { expect } from "vitest"; const png = ${JSON.stringify(png)};`,
-      );
+      await runs(blockWith(mark));
     },
   );
 
@@ -192,9 +176,8 @@ describe("the examples in the README", () => {
         "createImageClient({ provider: trinetra(), journal })",
         "globalThis.readmeApp.client",
       );
-    const before = "";
     // The signature that the example shows.
-    const { work } = (await runs({ ...block, text }, before)) as {
+    const { work } = (await runs({ ...block, text })) as {
       work(message: { id: string; prompt: string }): Promise<string>;
     };
     sandbox.reset();
@@ -203,34 +186,45 @@ describe("the examples in the README", () => {
     expect(sandbox.charges).toHaveLength(1);
   });
 
-  test("the web handler and the stream of events answer", async () => {
-    const provider = trinetra(sandbox.trinetra);
-    const client = createImageClient({ provider, poll: 10 });
-    const saved = new Map<string, unknown>();
-    const db = {
-      save: async (id: string, reference: unknown) => void saved.set(id, reference),
-      find: async (id: string) => saved.get(id),
-    };
-    Object.assign(globalThis, { readmeApp: { client, db } });
-    const before = `import { z } from "zod"; const { client, db } = globalThis.readmeApp;`;
-    // The signatures that the two examples show.
-    const { create, show } = (await runs(blockWith("function create("), before)) as {
+  /** An example whose provider is the sandbox. */
+  function inSandbox(block: Block): Block {
+    const text = block.text.replace("trinetra()", `trinetra(${JSON.stringify(sandbox.trinetra)})`);
+    expect(text).not.toBe(block.text);
+    return { ...block, text };
+  }
+
+  test("the web handler answers while the job runs, and with the picture", async () => {
+    // The signatures that the example shows.
+    const { create, show } = (await runs(inSandbox(blockWith("function create(")))) as {
       create(request: Request): Promise<Response>;
       show(id: string): Promise<Response>;
-    };
-    const { progress } = (await runs(blockWith("function progress("), before)) as {
-      progress(reference: unknown, signal: AbortSignal): Response;
     };
     const body = JSON.stringify({ prompt: "A fox" });
     const created = await create(new Request("http://app.test/", { method: "POST", body }));
     expect(created.status).toBe(202);
     // As the example answers it.
     const { id } = (await created.json()) as { id: string };
-    expect((await show(id)).status).toBe(202);
-    const events = progress(saved.get(id), new AbortController().signal);
-    expect(await events.text()).toMatch(/^data: \{.*"type":"succeeded".*\}\n\n$/m);
-    const shown = await show(id);
+    let shown = await show(id);
+    expect(shown.status).toBe(202);
+    while (shown.status === 202) shown = await show(id);
     expect([shown.status, shown.headers.get("content-type")]).toEqual([200, "image/png"]);
+    expect((await show("nobody's")).status).toBe(404);
+  });
+
+  test("the stream of events tells the browser type, state and progress, and nothing else", async () => {
+    // The signature that the example shows.
+    const { progress } = (await runs(inSandbox(blockWith("function progress(")))) as {
+      progress(reference: unknown, signal: AbortSignal): Response;
+    };
+    const client = createImageClient({ provider: trinetra(sandbox.trinetra) });
+    const job = await client.submit({ prompt: "A fox" });
+    const stream = await progress(job.reference, new AbortController().signal).text();
+    const told = [...stream.matchAll(/^data: (.*)$/gm)].map(([, json = ""]) => JSON.parse(json));
+    expect(told.at(-1)).toEqual({ type: "succeeded" });
+    expect(told[0]).toMatchObject({ type: "status" });
+    for (const event of told) {
+      expect(["type", "state", "progress"]).toEqual(expect.arrayContaining(Object.keys(event)));
+    }
   });
 });
 
@@ -286,6 +280,7 @@ const samples: Readonly<Record<string, readonly unknown[]>> = {
   outputCompression: [80],
   moderation: ["low", "auto", "high"],
   user: ["user-7"],
+  safetyIdentifier: ["user-7"],
   webhookUrl: ["https://app.example.com/hook"],
 };
 

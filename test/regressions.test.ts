@@ -35,7 +35,7 @@ test("close() during a create of unknown fate keeps the marker, and the key does
   const call = client.generate({ prompt }, { idempotencyKey: "m" });
   const failure = call.catch((error: unknown) => error);
   await isThere;
-  await client.close();
+  await client.close({ timeoutMs: 20 });
   expect(await failure).toMatchObject({ code: "client_closed", charged: "unknown" });
   const again = createImageClient({ provider, journal, fetch });
   await expect(again.generate({ prompt }, { idempotencyKey: "m" })).rejects.toMatchObject({
@@ -171,7 +171,7 @@ test("a function of the caller's that never ends does not hold close() for ever"
   await expect(client.generate({ prompt }, { timeoutMs: 50 })).rejects.toMatchObject({
     code: "timeout",
   });
-  await client.close();
+  await client.close({ timeoutMs: 20 });
 });
 
 test("what job.result is given is checked like every other option", async () => {
@@ -203,12 +203,15 @@ test("a record that says succeeded and has no image ends in an error of ours, ch
   }
 });
 
-test("entries of providerOptions that nobody knows are warned about", async () => {
+test("entries of providerOptions that nobody knows are warned about under omit", async () => {
   await using sandbox = await startSandbox({ jobDurationMs: 0, plainImages: true });
-  const client = createImageClient({ provider: shortapi(sandbox.shortapi), poll: 10 });
+  const provider = shortapi(sandbox.shortapi);
+  const client = createImageClient({ provider, poll: 10, onUnsupported: "omit" });
   const providerOptions = { shortapii: { model: "x" }, trinetra: { model: "y" } };
   const { warnings } = await client.generate({ prompt, providerOptions });
-  expect(warnings).toEqual(["providerOptions.shortapii was not used: it is not shortapi's"]);
+  expect(warnings).toEqual([
+    "`providerOptions.shortapii` a plain object was left out: shortapi takes `shortapi`, if that was meant",
+  ]);
 });
 
 test("a task whose record cannot be read is unknown, and one that has none was never sent", async () => {

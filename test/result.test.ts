@@ -4,11 +4,13 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { bodyOf } from "../src/body";
 import { Ending } from "../src/clock";
-import { createImageClient, openaiCompatible, trinetra } from "../src/index";
+import { DecodedImage, MemorySink } from "../src/decoded-image";
+import { DownloadFault } from "../src/faults";
+import { GeneratedImage, type ImageSource, saveInto } from "../src/generated-image";
+import { createImageClient, memoryJournal, openaiCompatible, trinetra } from "../src/index";
 import type { Output } from "../src/provider";
-import { GeneratedImage, type ImageSource, saveInto } from "../src/result";
-import { DownloadFault } from "../src/transport";
 import { onePixelPng, pages } from "./providers/fixtures";
+import { fixture } from "./support/fixtures";
 
 let directory = "";
 beforeAll(async () => {
@@ -202,8 +204,97 @@ test("bytes of no known format are given as they are, and only their measuring f
   expect((await image.blob()).type).toBe("application/octet-stream");
   await expect(image.info()).rejects.toMatchObject({
     code: "download_failed",
-    message: expect.stringContaining("no PNG, JPEG, WebP, GIF or AVIF"),
+    message: expect.stringContaining("no PNG, JPEG, WebP, GIF, AVIF, SVG or HEIC"),
   });
+});
+
+test("a drawing is a picture: named, measured, saved, and sandboxed where it is shown", async () => {
+  for (const name of ["plain.svg", "prolog.svg", "byte-order-mark.svg"]) {
+    const drawing = fixture(name);
+    const { image } = imageOf({ url }, [
+      () => chunksOf(drawing.subarray(0, 3), drawing.subarray(3)),
+    ]);
+    expect(await image.info()).toEqual({
+      ...{ mediaType: "image/svg+xml", width: 120, height: 80 },
+      byteLength: drawing.byteLength,
+    });
+    expect(await saveInto(image, join(directory, name), undefined)).toMatch(/\.svg$/);
+    const { headers } = await image.response();
+    expect(headers.get("content-type")).toBe("image/svg+xml");
+    expect(headers.get("x-content-type-options")).toBe("nosniff");
+    const policy = headers.get("content-security-policy")?.split("; ");
+    expect(policy).toEqual(expect.arrayContaining(["sandbox", "default-src 'none'"]));
+  }
+  const { image } = imageOf({ url }, [good]);
+  expect((await image.response()).headers.has("content-security-policy")).toBe(false);
+});
+
+test("a known type that cannot be measured has no size, and nothing throws", async () => {
+  const drawing = Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 3 4"/>');
+  for (const [bytes, mediaType] of [
+    [drawing, "image/svg+xml"],
+    [fixture("libheif.heic"), "image/heic"],
+    [Buffer.from("RIFF\x08\0\0\0WEBPJUNK", "latin1"), "image/webp"],
+  ] as const) {
+    const { image } = imageOf({ base64: bytes.toString("base64") });
+    const { byteLength } = bytes;
+    expect(await image.info()).toEqual({
+      mediaType,
+      width: undefined,
+      height: undefined,
+      byteLength,
+    });
+  }
+});
+
+test("bytes are in memory of their own, wherever they come from", async () => {
+  const base64 = onePixelPng.toString("base64");
+  const large = Buffer.concat([onePixelPng, Buffer.alloc(100_000)]);
+  const sink = new MemorySink(large.length + 500);
+  large.copy(sink.reserve(large.length));
+  sink.commit(large.length);
+  const decoded = new DecodedImage(sink, large.length, large.subarray(0, 64));
+  const view = Buffer.concat([onePixelPng, onePixelPng]).subarray(0, onePixelPng.length);
+  const saved = imageOf({ url }, [good]).image;
+  await saved.save(join(directory, "own.png"));
+  for (const [image, expected] of [
+    [imageOf({ base64 }).image, onePixelPng],
+    [imageOf({ url }, [good]).image, onePixelPng],
+    [imageOf({ base64: decoded }).image, large],
+    [imageOf({}, [], { stored: async () => view }).image, onePixelPng],
+    [imageOf({}, [], { stored: async () => new Uint8Array(view) }).image, onePixelPng],
+    [saved, onePixelPng],
+  ] as const) {
+    const bytes = await image.bytes();
+    expect(Buffer.from(bytes).equals(expected)).toBe(true);
+    expect(bytes.byteOffset).toBe(0);
+    expect(bytes.buffer.byteLength).toBe(bytes.byteLength);
+    // Node's pool could not be handed over.
+    const { buffer } = bytes;
+    if (!(buffer instanceof ArrayBuffer)) throw new Error("It is shared");
+    const moved = structuredClone(buffer, { transfer: [buffer] });
+    expect(Buffer.from(moved).equals(expected)).toBe(true);
+  }
+});
+
+test("behind the bytes of a large base64 image there is nothing but zeros", async () => {
+  const large = Buffer.alloc(1_500_000, 7);
+  const sink = new MemorySink(large.length + 1_000);
+  sink.reserve(large.length + 1_000).fill(9);
+  large.copy(sink.reserve(large.length));
+  sink.commit(large.length);
+  const { image } = imageOf({ base64: new DecodedImage(sink, large.length, large) });
+  const bytes = await image.bytes();
+  expect(Buffer.from(bytes).equals(large)).toBe(true);
+  expect(bytes.byteOffset).toBe(0);
+  expect(new Uint8Array(bytes.buffer, bytes.length).every((byte) => byte === 0)).toBe(true);
+});
+
+test("what is done to the bytes of a journal's image is not done to the journal's", async () => {
+  const journal = memoryJournal();
+  await journal.writeImage("a.0", 0, onePixelPng);
+  (await journal.readImage("a.0", 0))?.fill(0);
+  same((await journal.readImage("a.0", 0)) ?? new Uint8Array());
 });
 
 test("base64 is decoded without a download", async () => {

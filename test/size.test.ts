@@ -30,21 +30,22 @@ function sourcesOf(chunks: readonly Chunk[]): string[] {
 
 const kilobytes = (bytes: number) => `${(bytes / 1024).toFixed(1)} KB`;
 
-test("an import of the client is at most 16 KB of our own, minified and gzipped", async () => {
+test("an import of the client is at most 17 KB of our own, minified and gzipped", async () => {
   const { bytes, laterBytes } = await sizesOf("createImageClient");
   console.log(`createImageClient: ${kilobytes(bytes)}, on first use ${kilobytes(laterBytes)}`);
-  expect(bytes).toBeLessThanOrEqual(16 * 1024);
+  expect(bytes).toBeLessThanOrEqual(17 * 1024);
 });
 
 test.each(["shortapi", "aigptimage", "trinetra", "openai"])(
-  "with %s alone it is at most 19 KB, and carries no other provider",
+  // OpenAI's knows the errors of many gateways; what a base URL and a wrong field are told of takes its place.
+  "with %s alone it is at most 23 KB, and carries no other provider",
   async (name) => {
     const { bytes, loaded, later } = await sizesOf("createImageClient", name);
     console.log(`with ${name}: ${kilobytes(bytes)}`);
     const file = name === "openai" ? "openai-compatible" : name;
     const carried = [...loaded, ...later].filter((each) => each.startsWith("providers/"));
     expect(carried).toEqual([`providers/${file}.ts`]);
-    expect(bytes).toBeLessThanOrEqual(19 * 1024);
+    expect(bytes).toBeLessThanOrEqual(23 * 1024);
   },
 );
 

@@ -1,3 +1,4 @@
+import { rmSync, writeFileSync } from "node:fs";
 import {
   type FileHandle,
   mkdir,
@@ -200,6 +201,7 @@ test("an answer that stops after an image hands it over with the time-out", asyn
   // Time passes when the first image has come, whenever that is.
   const clock: Clock = {
     now: () => 0,
+    wallTime: () => 0,
     after(delayMs, callback) {
       if (delayMs <= 600_000) timers.push(callback);
       return () => {};
@@ -311,12 +313,16 @@ test("what is not handed out leaves no file: too large, torn, ended by the calle
   expect(server.requests).toHaveLength(3);
 });
 
-test("where the directory cannot be made, the image is in memory, and saving it says why", async () => {
+test("where the directory is gone when it comes, the image is in memory, and saving it says why", async () => {
   const place = await emptyPlace();
-  const file = join(place, "a-file");
-  await writeFile(file, "");
+  const saveTo = join(place, "pictures");
+  const onEvent = ({ type }: ImageEvent) => {
+    if (type !== "submitting") return;
+    rmSync(saveTo, { recursive: true });
+    writeFileSync(saveTo, "in the way");
+  };
   await using server = await startServer((_, response) => sendText(response, document));
-  const error = await failureOf(clientOf(server).generate({ prompt }, { saveTo: file }));
+  const error = await failureOf(clientOf(server).generate({ prompt }, { saveTo, onEvent }));
   expect(error).toMatchObject({ code: "download_failed", charged: "yes" });
   const { image } = (await error.job?.result()) ?? {};
   expect(Buffer.from((await image?.bytes()) ?? []).equals(picture)).toBe(true);

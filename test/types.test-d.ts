@@ -1,3 +1,5 @@
+import type { Agent } from "undici";
+import type { Agent as NewestAgent, MockAgent as NewestMockAgent } from "undici-newest";
 import { expectTypeOf, test } from "vitest";
 import {
   type AnyImageError,
@@ -8,6 +10,7 @@ import {
   type GeneratedImage,
   type GenerateRequest,
   type ImageClient,
+  type ImageClientOptions,
   type ImageEvent,
   type ImageInput,
   type ImageJob,
@@ -62,7 +65,15 @@ test("an input is one of few things, and no path in an object", () => {
   expectTypeOf<File>().toExtend<ImageInput>();
   expectTypeOf<URL>().toExtend<ImageInput>();
   expectTypeOf<number>().not.toExtend<ImageInput>();
-  expectTypeOf<ArrayBuffer>().not.toExtend<ImageInput>();
+  expectTypeOf<ArrayBuffer>().toExtend<ImageInput>();
+});
+
+test("a dispatcher may be that of another undici than ours", () => {
+  type Given = NonNullable<ImageClientOptions["dispatcher"]>;
+  expectTypeOf<Agent>().toExtend<Given>();
+  expectTypeOf<NewestAgent>().toExtend<Given>();
+  expectTypeOf<NewestMockAgent>().toExtend<Given>();
+  expectTypeOf<object>().not.toExtend<Given>();
 });
 
 test("vocabularies are open, and fields are not", () => {

@@ -526,16 +526,14 @@ test("a flood of 200 forged calls does not slow a true one", async () => {
   expect(timing.durationMs).toBeLessThan(soonMs);
 });
 
-test("a flood of unknown jobs reads the journal at most once a second", async () => {
+test("a flood of unknown jobs lists the journal once in ten seconds", async () => {
   const journal = memoryJournal();
   const list = vi.spyOn(journal, "list");
   makeClient("trinetra", { journal });
-  const startedAt = Date.now();
   for (let call = 0; call < 200; call += 1) await knock(hookUrl, { id: `job_${call}` });
   await sleep(1_200);
 
-  const seconds = (Date.now() - startedAt) / 1_000;
-  expect(list.mock.calls.length).toBeLessThanOrEqual(Math.ceil(seconds) + 1);
+  expect(list).toHaveBeenCalledTimes(1);
 });
 
 // ---- what goes out ----

@@ -1,7 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import type { Cost, ImageRequest, Operation } from "gpt-image-client";
-import { costText } from "../support";
+import { costText, isOffList, offListNote } from "../support";
 
 /** One picture of the sheet. */
 export interface Entry {
@@ -14,6 +14,8 @@ export interface Entry {
   readonly height: number;
   readonly durationMs: number;
   readonly cost: Cost | undefined;
+  /** The list price, where there is one. */
+  readonly listed: Cost | undefined;
 }
 
 /** Writes `index.html` beside the pictures, and gives its absolute path. */
@@ -41,7 +43,7 @@ function page(entries: readonly Entry[], totalMs: number): string {
 <header>
 <h1>Contact sheet</h1>
 <p>Drawn by the <code>gpt-image-client</code> sandbox on this machine: these are its own costs, and nothing was billed.</p>
-<dl>
+${entries.some(({ cost, listed }) => isOffList(cost, listed)) ? `<p>${escapeHtml(offListNote)}</p>\n` : ""}<dl>
 ${fact("Pictures", String(entries.length))}
 ${fact("Providers", String(providers))}
 ${fact("Time in all", seconds(totalMs))}
@@ -74,7 +76,7 @@ ${cards.join("\n")}
 }
 
 function card(entry: Entry): string {
-  const { provider, operation, request, file, width, height, durationMs, cost } = entry;
+  const { provider, operation, request, file, width, height, durationMs, cost, listed } = entry;
   const href = encodeURI(file);
   return `<article>
 <a href="${escapeHtml(href)}"><img src="${escapeHtml(href)}" width="${width}" height="${height}" alt="${escapeHtml(request.prompt)}"></a>
@@ -82,7 +84,7 @@ function card(entry: Entry): string {
 <h3>${escapeHtml(provider)} <span>${escapeHtml(operation)}</span></h3>
 <dl>
 ${fact("Time", seconds(durationMs))}
-${fact("Cost", costText(cost), cost === undefined ? "unknown" : undefined)}
+${fact("Cost", costText(cost, listed), cost === undefined ? "unknown" : undefined)}
 ${fact("Size", `${width} × ${height}`)}
 </dl>
 <pre><code>${escapeHtml(asCode(entry))}</code></pre>

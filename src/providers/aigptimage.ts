@@ -6,8 +6,10 @@ import {
   defineProvider,
   type InputRule,
   imageText,
+  isUncertain,
   jsonOrText,
   lenient,
+  moderated,
   numberOrText,
   type Outcome,
   outputFromUrl,
@@ -116,6 +118,12 @@ function read(phase: Phase, answer: Answer): Outcome {
   // Where a state is given it decides, whatever `code` says.
   if (phase === "query" && data?.state !== undefined) return readRecord(data, data.state);
   const isAccepted = body.data.code === "200" && data?.taskId !== undefined;
+  if (phase === "create" && !isAccepted && answer.status >= 300 && isUncertain(answer.status)) {
+    const outcome = readStatus(phase, answer, wordsOf(answer, body.data));
+    // Whatever the body says, it may have gone through; though some of that no key helps against.
+    const isFinal = outcome.state === "refused" && finalCodes.includes(body.data.code ?? "");
+    return isFinal ? { ...outcome, resend: "never" } : outcome;
+  }
   const status = phase === "create" && isAccepted ? 200 : statusOf(answer, body.data.code);
   if (status >= 300) return readRefusal(phase, { ...answer, status }, body.data);
   if (phase === "query") return unreadable(phase, "There is no state in it");
@@ -127,6 +135,11 @@ function read(phase: Phase, answer: Answer): Outcome {
 function statusOf(answer: Answer, code: string | undefined): number {
   const status = Number(code);
   return Number.isInteger(status) && status >= 100 && status !== 200 ? status : answer.status;
+}
+
+function wordsOf({ status }: Answer, { code, msg, message, data }: z.output<typeof envelope>) {
+  const retryAfterMs = data?.retryAfter === undefined ? undefined : data.retryAfter * 1000;
+  return { message: msg ?? message ?? `code ${status}`, code, retryAfterMs };
 }
 
 function readRecord(
@@ -154,6 +167,9 @@ function failure(message: string, code: string | undefined): Refused {
   return { state: "failed", kind, charged: "unknown", resend: "never", message, code };
 }
 
+/** Codes that no second attempt changes: who is to pay, the request itself, a model that is disabled. */
+const finalCodes = ["400", "401", "402", "403", "404", "422", "433", "505"];
+
 /** What stands in the page's table, or its relatives', and means something else than HTTP does. */
 const ownCodes: Readonly<Record<number, Pick<Refused, "kind" | "resend">>> = {
   409: { kind: "rate_limited", resend: "wait" },
@@ -163,26 +179,17 @@ const ownCodes: Readonly<Record<number, Pick<Refused, "kind" | "resend">>> = {
 };
 
 function readRefusal(phase: Phase, answer: Answer, body: z.output<typeof envelope>): Outcome {
-  const message = body.msg ?? body.message ?? `code ${answer.status}`;
-  const code = body.code;
-  const retryAfter = body.data?.retryAfter;
-  const retryAfterMs = retryAfter === undefined ? undefined : retryAfter * 1000;
-  const own = ownCodes[answer.status];
-  // A 5xx that no envelope explains is any gateway's.
-  const isOwn = answer.status < 500 || code !== undefined;
-  if (phase === "create" && own !== undefined && isOwn) {
-    return { state: "refused", charged: "no", message, code, retryAfterMs, ...own };
-  }
-  const isInvalid = answer.status === 400 || answer.status === 422;
-  if (phase === "create" && isInvalid && saysModerated(message)) {
-    const no = { state: "refused", kind: "moderation", charged: "no", resend: "never" } as const;
-    return { ...no, message, code };
-  }
+  const words = wordsOf(answer, body);
+  const { message, code } = words;
   if (phase === "query") {
     if (answer.status === 501) return failure(message, code);
     if (answer.status === 422 && /is null/i.test(message)) return { state: "absent", message };
+    return readStatus(phase, answer, words);
   }
-  return readStatus(phase, answer, { message, code, retryAfterMs });
+  const own = ownCodes[answer.status];
+  if (own !== undefined) return { state: "refused", charged: "no", ...words, ...own };
+  const isInvalid = answer.status === 400 || answer.status === 422;
+  return isInvalid && saysModerated(message) ? moderated(words) : readStatus(phase, answer, words);
 }
 
 // ---- definition ----

@@ -4,7 +4,6 @@ export {
   type OpenAISettings,
   openai,
   openaiCompatible,
-  type TokenPrices,
 } from "./openai-compatible";
 export { shortapi } from "./shortapi";
 export { trinetra } from "./trinetra";

@@ -3,14 +3,17 @@ import {
   type Adapter,
   type Answer,
   type Call,
-  type Cost,
+  checkedStatuses,
   compiled,
   createProvider,
   defineOperation,
+  gptImage2Prices,
   type InputRule,
   imageText,
+  isOpenAIOrigin,
   jsonValue,
   lenient,
+  type OpenAIEndpoint,
   type Outcome,
   type Output,
   outputFromBase64,
@@ -19,32 +22,24 @@ import {
   type Phase,
   type Provider,
   type ProviderSettings,
+  priceOfImages,
+  priceOfUsage,
   promptUpTo,
-  type RefusalKind,
-  readStatus,
+  readOpenAIError,
   sizeProblem,
   type Task,
-  textOrNumber,
+  type TokenPrices,
   type Usage,
   unreadable,
   withoutImage,
+  withoutPaths,
 } from "../provider";
 
 // ---- options it alone takes ----
 
-/** US dollars a million tokens. */
-export interface TokenPrices {
-  /** Text that goes in. */
-  readonly textInput: number;
-  /** Images that go in. */
-  readonly imageInput: number;
-  /** Images that come out. */
-  readonly imageOutput: number;
-}
-
 /** How an OpenAI-compatible endpoint is reached. */
 export interface OpenAICompatibleSettings extends ProviderSettings {
-  /** Ends with the version: `/images/generations` is appended. */
+  /** Ends with the version: `/images/generations` is appended, and cut where it stands there already. */
   readonly baseURL: string;
   /** Never taken from the environment: a stranger's URL does not get your key. */
   readonly apiKey: NonNullable<ProviderSettings["apiKey"]>;
@@ -52,8 +47,26 @@ export interface OpenAICompatibleSettings extends ProviderSettings {
   readonly model?: string;
   /** The provider's name in results, errors and events. Default `"openai-compatible"`. */
   readonly name?: string;
-  /** What a token costs here; without it a result has `usage` and no `cost`. */
+  /**
+   * What a token costs here; without it a result has `usage` and no `cost`. Nor has it one where a
+   * token came from the cache, or was text that came out, and `prices` do not say what that costs.
+   */
   readonly prices?: TokenPrices;
+  /**
+   * Statuses that this endpoint answers to a create only when it has not begun it. Such a refusal is
+   * not charged, and the create is sent again. Default none: what a 503 means nobody knows, since
+   * proxies and caches answer it for a create that went through, with `Retry-After` too. Name a status
+   * only if everything between here and the endpoint is known. Whole numbers from 400 to 599.
+   *
+   * @example `[503]`
+   */
+  readonly refusalStatuses?: readonly number[];
+  /**
+   * The endpoint is your own, as the gateway of this package is, and may say in an error's body that
+   * nothing was charged (`error.charged: "no"`). Default false: `"yes"` and `"unknown"` are believed
+   * from anybody, `"no"` from nobody.
+   */
+  readonly trustCharged?: boolean;
 }
 
 /** How OpenAI itself is reached. */
@@ -66,15 +79,16 @@ export interface OpenAISettings extends ProviderSettings {
 
 // What the adapter itself writes, what gpt-image-2 refuses, and an answer that it cannot read.
 const reserved =
-  /^(model|prompt|n|size|quality|background|output_format|output_compression|moderation|user|image|mask|stream|response_format|style|input_fidelity)$/;
+  /^(model|prompt|n|size|quality|background|output_format|output_compression|moderation|user|safety_identifier|image|mask|stream|response_format|style|input_fidelity)$/;
 
 const options = z.strictObject({
   extraBody: z.optional(
-    z.record(
-      z.string().check(z.refine((key) => !reserved.test(key))),
-      jsonValue,
-      "an object whose keys are neither portable fields nor refused by gpt-image-2",
-    ),
+    z.record(z.string().check(z.refine((key) => !reserved.test(key))), jsonValue, {
+      error: ({ code }) =>
+        code === "invalid_key"
+          ? "a name that is neither a field of the request nor refused by gpt-image-2"
+          : "an object",
+    }),
   ),
 });
 
@@ -90,8 +104,13 @@ const parameters = compiled(
     outputCompression: z.optional(z.int("a whole number from 0 to 100")),
     moderation: z.optional(z.string()),
     user: z.optional(z.string()),
+    safetyIdentifier: z.optional(z.string()),
   }),
 );
+
+const generationsPath = "/images/generations";
+const editsPath = "/images/edits";
+const paths = [generationsPath, editsPath];
 
 type ImagesTask = Task<z.output<typeof parameters>, z.output<typeof options>>;
 
@@ -108,12 +127,13 @@ function nativeFields(model: string, { parameters, options, n }: ImagesTask) {
     output_compression: parameters.outputCompression,
     moderation: parameters.moderation,
     user: parameters.user,
+    safety_identifier: parameters.safetyIdentifier,
   };
 }
 
 function createGeneration(model: string, task: ImagesTask): Call {
   const json = nativeFields(model, task);
-  return { method: "POST", path: "/images/generations", body: { json } };
+  return { method: "POST", path: generationsPath, body: { json } };
 }
 
 function createEdit(model: string, task: ImagesTask): Call {
@@ -125,7 +145,7 @@ function createEdit(model: string, task: ImagesTask): Call {
   const name = task.imageFiles.length === 1 ? "image" : "image[]";
   parts.push(...task.imageFiles.map((value) => ({ name, value })));
   if (task.mask !== undefined) parts.push({ name: "mask", value: task.mask });
-  return { method: "POST", path: "/images/edits", body: { parts } };
+  return { method: "POST", path: editsPath, body: { parts } };
 }
 
 const inputs: InputRule = {
@@ -135,66 +155,6 @@ const inputs: InputRule = {
   maxBytes: 50 * 1024 * 1024,
   mask: true,
 };
-
-// ---- prices ----
-
-const openaiOrigin = "https://api.openai.com";
-const openaiPrices: TokenPrices = { textInput: 5, imageInput: 8, imageOutput: 30 };
-
-/** What quality is worth: patches along the long edge. */
-const patches: Readonly<Record<string, number>> = { low: 16, medium: 48, high: 96 };
-
-/** The tokens of one image by OpenAI's formula; unknown where the model chooses quality or size. */
-function outputTokens(quality: string | undefined, size: string): number | undefined {
-  const long = patches[quality ?? "auto"];
-  const [width = 0, height = 0] = size.split("x").map(Number);
-  if (long === undefined || !(width > 0 && height > 0)) return undefined;
-  const short = Math.round((long * Math.min(width, height)) / Math.max(width, height));
-  return Math.ceil((long * short * (2_000_000 + width * height)) / 4_000_000);
-}
-
-/** The price of the images alone: what the prompt's tokens add is known only afterwards. */
-function listPrice(
-  prices: TokenPrices | undefined,
-  { quality, size }: z.output<typeof parameters>,
-  n: number,
-): Cost | undefined {
-  const tokens = outputTokens(quality, size);
-  if (prices === undefined || tokens === undefined) return undefined;
-  return dollars(tokens * n * prices.imageOutput, "list");
-}
-
-function usagePrice(prices: TokenPrices | undefined, usage: Usage | undefined): Cost | undefined {
-  const { inputTextTokens, inputImageTokens, outputTokens } = usage ?? {};
-  if (prices === undefined || outputTokens === undefined) return undefined;
-  // Text and images have different prices: without the split there is no honest sum.
-  if (inputTextTokens === undefined) return undefined;
-  const { textInput, imageInput, imageOutput } = prices;
-  const images = (inputImageTokens ?? 0) * imageInput;
-  return dollars(inputTextTokens * textInput + images + outputTokens * imageOutput, "usage");
-}
-
-function dollars(millionths: number, basis: Cost["basis"]): Cost {
-  return { amount: Number((millionths / 1_000_000).toPrecision(12)), unit: "USD", basis };
-}
-
-// ---- what its codes mean ----
-
-/** Codes of an error, each with what it is about; a 429 is two things, and its code tells which. */
-const codes: Readonly<Record<string, RefusalKind>> = {
-  moderation_blocked: "moderation",
-  content_policy_violation: "moderation",
-  insufficient_quota: "insufficient_credits",
-  billing_hard_limit_reached: "insufficient_credits",
-  billing_not_active: "insufficient_credits",
-  invalid_api_key: "authentication",
-};
-
-function meaningOf(code: string | undefined): RefusalKind | undefined {
-  if (code === undefined) return undefined;
-  if (code.endsWith("_spend_limit_exceeded")) return "insufficient_credits";
-  return Object.hasOwn(codes, code) ? codes[code] : undefined;
-}
 
 // ---- response schemas ----
 
@@ -209,6 +169,8 @@ const picture = compiled(
   }),
 );
 
+const kinds = compiled(z.looseObject({ text_tokens: count, image_tokens: count }));
+
 const usage = z.pipe(
   compiled(
     z.looseObject({
@@ -216,18 +178,37 @@ const usage = z.pipe(
       output_tokens: count,
       total_tokens: count,
       input_tokens_details: lenient(
-        compiled(z.looseObject({ text_tokens: count, image_tokens: count })),
+        compiled(
+          z.looseObject({
+            text_tokens: count,
+            image_tokens: count,
+            cached_tokens: count,
+            cached_tokens_details: lenient(kinds),
+          }),
+        ),
       ),
+      output_tokens_details: lenient(kinds),
     }),
   ),
-  z.transform(({ input_tokens, output_tokens, total_tokens, input_tokens_details: details }) => {
-    const found: { -readonly [Name in keyof Usage]: Usage[Name] } = {};
-    if (input_tokens !== undefined) found.inputTokens = input_tokens;
-    if (output_tokens !== undefined) found.outputTokens = output_tokens;
-    if (total_tokens !== undefined) found.totalTokens = total_tokens;
-    if (details?.text_tokens !== undefined) found.inputTextTokens = details.text_tokens;
-    if (details?.image_tokens !== undefined) found.inputImageTokens = details.image_tokens;
-    return found;
+  z.transform(({ input_tokens_details: input, output_tokens_details: output, ...counted }) => {
+    const cached = input?.cached_tokens_details;
+    const cachedSum = cached && (cached.text_tokens ?? 0) + (cached.image_tokens ?? 0);
+    const found: Record<keyof Usage, number | undefined> = {
+      inputTokens: counted.input_tokens,
+      outputTokens: counted.output_tokens,
+      totalTokens: counted.total_tokens,
+      inputTextTokens: input?.text_tokens,
+      inputImageTokens: input?.image_tokens,
+      cachedInputTokens: input?.cached_tokens ?? cachedSum,
+      cachedInputTextTokens: cached?.text_tokens,
+      cachedInputImageTokens: cached?.image_tokens,
+      outputTextTokens: output?.text_tokens,
+      outputImageTokens: output?.image_tokens,
+    };
+    const usage: Usage = Object.fromEntries(
+      Object.entries(found).filter(([, value]) => value !== undefined),
+    );
+    return usage;
   }),
 );
 
@@ -239,45 +220,23 @@ const images = compiled(
   }),
 );
 
-const wrapper = z.looseObject({
-  success: lenient(z.boolean()),
-  code: lenient(textOrNumber),
-  message: text,
-  detail: text,
-  error: lenient(
-    z.union([
-      z.string().check(z.minLength(1)),
-      z.looseObject({
-        message: text,
-        type: text,
-        code: lenient(textOrNumber),
-        moderation_details: lenient(
-          z.looseObject({ moderation_stage: text, categories: lenient(z.array(z.string())) }),
-        ),
-      }),
-    ]),
-  ),
-});
-
 // ---- reading ----
 
-function read(prices: TokenPrices | undefined, phase: Phase, answer: Answer): Outcome {
+/** What an endpoint is, as far as it says how its answers are read. */
+interface Endpoint extends OpenAIEndpoint {
+  readonly prices: TokenPrices | undefined;
+}
+
+function read(endpoint: Endpoint, phase: Phase, answer: Answer): Outcome {
   const found = z.safeParse(images, unwrapped(answer.body)).data;
   const outputs = found?.data.flatMap((each) => outputOf(each) ?? []) ?? [];
-  const cost = usagePrice(prices, found?.usage);
+  const cost = priceOfUsage(endpoint.prices, found?.usage);
   // Pictures that are there are there, whatever stands beside them.
   if (answer.status < 300 && outputs.length > 0) {
     return { state: "succeeded", outputs, usage: found?.usage, cost, model: found?.model };
   }
-  const body = wrapper.safeParse(answer.body);
-  if (!body.success) {
-    return answer.status < 300
-      ? unreadable(phase, "It is not the JSON that the page describes")
-      : readStatus(phase, answer, undefined);
-  }
-  const inBody = Number(body.data.code ?? 200);
-  const refused = saysError(body.data.error) || body.data.success === false || inBody >= 300;
-  if (answer.status >= 300 || refused) return readError(phase, answer, body.data);
+  const error = readOpenAIError(phase, answer, endpoint);
+  if (error !== undefined) return error;
   if (found === undefined) return unreadable(phase, "There is no list of images in it");
   return withoutImage("There is no image in it", cost);
 }
@@ -288,12 +247,6 @@ function unwrapped(body: unknown): unknown {
   return typeof body.data === "object" && !Array.isArray(body.data) ? body.data : body;
 }
 
-/** Some write an empty error beside the images. */
-function saysError(error: z.output<typeof wrapper>["error"]): boolean {
-  if (typeof error !== "object") return error !== undefined;
-  return Object.values(error).some((each) => each !== undefined && each !== null && each !== "");
-}
-
 function outputOf(each: z.output<typeof picture> | undefined): Output | undefined {
   const fromUrl = each?.url === undefined ? undefined : outputFromUrl(each.url);
   const fromBase64 = each?.b64_json === undefined ? fromUrl : outputFromBase64(each.b64_json);
@@ -301,43 +254,17 @@ function outputOf(each: z.output<typeof picture> | undefined): Output | undefine
   return { url: fromUrl?.url, base64: fromBase64.base64, revisedPrompt: each?.revised_prompt };
 }
 
-function readError(phase: Phase, answer: Answer, body: z.output<typeof wrapper>): Outcome {
-  const error = typeof body.error === "object" ? body.error : undefined;
-  const said = typeof body.error === "string" ? body.error : error?.message;
-  const code = error?.code ?? body.code ?? error?.type;
-  const isNamed = said !== undefined || body.message !== undefined || code !== undefined;
-  // Any gateway in between may say `detail` with its 503.
-  const own = isNamed || (body.detail !== undefined && answer.status < 500);
-  const message = said ?? body.message ?? body.detail ?? `HTTP ${answer.status}`;
-  const details = error?.moderation_details;
-  const kind =
-    details !== undefined ? "moderation" : (meaningOf(error?.code) ?? meaningOf(error?.type));
-  if (kind !== undefined && answer.status < 500) {
-    const stage = details?.moderation_stage;
-    const facts = { message, code, stage, categories: details?.categories };
-    return { state: "refused", kind, charged: "no", resend: "never", ...facts };
-  }
-  const inBody = Number(code);
-  const status = answer.status >= 300 ? answer.status : inBody >= 300 && inBody < 600 ? inBody : 0;
-  if (status !== 0) {
-    return readStatus(phase, { ...answer, status }, own ? { message, code } : undefined);
-  }
-  return {
-    ...{ state: "refused", kind: "generation_failed", charged: "no", resend: "never" },
-    ...{ message, code },
-  };
-}
-
 // ---- definition ----
 
 function createAdapter(settings: {
   name: string;
   model: string;
-  prices: TokenPrices | undefined;
+  endpoint: Endpoint;
   fallbackSize: string;
   keyVariable?: string;
+  trustCharged?: boolean | undefined;
 }): Adapter {
-  const { name, model, prices, fallbackSize, keyVariable } = settings;
+  const { name, model, endpoint, fallbackSize, keyVariable, trustCharged } = settings;
   const common = {
     parameters,
     options,
@@ -349,7 +276,8 @@ function createAdapter(settings: {
       auto: true,
       fallback: fallbackSize,
     },
-    price: (given: z.output<typeof parameters>, n: number) => listPrice(prices, given, n),
+    price: (given: z.output<typeof parameters>, n: number) =>
+      priceOfImages(endpoint.prices, given, n),
   } as const;
   return {
     name,
@@ -358,12 +286,13 @@ function createAdapter(settings: {
     authorize: (apiKey) => ({ authorization: `Bearer ${apiKey}` }),
     answersWith: "images",
     idempotent: false,
+    trustsCharged: trustCharged === true,
     decodesImages: true,
     operations: {
       generate: defineOperation({ ...common, create: (task) => createGeneration(model, task) }),
       edit: defineOperation({ ...common, inputs, create: (task) => createEdit(model, task) }),
     },
-    read: (phase, answer) => read(prices, phase, answer),
+    read: (phase, answer) => read(endpoint, phase, answer),
   };
 }
 
@@ -384,11 +313,15 @@ function isGptImage2(model: string): boolean {
  * ```
  */
 export function openaiCompatible(settings: OpenAICompatibleSettings): Provider {
-  const { name = "openai-compatible", model = "gpt-image-2", prices } = settings;
-  return createProvider(
-    createAdapter({ name, model, prices, fallbackSize: "1024x1024" }),
-    settings,
-  );
+  const { name = "openai-compatible", model = "gpt-image-2", prices, trustCharged } = settings;
+  const baseURL = withoutPaths(settings.baseURL, paths);
+  const refusalStatuses = checkedStatuses(name, settings.refusalStatuses ?? []);
+  const endpoint = { prices, isOpenAI: isOpenAIOrigin(baseURL), refusalStatuses };
+  const fallbackSize = "1024x1024";
+  return createProvider(createAdapter({ name, model, endpoint, fallbackSize, trustCharged }), {
+    ...settings,
+    baseURL,
+  });
 }
 
 /**
@@ -398,16 +331,14 @@ export function openaiCompatible(settings: OpenAICompatibleSettings): Provider {
  * Source: OpenAI's images API.
  */
 export function openai(settings: OpenAISettings = {}): Provider {
-  const { model = "gpt-image-2", baseURL = `${openaiOrigin}/v1` } = settings;
-  const published =
-    isGptImage2(model) && URL.canParse(baseURL) && new URL(baseURL).origin === openaiOrigin
-      ? openaiPrices
-      : undefined;
-  const prices = settings.prices ?? published;
+  const { model = "gpt-image-2", baseURL = "https://api.openai.com/v1" } = settings;
+  const isOwn = isOpenAIOrigin(baseURL);
+  const prices = settings.prices ?? (isOwn && isGptImage2(model) ? gptImage2Prices : undefined);
+  const endpoint = { prices, isOpenAI: isOwn, refusalStatuses: [] };
   const name = "openai";
   const keyVariable = "OPENAI_API_KEY";
-  return createProvider(createAdapter({ name, model, prices, fallbackSize: "auto", keyVariable }), {
-    ...settings,
-    baseURL,
-  });
+  return createProvider(
+    createAdapter({ name, model, endpoint, fallbackSize: "auto", keyVariable }),
+    { ...settings, baseURL: withoutPaths(baseURL, paths) },
+  );
 }

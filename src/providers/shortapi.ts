@@ -7,13 +7,15 @@ import {
   defineOperation,
   defineProvider,
   imageText,
+  isUncertain,
+  kindOfStatus,
   lenient,
+  moderated,
   numberOrText,
   type Outcome,
   outputFromUrl,
   type Phase,
   promptUpTo,
-  type Refused,
   readStatus,
   stateWord,
   textOrNumber,
@@ -108,18 +110,18 @@ function read(phase: Phase, answer: Answer): Outcome {
       : readStatus(phase, answer, undefined);
   }
   const { code, data, job_id } = body.data;
+  const id = data?.job_id ?? job_id;
   if (answer.status >= 300 || (code !== undefined && code !== "0" && code !== "200")) {
     const no = readRefusal(phase, answer, body.data);
     // A no that names a job contradicts itself: somebody may have accepted it.
-    const named = phase === "create" && (data?.job_id ?? job_id) !== undefined;
-    return named && no.state === "refused" ? { ...no, charged: "unknown", resend: "never" } : no;
+    const contradictsItself = phase === "create" && id !== undefined && no.state === "refused";
+    return contradictsItself ? { ...no, charged: "unknown", resend: "never" } : no;
   }
   if (phase === "query") {
     return data?.status === undefined
       ? unreadable(phase, "There is no status in it")
       : readJob(data, data.status);
   }
-  const id = data?.job_id ?? job_id;
   if (id === undefined) return unreadable(phase, "There is no job_id in it");
   return { state: "queued", id, word: "submitted", known: true, cost: amountOf(data) };
 }
@@ -158,28 +160,62 @@ function saysModerated(text: string): boolean {
 function readRefusal(phase: Phase, answer: Answer, body: z.output<typeof envelope>): Outcome {
   const { code } = body;
   const text = body.info ?? body.message ?? body.msg ?? body.error ?? body.data?.info;
-  const words = { message: text ?? body.data?.error ?? `code ${code ?? answer.status}`, code };
-  const status = answer.status >= 300 ? answer.status : Number(code);
-  // Behind these nobody knows whether it was accepted, whatever the words are about.
-  const uncertain = status === 408 || status === 499 || (status >= 500 && status < 600);
-  if (phase === "create" && !uncertain && saysModerated(words.message)) {
-    return refusal(words, "moderation");
+  const message = text ?? body.data?.error ?? `code ${code ?? answer.status}`;
+  const number = code !== undefined && /^-?\d+$/.test(code) ? Number(code) : undefined;
+  if (phase === "query") return readRefusedPoll(answer, message, code, number);
+  const { status } = answer;
+  const words = { message, code };
+  // Under any other 5xx it is a gateway's word, whatever the body looks like.
+  const isOwn = number !== undefined && (status === 200 || status === 503 || !isUncertain(status));
+  if (isOwn && !saysNo(number)) {
+    const kind = isUncertain(status) ? "submission_unknown" : kindOfStatus(status);
+    const refused = { state: "refused", charged: "unknown", resend: "never", ...words } as const;
+    return { ...refused, kind: number === 3000 ? "provider_unavailable" : kind };
   }
-  if (answer.status >= 300 || (status >= 300 && status < 600))
-    return readStatus(phase, { ...answer, status }, words);
-  // A word in place of a number says neither yes nor no.
-  if (Number.isNaN(status)) return unreadable(phase, words.message);
-  if (phase === "query") {
-    return { ...refusal(words, "provider_unavailable"), charged: "unknown", resend: "wait" };
+  if (!isOwn && status < 300) return unreadable(phase, message);
+  if (!isOwn && isUncertain(status)) return readStatus(phase, answer, words);
+  if (saysModerated(message)) return moderated(words);
+  const facts = { state: "refused", charged: "no", resend: "never", ...words } as const;
+  if (saysBroke(message)) return { ...facts, kind: "insufficient_credits" };
+  if (isOwn && isUncertain(status)) {
+    // Under 200 and 503 the number is the status, where it can be one.
+    if (number >= 400 && number < 500) {
+      return readStatus(phase, { ...answer, status: number }, words);
+    }
+    if (status === 200) return { ...facts, kind: "generation_failed" };
   }
-  // 3000: the upstream is unstable.
-  if (code === "3000") return refusal(words, "provider_unavailable");
-  const broke = /insufficient|balance|not enough credit/i.test(words.message);
-  return refusal(words, broke ? "insufficient_credits" : "generation_failed");
+  return readStatus(phase, answer, words, [503]);
 }
 
-function refusal(words: { message: string; code: string | undefined }, kind: Refused["kind"]) {
-  return { state: "refused", kind, charged: "no", resend: "never", ...words } as const;
+function saysBroke(message: string): boolean {
+  return /insufficient (balance|credit|fund|quota)|balance|not enough credit/i.test(message);
+}
+
+/**
+ * Whether a code in a create's envelope is a refusal, by what others' clients make of it: the pages
+ * name no code. 3000 (the upstream is unstable) and what would be uncertain as a status leave open
+ * what was done.
+ */
+function saysNo(code: number): boolean {
+  const isSuccess = code === 0 || code === 200;
+  const isServerError = code >= 500 && code < 600;
+  return !isSuccess && !isServerError && ![3000, 408, 423, 424, 425, 499].includes(code);
+}
+
+/** It says nothing of the job: it is asked again, save where asking again is no use. */
+function readRefusedPoll(
+  answer: Answer,
+  message: string,
+  code: string | undefined,
+  number: number | undefined,
+): Outcome {
+  const status = answer.status >= 300 ? answer.status : (number ?? Number.NaN);
+  if (status >= 300 && status < 600) {
+    return readStatus("query", { ...answer, status }, { message, code });
+  }
+  // A word in place of a number says neither yes nor no.
+  const kind = number === undefined ? "malformed_response" : "provider_unavailable";
+  return { state: "refused", kind, charged: "unknown", resend: "wait", message, code };
 }
 
 // ---- definition ----
@@ -219,8 +255,10 @@ const adapter: Adapter = {
 
 /**
  * ShortAPI: one image a job; `size` of a short list, none for edits; edits from up to 16 URLs. The
- * key comes from `SHORTAPI_KEY` when not given. List price: $0.06 a request; what a result reports
- * is what the provider said.
+ * key comes from `SHORTAPI_KEY` when not given. List price: $0.06 a request, which
+ * `estimate` gives; the `cost` of a result is what ShortAPI reports, $0.02 whatever the model, and need
+ * not be what it bills. No page documents its refusals: that one with a code of its own is not
+ * charged is what others' clients go by.
  *
  * Source: https://shortapi.ai, the pages "openai/gpt-image-2/text-to-image" and "…/edit".
  */

@@ -9,6 +9,7 @@ import {
   type ErrorWords,
   imageText,
   lenient,
+  moderated,
   type Outcome,
   outputFromUrl,
   type Phase,
@@ -143,8 +144,7 @@ function read(phase: Phase, answer: Answer): Outcome {
     // A field of that name may be what is wrong.
     const text = message.replace(/['"`]moderation['"`]/g, "");
     if (phase === "create" && isInvalid && saysModerated(text)) {
-      const no = { state: "refused", kind: "moderation", charged: "no", resend: "never" } as const;
-      return { ...no, message, code };
+      return moderated({ message, code });
     }
     return readStatus(phase, answer, words);
   }

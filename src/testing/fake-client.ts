@@ -1,7 +1,8 @@
 import * as z from "zod/mini";
 import { createImageClient, type ImageClient } from "../client";
 import type { Cost } from "../cost";
-import type { ImageError } from "../errors";
+import { DecodedImage, MemorySink } from "../decoded-image";
+import { type ImageError, ProviderUnavailableError } from "../errors";
 import type { CallOptions } from "../job";
 import { type Adapter, createProvider, defineOperation, type Outcome } from "../provider";
 import type { ImageRequest, Operation } from "../request";
@@ -63,6 +64,7 @@ export function fakeImageClient(options: FakeImageClientOptions = {}): FakeImage
     typeof options.error === "function" ? options.error(request) : options.error;
   const remember = async (call: FakeCall) => {
     calls.push(call);
+    if (typeof globalThis.Response !== "function") throw withoutResponse(name);
     const error = errorFor(call.request);
     if (error !== undefined) throw error;
   };
@@ -86,9 +88,17 @@ export function fakeImageClient(options: FakeImageClientOptions = {}): FakeImage
       return client.submit(request, callOptions);
     },
     resume: (reference) => client.resume(reference),
-    close: () => client.close(),
+    close: (closeOptions) => client.close(closeOptions),
     [Symbol.asyncDispose]: () => client.close(),
   };
+}
+
+/** Said at once: a call that finds none would be repeated until its time is up. */
+function withoutResponse(provider: string): ProviderUnavailableError {
+  const detail =
+    "The fake client answers with the global `Response` of Node, which is missing here: jsdom has " +
+    'none, so run these tests in the environment "node"';
+  return new ProviderUnavailableError({ provider, charged: "no", transient: false, detail });
 }
 
 const fakeOrigin = "https://fake.invalid";
@@ -105,6 +115,7 @@ const parameters = z.strictObject({
   outputCompression: z.optional(z.number()),
   moderation: word,
   user: word,
+  safetyIdentifier: word,
   webhookUrl: word,
 });
 
@@ -148,12 +159,20 @@ function adapterOf(name: string, options: FakeImageClientOptions): Adapter {
       const outputs = Array.from({ length: n }, () => {
         const image = images[next % images.length] ?? images[0];
         next += 1;
-        return { base64: Buffer.from(image).toString("base64") };
+        return { base64: asItIs(image) };
       });
       const paid = cost === undefined ? undefined : { ...cost, amount: cost.amount * n };
       return { state, outputs, cost: paid };
     },
   };
+}
+
+/** A picture that nobody looks into: a stub of a few bytes is enough for a test, and lacks its end. */
+function asItIs(image: Uint8Array): DecodedImage {
+  const sink = new MemorySink(image.byteLength);
+  sink.reserve(image.byteLength).set(image);
+  sink.commit(image.byteLength);
+  return new DecodedImage(sink, image.byteLength, image.slice(0, 64));
 }
 
 /** The other end of the fake: jobs in a map, answered as JSON. */

@@ -89,7 +89,7 @@ function accessTo({ prefixes, apiKey }: ProviderScript, url: string): SandboxAcc
 }
 
 /**
- * Starts four providers and a CDN on 127.0.0.1, which speak what the providers' own pages say. Jobs
+ * Starts four providers on 127.0.0.1, and where their images lie, which speak what the providers' own pages say. Jobs
  * take real time; nothing is ever billed to anybody.
  * @throws the system's error when the port is taken.
  */
@@ -125,27 +125,30 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
     settings: { openaiAnswers: options.openaiAnswers ?? "b64_json" },
   };
 
-  const api = serve(async (message, response) => {
-    const logged = logEntry(message, "api");
-    requests.push(logged);
-    await handleApi(message, response, logged, context);
-  });
-  const images = serve(async (message, response) => {
+  const answerPicture: Handler = async (message, response) => {
     const logged = logEntry(message, "cdn");
     const link = cdn.linkAt(logged.path);
     if (link) logged.jobId = link.job.jobId;
     requests.push(logged);
     message.resume();
     await cdn.handle(message, response, context);
+  };
+  const api = serve(async (message, response) => {
+    const isPicture = images === undefined && cdn.holds(message.url ?? "");
+    if (isPicture) return answerPicture(message, response);
+    const logged = logEntry(message, "api");
+    requests.push(logged);
+    await handleApi(message, response, logged, context);
   });
+  const images = options.separateCdn === true ? serve(answerPicture) : undefined;
 
   const url = await listen(api, options.port ?? 0);
-  cdn.origin = await listen(images, 0);
+  cdn.origin = images === undefined ? url : await listen(images, 0);
 
   let closed: Promise<void> | undefined;
   const close = (): Promise<void> => {
     ending.abort();
-    closed ??= Promise.all([shut(api), shut(images)]).then(() => undefined);
+    closed ??= Promise.all([shut(api), images && shut(images)]).then(() => undefined);
     return closed;
   };
 

@@ -62,7 +62,6 @@ interface Bench {
   readonly home: string;
   readonly workerFile: string;
   readonly control: string;
-  readonly cdn: string;
   readonly access: Readonly<Record<SandboxProvider, SandboxAccess>>;
 }
 
@@ -222,7 +221,7 @@ class Lane {
     isLast = false,
   ): Promise<void> {
     const { provider } = this.#row;
-    const { access, cdn, workerFile } = this.#bench;
+    const { access, workerFile } = this.#bench;
     const { mutation, faults } = this.#options;
     const isNamed = !isLast && this.#random() < 0.65;
     const point = this.#points[this.#nextPoint % this.#points.length] ?? "";
@@ -230,7 +229,7 @@ class Lane {
     const nth = this.#random() < 0.6 ? 1 : 1 + Math.floor(this.#random() * 4);
     const fullAt = faults && !isLast ? [this.#writeNumber()] : [];
     const plan: WorkerPlan = {
-      ...{ provider, access: access[provider], cdn, ...work, fullAt },
+      ...{ provider, access: access[provider], ...work, fullAt },
       ...(mutation !== undefined && { mutation }),
       ...(isNamed && { kill: { point, nth } }),
     };

@@ -4,7 +4,6 @@ import type { SandboxAccess, SandboxCharge, SandboxProvider } from "../../src/te
 export interface WorkerPlan {
   readonly provider: SandboxProvider;
   readonly access: SandboxAccess;
-  readonly cdn: string;
   readonly directory: string;
   /** What happened, a JSON line each, written at once: it outlives the worker. */
   readonly trace: string;

@@ -30,9 +30,7 @@ control.listen(0, "127.0.0.1", () => {
   const { port } = control.address() as AddressInfo;
   const { shortapi, aigptimage, trinetra, openaiCompatible } = sandbox;
   const access = { shortapi, aigptimage, trinetra, openaiCompatible };
-  process.stdout.write(
-    `${JSON.stringify({ control: `http://127.0.0.1:${port}`, cdn: sandbox.cdnUrl, access })}\n`,
-  );
+  process.stdout.write(`${JSON.stringify({ control: `http://127.0.0.1:${port}`, access })}\n`);
 });
 // Never outlives the harness.
 process.stdin.on("close", () => process.exit()).resume();

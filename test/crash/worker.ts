@@ -17,7 +17,7 @@ import { type JournalFileSystem, journalIn } from "../../src/journal-files";
 import { type CrashTask, type TraceLine, tagsIn, type WorkerPlan } from "./plan";
 
 const plan: WorkerPlan = JSON.parse(process.argv[2] ?? "");
-const { provider, access, cdn, directory, mutation } = plan;
+const { provider, access, directory, mutation } = plan;
 let untilKill = plan.kill?.nth ?? 0;
 
 function trace(line: TraceLine): void {
@@ -35,7 +35,7 @@ function at(point: string): void {
 // ---- the wire ----
 
 interface Sent {
-  readonly request: { readonly method: string; readonly origin: string };
+  readonly request: { readonly method: string; readonly path: string };
 }
 
 function isSent(message: unknown): message is Sent {
@@ -46,8 +46,9 @@ const wire = { create: "send", bodySent: "sent", headers: "head", trailers: "rec
 for (const [moment, name] of Object.entries(wire)) {
   subscribe(`undici:request:${moment}`, (message) => {
     if (!isSent(message)) return;
-    const { method, origin } = message.request;
-    const phase = method === "POST" ? "create" : origin === cdn ? "download" : "poll";
+    const { method, path } = message.request;
+    const isPicture = path.startsWith("/pictures/");
+    const phase = method === "POST" ? "create" : isPicture ? "download" : "poll";
     at(`${phase}:${name}`);
   });
 }

@@ -160,13 +160,29 @@ export class BrittleDisk {
           ]),
         );
       },
-      rm: async (path: string) => {
+      rm: async (path: string, options?: { force: boolean }) => {
         const folder = this.#folder(dirname(path));
-        if (!folder.names.has(basename(path))) return;
+        if (!folder.names.has(basename(path))) {
+          if (options?.force) return;
+          throw failure("ENOENT", path);
+        }
         this.#operation("rm", path);
         folder.change(new Map([[basename(path), undefined]]));
       },
-      readdir: async (path: string) => [...this.#folder(path).names.keys()],
+      readdir: async (path: string) =>
+        [...this.#folder(path).names].map(([name, node]) => ({
+          name,
+          isFile: () => !(node instanceof Folder),
+          isDirectory: () => node instanceof Folder,
+        })),
+      stat: async (path: string) => ({ isFile: () => this.#file(path) !== undefined, mtimeMs: 0 }),
+      // Neither atomic nor synced: nothing that matters may be written so.
+      writeFile: async (path: string, data: string) => {
+        const folder = this.#folder(dirname(path));
+        this.#operation("write-file", path);
+        const file: FileNode = { data: Buffer.from(data), synced: Buffer.alloc(0) };
+        folder.change(new Map([[basename(path), file]]));
+      },
       readFile: async (path: string, encoding?: "utf8") => {
         const { data } = this.#file(path);
         return encoding === undefined ? Buffer.from(data) : data.toString(encoding);

@@ -1,5 +1,5 @@
 import { afterEach, expect, test } from "vitest";
-import type { Journal, JournalEntry } from "../../src/journal";
+import type { Journal, JournalEntry, TaskName } from "../../src/journal";
 import type { JournalRecord } from "../../src/journal-record";
 
 /** A journal and the way to let go of it. */
@@ -132,6 +132,33 @@ export function journalContract(name: string, setUp: () => JournalSetup | Promis
     await journal.writeImage("job.0", 0, whole.subarray(6, 6 + pngOf("part").byteLength));
     whole.fill(0);
     expect(Buffer.from((await journal.readImage("job.0", 0)) ?? [])).toEqual(pngOf("part"));
+  });
+
+  test(`${name}: a task that waits is found by its provider's id, where tasks can be found`, async () => {
+    const { journal, reopen } = await open();
+    const find = async (more: Partial<TaskName> = {}) => {
+      const task = { provider: "trinetra", baseURL: "https://example.com", taskId: "t", ...more };
+      return reopen().findTask?.(task);
+    };
+    if (journal.findTask === undefined) return;
+    const submitted = { state: "submitted", taskId: "t" } as const;
+    await journal.create(recordOf("job.0"));
+    expect(await find()).toBeUndefined();
+    await journal.update(recordOf("job.0", submitted));
+    await journal.create(recordOf("other.0"));
+    await journal.update(recordOf("other.0", { ...submitted, provider: "shortapi" }));
+    expect(await find()).toBe("job.0");
+    expect(await find({ provider: "shortapi" })).toBe("other.0");
+    for (const more of [{ taskId: "u" }, { baseURL: "https://example.org" }, { taskId: "" }]) {
+      expect(await find(more)).toBeUndefined();
+    }
+    await journal.update(recordOf("job.0", { ...submitted, state: "succeeded" }));
+    await journal.delete("other.0");
+    // It may give one that is out of date, which is read before it is believed.
+    for (const id of [await find(), await find({ provider: "shortapi" })]) {
+      if (id === undefined) continue;
+      expect(await journal.read(id)).not.toMatchObject({ state: "submitted" });
+    }
   });
 
   test(`${name}: delete forgets a record with its images and no other`, async () => {

@@ -250,16 +250,6 @@ test("a second call waits no longer than it was told to", async () => {
   expect(stage.count("create")).toBe(1);
 });
 
-test("a failed job stays failed under its key", async () => {
-  await using stage = await startStage();
-  const client = stage.client("trinetra", memoryJournal());
-  stage.sandbox.inject({ provider: "trinetra", phase: "create", fault: "failure", message: "no" });
-  const first = await failureOf(client.generate({ prompt }, key));
-  const again = await failureOf(client.generate({ prompt }, key));
-  expect([again.code, again.charged]).toEqual([first.code, first.charged]);
-  expect(stage.count("create")).toBe(1);
-});
-
 test("what one process learnt is not overwritten by another that gave up", async () => {
   await using stage = await startStage({ jobDurationMs: 200 });
   const journal = memoryJournal();

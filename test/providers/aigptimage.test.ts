@@ -200,7 +200,25 @@ test.each([
   const expected = { state: "refused", kind, charged, resend, message: "why", code: String(code) };
   expect(read("create", answer(200, { code, msg: "why" }))).toMatchObject(expected);
   expect(read("create", answer(200, { code: String(code), msg: "why" }))).toMatchObject(expected);
+  if (code >= 500) return;
   expect(read("create", answer(code, { code, msg: "why" }))).toMatchObject(expected);
+});
+
+test("a 5xx to a create leaves open whether it was accepted, whatever code its body has", () => {
+  for (const status of [500, 502, 503, 504, 505]) {
+    for (const code of [409, 429, 500, 503, status]) {
+      const outcome = read("create", answer(status, { code, msg: "why" }));
+      expect(outcome).toMatchObject({ charged: "unknown", code: String(code), message: "why" });
+    }
+    // Its key would help, though not against an empty account.
+    expect(read("create", answer(status, { code: 500 }))).toMatchObject({ resend: "keyed" });
+    expect(read("create", answer(status, { code: 402 }))).toMatchObject({ resend: "never" });
+  }
+});
+
+test("a 5xx with a taskId and code 200 was accepted all the same", () => {
+  const body = { code: 200, msg: "success", data: { taskId: "task-1" } };
+  expect(read("create", answer(502, body))).toMatchObject({ state: "queued", id: "task-1" });
 });
 
 test("a bare 505 that no envelope explains is any gateway's: the charge is unknown", () => {
@@ -322,13 +340,13 @@ test("20,000 characters are counted as people count them: an emoji is one", asyn
   }
 });
 
-test("a create refused in words of moderation is moderation, and not charged", () => {
+test("a create refused in words of moderation is moderation, and nobody says before or after the work", () => {
   expect(
     read("create", answer(400, { code: 400, msg: "May violate content policies" })),
   ).toMatchObject({
     state: "refused",
     kind: "moderation",
-    charged: "no",
+    charged: "unknown",
     resend: "never",
   });
 });

@@ -251,6 +251,7 @@ export function jumpingClock(startAt = Date.UTC(2026, 0, 1)) {
   };
   return {
     now: () => now,
+    wallTime: () => now,
     after(delayMs: number, callback: () => void) {
       if (!Number.isFinite(delayMs)) return () => {};
       const key = {};

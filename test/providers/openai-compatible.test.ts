@@ -1,6 +1,7 @@
 import { setupServer } from "msw/node";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { openai, openaiCompatible } from "../../src/index";
+import { readAnswer } from "../../src/read-answer";
 import { answer, answers, clientOf, jpegHead, json, onePixelPng, pages } from "./fixtures";
 
 const origin = "https://gateway.test";
@@ -117,7 +118,7 @@ test.each([
   ["3072x768", "1:3 and 3:1"],
   ["512x512", "655,360"],
   ["3840x3840", "8,294,400"],
-  ["wide", "WIDTHxHEIGHT"],
+  ["99999999999999999x16", "WIDTHxHEIGHT"],
 ])("size %s breaks OpenAI's rules, and the message says which", (size, rule) => {
   const [problem] = client.check({ prompt: "x", size });
   expect(problem).toMatchObject({ code: "unsupported", field: "size" });
@@ -286,19 +287,24 @@ test.each([
 });
 
 test.each([
-  ["401", "authentication", "no"],
-  ["402", "insufficient_credits", "no"],
-  ["429", "rate_limited", "no"],
-  ["500", "submission_unknown", "unknown"],
-])("a wrapped refusal with code %s and HTTP 200 is %s", (code, kind, charged) => {
-  const body = { success: false, code, message: "words", data: null };
-  expect(read("create", answer(200, body))).toMatchObject({
-    kind,
-    charged,
-    message: "words",
-    code,
-  });
-});
+  ["401", "authentication"],
+  ["402", "insufficient_credits"],
+  ["403", "permission_denied"],
+  ["429", "rate_limited"],
+  ["500", "submission_unknown"],
+])(
+  "a wrapped refusal with code %s and HTTP 200 is %s, and no word about the money",
+  (code, kind) => {
+    const body = { success: false, code, message: "words", data: null };
+    expect(read("create", answer(200, body))).toMatchObject({
+      kind,
+      charged: "unknown",
+      resend: "never",
+      message: "words",
+      code,
+    });
+  },
+);
 
 test.each(["moderation_blocked", "content_policy_violation"])("code %s is moderation", (code) => {
   const error = { message: "no", type: "image_generation_user_error", code };
@@ -318,7 +324,8 @@ test("moderation_details name the stage and the categories", async () => {
     code: "moderation",
     stage: "output",
     categories: ["violence", "self-harm"],
-    charged: "no",
+    // The picture was made, and withheld.
+    charged: "unknown",
     retryable: false,
   });
 });
@@ -333,8 +340,10 @@ test.each([
   for (const error of [
     { message: "no", code },
     { message: "no", type: code, code: null },
+    { message: "no", type: code, code: "429" },
   ]) {
-    expect(read("create", answer(429, { error }))).toMatchObject({
+    const outcome = readAnswer(provider.adapter, "create", answer(429, { error }), baseURL);
+    expect(outcome).toMatchObject({
       kind: "insufficient_credits",
       charged: "no",
       resend: "never",

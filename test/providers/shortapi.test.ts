@@ -189,9 +189,11 @@ test("a refunded failure was not charged", async () => {
     code: "generation_failed",
     charged: "no",
     retryable: true,
-    cost: { amount: 0.02 },
   });
   expect(String(error)).toContain("upstream broke");
+  // The amount came back: whoever adds up what errors cost must not count it.
+  expect(error).not.toHaveProperty("cost");
+  expect(error).not.toHaveProperty("job.reference.tasks.0.cost");
 });
 
 test("a failure that speaks of the content policy is moderation", () => {
@@ -230,10 +232,11 @@ test("a refusal's words are read from data.info, and info goes before the others
   });
 });
 
-test("code 3000 says that the upstream is unstable, and nothing was charged", () => {
+test("code 3000 says that the upstream is unstable, and nothing of the money", () => {
   expect(read("create", answer(200, { code: 3000, info: "unstable" }))).toMatchObject({
     kind: "provider_unavailable",
-    charged: "no",
+    charged: "unknown",
+    resend: "never",
     code: "3000",
   });
 });
@@ -250,8 +253,11 @@ test.each([
   [401, "authentication", "no"],
   [402, "insufficient_credits", "no"],
   [429, "rate_limited", "no"],
+  [408, "submission_unknown", "unknown"],
+  [424, "submission_unknown", "unknown"],
+  [499, "submission_unknown", "unknown"],
   [500, "submission_unknown", "unknown"],
-  [503, "provider_unavailable", "no"],
+  [503, "submission_unknown", "unknown"],
 ])("HTTP %i and body code %i mean the same for a create", (status, kind, charged) => {
   const words = { info: "why" };
   expect(read("create", answer(status, words))).toMatchObject({ kind, charged });
@@ -292,13 +298,13 @@ test("a prompt of 32,000 characters is taken and one more is not", () => {
   ]);
 });
 
-test("a create refused in words of moderation is moderation, and not charged", () => {
+test("a create refused in words of moderation is moderation, and nobody says before or after the work", () => {
   expect(
     read("create", answer(400, { code: 400, info: "May violate content policies" })),
   ).toMatchObject({
     state: "refused",
     kind: "moderation",
-    charged: "no",
+    charged: "unknown",
     resend: "never",
   });
 });

@@ -208,22 +208,28 @@ test.each([
   [400, "invalid_request", "no"],
   [401, "authentication", "no"],
   [402, "insufficient_credits", "no"],
-  [403, "authentication", "no"],
-  [408, "provider_unavailable", "unknown"],
+  [403, "permission_denied", "no"],
+  [408, "submission_unknown", "unknown"],
+  [423, "submission_unknown", "unknown"],
+  [424, "submission_unknown", "unknown"],
+  [425, "submission_unknown", "unknown"],
   [429, "rate_limited", "no"],
   [499, "submission_unknown", "unknown"],
   [500, "submission_unknown", "unknown"],
   [502, "submission_unknown", "unknown"],
-])("HTTP %i to a create is charged as the table says", (status, _kind, charged) => {
+])("HTTP %i to a create is %s, charged %s", (status, kind, charged) => {
   for (const body of [{ error: "words" }, undefined]) {
-    expect(read("create", answer(status, body))).toMatchObject({ state: "refused", charged });
+    expect(read("create", answer(status, body))).toMatchObject({
+      ...{ state: "refused", kind, charged },
+    });
   }
 });
 
-test("a 503 is the provider's own with its error body or Retry-After, and anybody's without", () => {
-  expect(read("create", answer(503, { error: "busy" }))).toMatchObject({ charged: "no" });
+test("a 503 may be anybody's: with an error body, with Retry-After, and without", () => {
+  expect(read("create", answer(503, { error: "busy" }))).toMatchObject({ charged: "unknown" });
   expect(read("create", answer(503, undefined, { "retry-after": "5" }))).toMatchObject({
-    charged: "no",
+    charged: "unknown",
+    resend: "keyed",
     retryAfterMs: 5_000,
   });
   expect(read("create", answer(503, undefined))).toMatchObject({ charged: "unknown" });
@@ -287,11 +293,11 @@ test("compression is for jpeg and webp alone", () => {
   expect(client.check({ prompt: "x", outputCompression: 50, outputFormat: "jpeg" })).toEqual([]);
 });
 
-test("a create refused in words of moderation is moderation, and not charged", () => {
+test("a create refused in words of moderation is moderation, and nobody says before or after the work", () => {
   expect(read("create", answer(400, { error: "Blocked by moderation" }))).toMatchObject({
     state: "refused",
     kind: "moderation",
-    charged: "no",
+    charged: "unknown",
     resend: "never",
   });
 });

@@ -27,6 +27,7 @@ export class TestClock implements Clock {
   readonly #timers = new Set<Timer>();
   readonly #auto: boolean;
   #now = this.startedAt;
+  #wallShiftMs = 0;
   #changes = 0;
   #watching = false;
 
@@ -36,6 +37,15 @@ export class TestClock implements Clock {
 
   now(): number {
     return this.#now;
+  }
+
+  wallTime(): number {
+    return this.#now + this.#wallShiftMs;
+  }
+
+  /** The system's clock is set, forward or back. */
+  setWallTime(byMs: number): void {
+    this.#wallShiftMs += byMs;
   }
 
   /** How far it has gone since it was made, in milliseconds. */

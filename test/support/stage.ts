@@ -22,7 +22,7 @@ import { TestClock } from "./clock";
 // on its way meanwhile, so that a clock which waits for nothing else would jump.
 const warming = new Transport({
   ...{ clock: systemClock, timeoutMs: 10_000, attemptTimeoutMs: 10_000 },
-  ...{ allowPrivateNetwork: false, trustedHostname: "127.0.0.1" },
+  ...{ allowPrivateNetwork: false, trustedOrigin: "http://127.0.0.1:1" },
   ...{ maxAnswerBytes: 1_000, maxDownloadBytes: 1_000 },
 });
 await warming

@@ -80,7 +80,7 @@ test("requests are checked as everywhere", async () => {
   const client = fakeImageClient();
   expect(client.check({ prompt: "", n: 0 })).toHaveLength(2);
   await expect(client.generate({ prompt: "x", size: "wide" })).rejects.toMatchObject({
-    code: "unsupported",
+    code: "invalid_request",
     field: "size",
   });
   expect(client.check({ prompt: "x", aspectRatio: "16:9", resolution: "4K" })).toEqual([]);

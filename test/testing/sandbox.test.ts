@@ -605,11 +605,23 @@ test.each(forms)("%s knows no other paths", async (provider, _, form) => {
 
 test("a path of no provider is answered with 404", async () => {
   expect((await fetch(`${sandbox.url}/nothing`)).status).toBe(404);
-  expect((await fetch(`${sandbox.cdnUrl}/nothing`)).status).toBe(404);
+  expect((await fetch(`${sandbox.url}/pictures/nothing`)).status).toBe(404);
   expect(sandbox.requests).toMatchObject([
     { provider: "unknown", phase: "unknown" },
-    { provider: "cdn", phase: "download", path: "/nothing" },
+    { provider: "cdn", phase: "download", path: "/pictures/nothing" },
   ]);
+});
+
+test("images lie on the providers' own origin, or on one of their own where that is asked for", async () => {
+  expect(sandbox.cdnUrl).toBe(sandbox.url);
+  expect(new URL(await imageUrl()).origin).toBe(sandbox.url);
+  await restart({ separateCdn: true });
+  expect(sandbox.cdnUrl).not.toBe(sandbox.url);
+  const url = await imageUrl();
+  expect(new URL(url).origin).toBe(sandbox.cdnUrl);
+  expect((await fetch(url)).headers.get("content-type")).toBe("image/png");
+  expect((await fetch(url.replace(sandbox.cdnUrl, sandbox.url))).status).toBe(404);
+  expect((await fetch(`${sandbox.cdnUrl}/nothing`)).status).toBe(404);
 });
 
 test("the log shows what arrived, and whether it carried a key", async () => {

@@ -32,11 +32,14 @@ function expired(status: number): Answer {
   return storageError({ status, message: "Request has expired" });
 }
 
-/** The images' own server: whoever knows a URL may have the image, and no key is asked for. */
+/** Where the images lie, on whichever origin. */
+const picturesPath = "/pictures/";
+
+/** Whoever knows the URL of an image may have it, and no key is asked for. */
 export class Cdn {
   readonly #links = new Map<string, Link>();
   readonly #imageTtlMs: number;
-  /** Known once the server listens. */
+  /** Known once its server listens. */
   origin = "";
 
   constructor(imageTtlMs: number) {
@@ -44,9 +47,14 @@ export class Cdn {
   }
 
   issueUrl(job: Job, index: number, expiredAs: number | undefined): string {
-    const path = `/${randomBytes(16).toString("hex")}/${index + 1}.${job.order.format}`;
+    const path = `${picturesPath}${randomBytes(16).toString("hex")}/${index + 1}.${job.order.format}`;
     this.#links.set(path, { job, index, issuedAt: Date.now(), expiredAs });
     return `${this.origin}${path}`;
+  }
+
+  /** Whether a path is one of an image, though it be none that there is. */
+  holds(path: string): boolean {
+    return path.startsWith(picturesPath);
   }
 
   /** What a path leads to, whether or not it has expired. */

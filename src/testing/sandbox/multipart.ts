@@ -26,7 +26,8 @@ function parsePart(section: Buffer): Part | undefined {
   const name = disposition && /(?:^|[;\s])name="([^"]*)"/i.exec(disposition)?.[1];
   if (disposition === undefined || name === undefined) return undefined;
   const filename = /filename="([^"]*)"/i.exec(disposition)?.[1];
-  const mediaType = /^content-type:\s*(.+?)\s*$/im.exec(head)?.[1];
+  // Trimmed afterwards: a pattern that does it looks for the end anew from each blank.
+  const mediaType = /^content-type:(.*)$/im.exec(head)?.[1]?.trim() || undefined;
   return {
     name: unescapeName(name),
     ...(filename !== undefined && { filename: unescapeName(filename) }),

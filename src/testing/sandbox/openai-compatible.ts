@@ -49,6 +49,7 @@ const common = {
   output_format: z._default(z.enum(["png", "jpeg", "webp"]), "png"),
   moderation: z.optional(z.enum(["auto", "low"])),
   user: z.optional(z.string()),
+  safety_identifier: z.optional(z.string()),
 };
 
 /** The page demands all four of model, prompt, size and n. */

@@ -3,7 +3,7 @@ export type SandboxProvider = "shortapi" | "aigptimage" | "trinetra" | "openaiCo
 
 /**
  * What a request is for: `create` asks for images, `poll` asks how a job stands, `download` fetches
- * an image from the CDN. A provider that answers with the images has no `poll`.
+ * an image. A provider that answers with the images has no `poll`.
  */
 export type SandboxPhase = "create" | "poll" | "download";
 
@@ -24,8 +24,13 @@ export type SandboxOpenAIAnswers = "b64_json" | "url" | "both" | "wrapped";
 
 /** How the sandbox behaves; every member has a default. */
 export interface SandboxOptions {
-  /** The port of the API on 127.0.0.1. Default 0: any free one. The CDN always takes a free one. */
+  /** The port on 127.0.0.1. Default 0: any free one. A CDN of its own always takes a free one. */
   port?: number;
+  /**
+   * Serve the images from an origin of their own, as a CDN does. Default false: they lie on the
+   * providers' origin, which a client trusts; with true it needs `allowPrivateNetwork`.
+   */
+  separateCdn?: boolean;
   /** How long a job, or an answer that brings the images along, takes in milliseconds. Default 300. */
   jobDurationMs?: number;
   /** How much of `jobDurationMs` a job spends queued. Default a third of it; never more than all. */
@@ -48,7 +53,7 @@ export interface SandboxOptions {
   plainImages?: boolean;
   /**
    * What the OpenAI-compatible endpoint answers with. Default `"b64_json"`, as OpenAI itself;
-   * `"url"`: URLs on the CDN; `"both"`: the two together; `"wrapped"`: base64 inside
+   * `"url"`: URLs of images; `"both"`: the two together; `"wrapped"`: base64 inside
    * `{ success, code: "200", message, data }`, as some gateways do. All but the first add a
    * `revised_prompt`.
    */
@@ -75,9 +80,9 @@ export interface SandboxPart {
   readonly value?: string;
 }
 
-/** One request that arrived at the API or at the CDN, whatever became of it. */
+/** One request that arrived, whatever became of it. */
 export interface SandboxRequest {
-  /** Whose endpoint it reached; `"unknown"` for a path of none of them. */
+  /** Whose endpoint it reached; `"cdn"` for an image's URL, `"unknown"` for a path of none of them. */
   readonly provider: SandboxProvider | "cdn" | "unknown";
   /** `"unknown"` for a path or method that the provider does not have. */
   readonly phase: SandboxPhase | "unknown";
@@ -97,7 +102,7 @@ export interface SandboxRequest {
   readonly jobId?: string;
   /**
    * Whether it carried a key: an `authorization` or `x-api-key` header, or one of the sandbox's keys
-   * in any header or in the URL. Must never be true of a request to the CDN.
+   * in any header or in the URL. Must never be true of a download.
    */
   readonly carriedKey: boolean;
 }
@@ -276,11 +281,11 @@ export interface SandboxWebhook {
 /** A fault and the requests that it hits. */
 export type SandboxFault = SandboxFaultTarget & SandboxFaultKind;
 
-/** Four providers and a CDN on this machine. Ends by `close()` or `await using`. */
+/** Four providers on this machine, and their images. Ends by `close()` or `await using`. */
 export interface Sandbox extends AsyncDisposable {
   /** The origin of the API, without a trailing slash. */
   readonly url: string;
-  /** The origin of the CDN, without a trailing slash. */
+  /** The origin of the images, without a trailing slash: `url`, unless `separateCdn` is set. */
   readonly cdnUrl: string;
   /** ShortAPI; bills 0.06 USD a job at acceptance. */
   readonly shortapi: SandboxAccess;
@@ -322,6 +327,6 @@ export interface Sandbox extends AsyncDisposable {
   inject(fault: SandboxFault): void;
   /** Forgets requests, charges, jobs, image URLs, webhooks and faults. Connections stay. */
   reset(): void;
-  /** Ends all connections, hanging ones too, and both servers. More calls do nothing. */
+  /** Ends all connections, hanging ones too, and every server. More calls do nothing. */
   close(): Promise<void>;
 }

@@ -1,0 +1,22 @@
+import { randomUUID } from "node:crypto";
+import { rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
+/** Writes a file under a name that nobody looks for until all of it is there. Returns its path. */
+export async function writeBeside(
+  directory: string,
+  path: string,
+  bytes: Uint8Array,
+  signal: AbortSignal | undefined,
+): Promise<string> {
+  const temporary = join(directory, `.${randomUUID()}.part`);
+  try {
+    await writeFile(temporary, bytes, { signal });
+    await rename(temporary, path);
+    return path;
+  } catch (error) {
+    // What went wrong is what the caller hears, not what it left behind.
+    await rm(temporary, { force: true }).catch(() => {});
+    throw error;
+  }
+}
