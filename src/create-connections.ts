@@ -41,6 +41,7 @@ export class CreateConnections implements Pick<Dispatcher, "dispatch"> {
   dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
     const origin = String(options.origin);
     const connection = this.#takeIdle(origin) ?? this.#open(origin);
+    connection.isAwaited = true;
     const again = () => this.dispatch(options, handler);
     return connection.client.dispatch(options, new CreateHandler(handler, connection, again));
   }
@@ -60,8 +61,10 @@ export class CreateConnections implements Pick<Dispatcher, "dispatch"> {
     const connection = new Connection(client, this.#time);
     const drop = () => {
       this.#forget(origin, connection);
-      // A create that waits in it still leaves, on a new connection.
-      if (!client.closed && !client.destroyed) void client.close();
+      // A create that waits for it still leaves, on a new connection. Of one that was aborted undici
+      // (7.30: onHttpSocketClose of client-h1.js) thinks the same, and connects to send nothing.
+      if (!connection.isAwaited) void client.destroy();
+      else if (!client.closed) void client.close();
     };
     client
       .on("connect", () => connection.connected())
@@ -92,6 +95,8 @@ export class CreateConnections implements Pick<Dispatcher, "dispatch"> {
 /** One of undici's clients, which has one connection at most, and since when that has been idle. */
 class Connection {
   readonly client: Client;
+  /** A create was given to it that has not begun to leave. */
+  isAwaited = false;
   readonly #time: Time;
   #usedAt: number | undefined;
   #usedAtWallTime = 0;
@@ -137,6 +142,7 @@ class CreateHandler implements Dispatcher.DispatchHandler {
   }
 
   onRequestStart(controller: Dispatcher.DispatchController, context: unknown): void {
+    this.#connection.isAwaited = false;
     if (!this.#connection.isStale()) {
       this.#handler.onRequestStart?.(controller, context);
       return;
@@ -168,6 +174,7 @@ class CreateHandler implements Dispatcher.DispatchHandler {
   }
 
   onResponseError(controller: Dispatcher.DispatchController, error: Error): void {
+    this.#connection.isAwaited = false;
     if (!this.#isElsewhere) this.#handler.onResponseError?.(controller, error);
   }
 }
