@@ -162,7 +162,7 @@ function rowsOf({ start, refusing, asking, impatient, rows, unreachable }: Proxy
       ...{ answers: unreachable, creates: 0, says: "no" },
       async run() {
         await using proxy = await start();
-        return refusedBy(proxy, `http://127.0.0.1:${await deadPort()}`);
+        return await refusedBy(proxy, `http://127.0.0.1:${await deadPort()}`);
       },
     },
     {
