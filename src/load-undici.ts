@@ -11,8 +11,7 @@ export interface Undici {
 /**
  * What sends, loaded at the first send: three files of undici by their names and their default exports.
  *
- * All of undici takes about three times as long to load, and has `node:sqlite` in it, over which bundlers
- * for Node 20 trip. By the package's name, Bun would load a stand-in of its own whose agents cannot
+ * All of undici takes about three times as long to load. By the package's name, Bun would load a stand-in of its own whose agents cannot
  * dispatch (seen with Bun 1.4). And in the chunks of a bundler that splits, a CommonJS package that is
  * imported late has a default export alone (seen with esbuild 0.28). These files are no public interface:
  * hence the narrow range in package.json, and a test that fails once they have moved.
