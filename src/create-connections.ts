@@ -52,7 +52,7 @@ export class CreateConnections implements Pick<Dispatcher, "dispatch"> {
     if (idle === undefined || last === undefined) return undefined;
     if (!last.isStale()) return last;
     // The others have been idle for longer.
-    for (const { client } of [last, ...idle.splice(0)]) void client.close();
+    for (const { client } of [last, ...idle.splice(0)]) void client.destroy();
     return undefined;
   }
 
