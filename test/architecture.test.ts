@@ -244,7 +244,8 @@ test("only the transport runs undici and p-retry", () => {
   expect(strangers).toEqual([]);
   expect(targets("repeat")).toEqual(["p-retry"]);
   expect(targets("load-undici")).toEqual([
-    ...["once", "undici", "undici/lib/core/connect.js", "undici/lib/dispatcher/agent.js"],
+    ...["once", "undici", "undici/lib/core/connect.js"],
+    ...["undici/lib/dispatcher/agent.js", "undici/lib/dispatcher/client.js"],
   ]);
 });
 
