@@ -1,0 +1,44 @@
+import { isImageError } from "gpt-image-client";
+import type { SandboxFault } from "gpt-image-client/testing";
+import { describe, expect, test } from "vitest";
+import { everyFault, measureOurs, providers } from "./ai-sdk/faults";
+import { majors } from "./ai-sdk/majors";
+
+const faults = await everyFault();
+
+const nameOf = ({ provider, phase, fault, times, ...told }: SandboxFault) =>
+  `${provider}, ${phase}: ${[fault, ...Object.values(told)].join(" ")}`;
+
+/** So many tasks of one image each, or one of both. */
+const ordersOf = ({ provider, fault }: SandboxFault) =>
+  fault === "fewer-images" && ["shortapi", "aigptimage"].includes(provider) ? 2 : 1;
+
+test("there are faults at every provider", () => {
+  expect(new Set(faults.map(({ provider }) => provider))).toEqual(new Set(providers));
+  expect(faults.length).toBeGreaterThan(150);
+});
+
+describe.each(majors)(
+  "a fault under $name is bought once, and said to cost what it did",
+  (major) => {
+    test.concurrent.each(faults.map((fault) => [nameOf(fault), fault] as const))(
+      "%s",
+      async (_, fault) => {
+        const { purchases, delivered, error, charged, calls } = await measureOurs(major, fault);
+
+        expect(calls).toBe(1);
+        expect(purchases).toBeLessThanOrEqual(ordersOf(fault));
+        if (error === undefined) {
+          expect(delivered).toBeGreaterThan(0);
+          expect(purchases).toBe(ordersOf(fault));
+        } else {
+          expect(isImageError(error), String(error)).toBe(true);
+          expect(delivered).toBe(0);
+          if (charged === "no") expect(purchases).toBe(0);
+          if (charged === "yes") expect(purchases).toBe(1);
+        }
+      },
+      30_000,
+    );
+  },
+);
