@@ -12,7 +12,6 @@ import {
   type SandboxFault,
   type SandboxFaultKind,
   type SandboxOptions,
-  type SandboxPhase,
   type SandboxProvider,
   startSandbox,
 } from "gpt-image-client/testing";
@@ -99,45 +98,54 @@ export interface Outcome {
 }
 
 /** Our model, through the SDK, while a fault lasts. */
-export async function measureOurs({ sdk }: Major, ...faults: readonly SandboxFault[]) {
-  return measure(faults, {}, async (access, { provider }, abortSignal) => {
-    const client: ImageClient = createImageClient({
-      provider: makers[provider](access),
-      ...{ poll: 20, attemptTimeoutMs: 1_000, maxAnswerBytes: 5e6, maxDownloadBytes: 5e6 },
-      timeoutMs: faults.some(({ fault }) => fault === "hang") ? 3_000 : 8_000,
-    });
-    const model = imageModel(client);
-    let calls = 0;
-    const doGenerate: typeof model.doGenerate = (given) => {
-      calls += 1;
-      return model.doGenerate(given);
-    };
-    const n = nOf(faults);
-    const asked = { model: { ...model, doGenerate }, prompt: "A web", n, abortSignal };
-    return { generating: sdk.generateImage(asked), calls: () => calls };
-  });
+export async function measureOurs(
+  { sdk }: Major,
+  fault: SandboxFault | undefined,
+  options: SandboxOptions = {},
+): Promise<Outcome> {
+  // A download is one only where the answer names a URL.
+  const openaiAnswers = fault?.phase === "download" ? "url" : "b64_json";
+  return measure(
+    fault,
+    { openaiAnswers, ...options },
+    async (access, { provider }, abortSignal) => {
+      const client: ImageClient = createImageClient({
+        provider: makers[provider](access),
+        ...{ poll: 20, attemptTimeoutMs: 1_000, maxAnswerBytes: 5e6, maxDownloadBytes: 5e6 },
+        timeoutMs: fault?.fault === "hang" || fault?.times === Infinity ? 3_000 : 8_000,
+      });
+      const model = imageModel(client);
+      let calls = 0;
+      const doGenerate: typeof model.doGenerate = (given) => {
+        calls += 1;
+        return model.doGenerate(given);
+      };
+      const n = nOf(fault);
+      const asked = { model: { ...model, doGenerate }, prompt: "A web", n, abortSignal };
+      return { generating: sdk.generateImage(asked), calls: () => calls };
+    },
+  );
 }
 
 /** The SDK's own model for OpenAI's API, in the same way. */
 export async function measureOwn(
   { sdk, ownModel }: Major,
-  faults: readonly SandboxFault[],
+  fault: SandboxFault | undefined,
   options: SandboxOptions = {},
-) {
-  return measure(faults, options, async (access, _, abortSignal) => {
-    const asked = { model: ownModel(access), prompt: "A web", n: nOf(faults), abortSignal };
+): Promise<Outcome> {
+  return measure(fault, options, async (access, _, abortSignal) => {
+    const asked = { model: ownModel(access), prompt: "A web", n: nOf(fault), abortSignal };
     // It sends no size of its own, which the endpoint wants.
     const generating = sdk.generateImage({ ...asked, size: "1024x1024" });
     return { generating, calls: () => Number.NaN };
   });
 }
 
-const nOf = (faults: readonly SandboxFault[]) =>
-  faults.some(({ fault }) => fault === "fewer-images") ? 2 : 1;
+const nOf = (fault: SandboxFault | undefined) => (fault?.fault === "fewer-images" ? 2 : 1);
 
 type Start = (
   access: { baseURL: string; apiKey: string },
-  fault: { provider: SandboxProvider; phase: SandboxPhase | "webhook" },
+  target: { provider: SandboxProvider },
   abortSignal: AbortSignal,
 ) => Promise<{
   generating: Promise<{ images: readonly { uint8Array: Uint8Array }[] }>;
@@ -145,15 +153,15 @@ type Start = (
 }>;
 
 async function measure(
-  faults: readonly SandboxFault[],
+  fault: SandboxFault | undefined,
   options: SandboxOptions,
   start: Start,
 ): Promise<Outcome> {
-  const [fault = { provider: "openaiCompatible", phase: "create" } as const] = faults;
+  const target = fault ?? { provider: "openaiCompatible" as const };
   await using sandbox = await startSandbox({ jobDurationMs: 20, plainImages: true, ...options });
-  for (const each of faults) sandbox.inject(each);
-  const abort = AbortSignal.timeout(20_000);
-  const { generating, calls } = await start(sandbox[fault.provider], fault, abort);
+  if (fault !== undefined) sandbox.inject(fault);
+  const limit = AbortSignal.timeout(fault?.fault === "hang" ? 8_000 : 20_000);
+  const { generating, calls } = await start(sandbox[target.provider], target, limit);
   const { images, error } = await generating.then(
     (result) => ({ images: result.images, error: undefined }),
     (reason: unknown) => ({ images: [], error: reason }),
