@@ -1,8 +1,10 @@
+import { readFileSync } from "node:fs";
 import { isImageError } from "gpt-image-client";
 import type { SandboxFault } from "gpt-image-client/testing";
 import { describe, expect, test } from "vitest";
 import { everyFault, measureOurs, providers } from "./ai-sdk/faults";
 import { majors } from "./ai-sdk/majors";
+import { cellsOf, compare } from "./ai-sdk/table";
 
 const faults = await everyFault();
 
@@ -57,3 +59,20 @@ describe.each(majors)(
     );
   },
 );
+
+const page = readFileSync(new URL("../../docs/ai-sdk.md", import.meta.url), "utf8");
+
+describe.each(majors)("beside the SDK's own provider in $name", (major) => {
+  test.concurrent("the table in the docs is what is measured", { timeout: 60_000 }, async () => {
+    const rows = await compare(major);
+    const documented = page.split("\n").map((line) => line.split(" | ").map((cell) => cell.trim()));
+    for (const row of rows) {
+      const found = documented.find(([title]) => title === `| ${row.title}`);
+      const [, purchases, error, six, seven] = found ?? [];
+      const own = major.name === "ai 6" ? six : seven?.replace(/ \|$/, "");
+      expect({ ours: `${purchases} | ${error}`, own }, row.title).toEqual(cellsOf(row));
+    }
+    expect(Math.max(...rows.map(({ own }) => own.purchases))).toBe(3);
+    expect(Math.max(...rows.map(({ ours }) => ours.purchases))).toBe(1);
+  });
+});

@@ -7,6 +7,8 @@ import { type Major, majors } from "./majors";
 interface Case {
   readonly title: string;
   readonly fault?: SandboxFaultKind;
+  /** How many requests it hits; default all. */
+  readonly times?: number;
   readonly options?: SandboxOptions;
 }
 
@@ -14,6 +16,11 @@ const cases: readonly Case[] = [
   { title: "none" },
   { title: "reset before the order was taken", fault: { fault: "reset-before-acceptance" } },
   { title: "reset after it was taken", fault: { fault: "reset-after-acceptance" } },
+  {
+    title: "the same, once",
+    fault: { fault: "reset-after-acceptance" },
+    times: 1,
+  },
   { title: "a gateway's 502 page, the order taken", fault: { fault: "accepted-but-unavailable" } },
   { title: "a gateway's 503 page", fault: { fault: "unavailable" } },
   { title: "500 of the provider", fault: { fault: "unavailable", status: 500, ownBody: true } },
@@ -40,9 +47,9 @@ export interface Row {
 /** All cases at once, each with a server of its own: the SDK's waits between its tries are long. */
 export async function compare(major: Major): Promise<Row[]> {
   return Promise.all(
-    cases.map(async ({ title, fault: kind, options }) => {
+    cases.map(async ({ title, fault: kind, times = Infinity, options }) => {
       const fault: SandboxFault | undefined = kind && {
-        ...{ provider: "openaiCompatible", phase: "create", times: Infinity },
+        ...{ provider: "openaiCompatible", phase: "create", times },
         ...kind,
       };
       const [ours, own] = await Promise.all([
