@@ -13,7 +13,11 @@ interface Sizes {
 
 /** What these names of the package come to in a bundle, dependencies left out. */
 async function sizesOf(...names: string[]): Promise<Sizes> {
-  const { loaded, later } = await bundle("./src/index.ts", names);
+  return sizesIn("./src/index.ts", ...names);
+}
+
+async function sizesIn(entry: string, ...names: string[]): Promise<Sizes> {
+  const { loaded, later } = await bundle(entry, names);
   return {
     ...{ bytes: gzippedBytes(loaded), loaded: sourcesOf(loaded) },
     ...{ laterBytes: gzippedBytes(later), later: sourcesOf(later) },
@@ -55,4 +59,13 @@ test("what sends, and what only some clients need, is loaded on first use", asyn
   const seldom = ["journaling.ts", "ledger.ts", "webhook-hints.ts", "webhooks.ts"];
   expect(later).toEqual(expect.arrayContaining([...rooms, ...seldom]));
   expect(loaded.filter((each) => later.includes(each))).toEqual([]);
+});
+
+test("a door that is not used loads nothing, and one that is brings itself and the client's errors", async () => {
+  const { loaded, later } = await sizesOf("createImageClient", "openai", "trinetra");
+  expect([...loaded, ...later].filter((each) => each.startsWith("doors/"))).toEqual([]);
+  const door = await sizesIn("./src/doors/ai-sdk/index.ts", "imageModel", "createImageProvider");
+  console.log(`ai-sdk: ${kilobytes(door.bytes)}`);
+  expect(door.loaded.filter((each) => each.startsWith("providers/"))).toEqual([]);
+  expect(door.bytes).toBeLessThanOrEqual(5 * 1024);
 });

@@ -58,6 +58,22 @@ export async function answerOf(
   };
 }
 
+/**
+ * What is known of each image of a `generateImage`, in their order, typed.
+ *
+ * @example
+ * ```ts
+ * const result = await generateImage({ model: imageModel(client), prompt });
+ * const [{ job, cost } = {}] = imageMetadata(result);
+ * ```
+ */
+export function imageMetadata(result: {
+  readonly providerMetadata: Readonly<Record<string, { readonly images?: unknown } | undefined>>;
+}): readonly ImageMetadata[] {
+  // Made here as what it is; the SDK passes it on as JSON of any kind.
+  return (result.providerMetadata[entryName]?.images ?? []) as readonly ImageMetadata[];
+}
+
 async function fetchImage(image: GeneratedImage): Promise<Fetched> {
   try {
     return { image, bytes: await image.bytes() };

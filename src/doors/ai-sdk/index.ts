@@ -1,3 +1,4 @@
+export { imageMetadata } from "./answer";
 export { imageModel } from "./model";
 export { createImageProvider } from "./provider";
 export { imageOptions } from "./request";
