@@ -274,6 +274,23 @@ test("the sandbox is written from the pages, not from the adapters", () => {
   expect(ours).toEqual([]);
 });
 
+test("a door knows the package's public face, its own files, and no other package", () => {
+  const doors = imports.filter(({ from: name }) => name.startsWith("doors/"));
+  expect(doors.length).toBeGreaterThan(5);
+  const beyond = doors.filter(({ from: name, to }) => {
+    const own = name.split("/").slice(0, 2).join("/");
+    return to !== "index" && !to.startsWith(`${own}/`);
+  });
+  expect(beyond).toEqual([]);
+});
+
+test("nothing but a door knows a door: one that is not used loads nothing", () => {
+  const entered = imports.filter(
+    ({ from: name, to }) => to.startsWith("doors/") && !name.startsWith("doors/"),
+  );
+  expect(entered).toEqual([]);
+});
+
 test("no value is imported in a circle", () => {
   const circles: string[] = [];
   const visit = (name: string, path: readonly string[]): void => {
@@ -367,7 +384,7 @@ test("the top of the repository holds what belongs there and nothing else", () =
   expect(readdirSync(root).filter((name) => !allowed.includes(name))).toEqual([]);
 });
 
-test.each(["index.ts", "provider.ts", "testing/index.ts"])(
+test.each(["index.ts", "provider.ts", "testing/index.ts", "doors/ai-sdk/index.ts"])(
   "every name exported from %s is documented where it is declared",
   (name) => {
     const module = checker.getSymbolAtLocation(sourceOf(name));
@@ -384,7 +401,9 @@ test.each(["index.ts", "provider.ts", "testing/index.ts"])(
 );
 
 test("index.ts is explicit named exports and nothing else", () => {
-  for (const name of ["index.ts", "testing/index.ts", "providers/index.ts"]) {
+  for (const name of [
+    ...["index.ts", "testing/index.ts", "providers/index.ts", "doors/ai-sdk/index.ts"],
+  ]) {
     for (const statement of sourceOf(name).statements) {
       expect(ts.isExportDeclaration(statement)).toBe(true);
       if (!ts.isExportDeclaration(statement)) continue;
