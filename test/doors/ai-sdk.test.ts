@@ -8,6 +8,7 @@ import {
   isImageError,
   localFile,
   ModerationError,
+  memoryJournal,
   openai,
   shortapi,
   trinetra,
@@ -75,6 +76,9 @@ describe.each(majors)("through generateImage of $name", ({ sdk }) => {
       width: 1024,
       height: 1024,
     });
+    // `ai` 7 also gives each image its own.
+    const own = Reflect.get(result.image, "providerMetadata");
+    if (own !== undefined) expect(own).toEqual({ "gpt-image-client": entry });
     // No page of aigptimage's says what a job costs, and no answer of it.
     expect(entry?.cost !== undefined).toBe(name !== "aigptimage");
     expect(result.responses[0]?.timestamp).toBeInstanceOf(Date);
@@ -396,11 +400,15 @@ describe.each(majors)("through generateImage of $name", ({ sdk }) => {
       expect(sandbox.requests[0]?.body).toMatchObject({ house_style: "7" });
     });
 
-    test("an idempotency key goes to the client", async () => {
-      const client = fakeImageClient();
+    test("an idempotency key makes the same order, given again, one purchase", async () => {
+      const provider = trinetra(sandbox.trinetra);
+      const model = imageModel(createImageClient({ provider, poll, journal: memoryJournal() }));
       const providerOptions = imageOptions({ idempotencyKey: "order-1" });
-      await generateImage({ model: imageModel(client), prompt, providerOptions });
-      expect(client.calls[0]?.options).toMatchObject({ idempotencyKey: "order-1" });
+      const first = await generateImage({ model, prompt, providerOptions });
+      const again = await generateImage({ model, prompt, providerOptions });
+
+      expect(Buffer.from(again.image.uint8Array)).toEqual(Buffer.from(first.image.uint8Array));
+      expect(sandbox.charges).toHaveLength(1);
     });
 
     test.each([
@@ -551,7 +559,7 @@ describe("a model", () => {
     expect(images).toHaveLength(1);
   });
 
-  test("hands on a local file of nobody's making: a path is refused", async () => {
+  test("takes no path on this machine for an image", async () => {
     const { path } = localFile("package.json");
     const error = await reasonOf(
       imageModel(openaiClient()).doGenerate({
