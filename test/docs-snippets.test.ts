@@ -59,7 +59,7 @@ describe("the snippets of the README", () => {
     const snippet = snippetWith("README.md", "isImageError(error)");
     await stage.run(snippet);
     expect(await isPng("fox.png")).toBe(true);
-    stage.sandbox.inject({ provider: "trinetra", phase: "create", fault: "refusal" });
+    stage.sandbox.inject({ provider: "trinetra", phase: "create", fault: "refusal", status: 400 });
     await stage.run({ ...snippet, file: "README/refused.ts" });
     expect(console.error).toHaveBeenCalledWith(expect.any(String), "no", expect.any(String));
   });
