@@ -377,7 +377,7 @@ test("the top of the repository holds what belongs there and nothing else", () =
     ...["README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "AGENTS.md"],
     ...["package.json", "package-lock.json", "tsconfig.json", "biome.json"],
     ...["tsup.config.ts", "vitest.config.ts"],
-    ...[".ci", "src", "test", "examples", "docs", "bench", "scripts"],
+    ...[".ci", "src", "test", "examples", "docs", "findings"],
     // Made by the tools, and ignored by git.
     ...["node_modules", "dist", "coverage", "output"],
   ];
