@@ -1,3 +1,8 @@
+/**
+ * Everything an adapter of your own is made of.
+ *
+ * @module gpt-image-client/provider
+ */
 import type { Adapter } from "./adapter/contract";
 import { parseBaseURL } from "./base-url";
 import { InvalidRequestError } from "./errors";

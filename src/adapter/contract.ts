@@ -103,8 +103,11 @@ export interface Output {
 
 /** Tokens, as the provider counted them. */
 export interface Usage {
+  /** All that went in. */
   readonly inputTokens?: number;
+  /** All that came out. */
   readonly outputTokens?: number;
+  /** Both together, as the provider says. */
   readonly totalTokens?: number;
   /** The part of `inputTokens` that is text. */
   readonly inputTextTokens?: number;
