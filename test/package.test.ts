@@ -88,11 +88,21 @@ async function verdict(name: string, ...args: string[]): Promise<string> {
 }
 
 describe("the tarball", () => {
-  test("holds dist, package.json, README and LICENSE, and nothing else", async () => {
+  test("holds dist, docs, examples and what npm always packs, and nothing else", async () => {
     const { stdout } = await run("tar", ["tzf", tarball]);
     const files = stdout.trim().split("\n");
-    const others = files.filter((file) => !file.startsWith("package/dist/"));
-    expect(others.sort()).toEqual(["package/LICENSE", "package/README.md", "package/package.json"]);
+    const others = files.filter((file) => !/^package\/(dist|docs|examples)\//.test(file));
+    expect(others.sort()).toEqual([
+      ...["package/CHANGELOG.md", "package/LICENSE", "package/README.md", "package/package.json"],
+    ]);
+    // What the README shows and what it names first.
+    for (const path of [
+      "docs/contact-sheet.png",
+      "docs/getting-started.md",
+      "examples/generate.ts",
+    ]) {
+      expect(files).toContain(`package/${path}`);
+    }
     for (const entry of ["index", "provider", "testing"]) {
       for (const ending of ["js", "d.ts", "cjs", "d.cts"]) {
         expect(files).toContain(`package/dist/${entry}.${ending}`);
