@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { defineConfig } from "vitest/config";
+import { configDefaults, defineConfig } from "vitest/config";
 
 const source = (path: string) => fileURLToPath(new URL(`./src/${path}`, import.meta.url));
 
@@ -7,13 +7,18 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^gpt-image-client$/, replacement: source("index.ts") },
+      { find: /^gpt-image-client\/ai-sdk$/, replacement: source("doors/ai-sdk/index.ts") },
       { find: /^gpt-image-client\/provider$/, replacement: source("provider.ts") },
       { find: /^gpt-image-client\/testing$/, replacement: source("testing/index.ts") },
     ],
   },
   test: {
     include: ["test/**/*.test.ts"],
+    // They need servers of other people's: `npm run test:network`.
+    exclude: [...configDefaults.exclude, "test/network/**"],
     testTimeout: 20_000,
+    // Those that say that they may run at once wait for a server, or for their own time.
+    maxConcurrency: 16,
     typecheck: { enabled: true, include: ["test/**/*.test-d.ts"] },
     coverage: {
       include: ["src/**"],

@@ -1,4 +1,5 @@
 import type { buildConnector, Dispatcher } from "undici";
+import { CreateConnections } from "./create-connections";
 import { LentReads } from "./lent-reads";
 import type { Undici } from "./load-undici";
 import { createGuardedLookup } from "./network-guard";
@@ -61,10 +62,11 @@ function createDirectPool(undici: Undici, route: Route): Pool {
 const mostPolls = 128;
 
 function createDispatcher(
-  { Agent }: Undici,
+  { Agent, Client }: Undici,
   route: Route,
   connect: buildConnector.connector,
-): Dispatcher {
+): Pool["dispatcher"] {
+  if (route === "create") return new CreateConnections(Client, connect);
   // One answer after the other on each socket: so a piece with the end of one holds no other's head.
   return new Agent({ connections: route === "poll" ? mostPolls : null, pipelining: 1, connect });
 }

@@ -34,13 +34,12 @@ export {
 export { defineOperation, type OperationDescription } from "./adapter/define";
 export { isOpenAIOrigin, type OpenAIEndpoint, readOpenAIError } from "./adapter/openai-error";
 export {
-  imageText,
+  imageField,
+  jobId,
   jsonOrText,
   jsonValue,
   lenient,
   numberOrText,
-  outputFromBase64,
-  outputFromUrl,
   promptUpTo,
   stateWord,
   textOrNumber,

@@ -103,7 +103,7 @@ describe("the tarball", () => {
     ]) {
       expect(files).toContain(`package/${path}`);
     }
-    for (const entry of ["index", "provider", "testing"]) {
+    for (const entry of ["index", "ai-sdk", "provider", "testing"]) {
       for (const ending of ["js", "d.ts", "cjs", "d.cts"]) {
         expect(files).toContain(`package/dist/${entry}.${ending}`);
       }
@@ -123,6 +123,7 @@ describe("the tarball", () => {
 
 const entries = {
   "gpt-image-client": ["createImageClient", "trinetra", "isImageError", "localFile"],
+  "gpt-image-client/ai-sdk": ["imageModel", "createImageProvider", "imageOptions"],
   "gpt-image-client/provider": ["defineProvider", "defineOperation", "readStatus"],
   "gpt-image-client/testing": ["fakeImageClient", "startSandbox"],
 };
@@ -204,10 +205,13 @@ describe("installed into an empty project", () => {
       }
       export const fake = fakeImageClient({ images: [new Uint8Array([1])] });
       export const define = defineProvider;
+      export const model = imageModel(fake, { modelId: "mine" });
+      export const models = createImageProvider({ mine: fake });
       // @ts-expect-error a number is no prompt
       export const wrong = client.generate({ prompt: 1 });`;
     const imports = `
       import { createImageClient, type ImageClient, isImageError, trinetra } from "gpt-image-client";
+      import { createImageProvider, imageModel } from "gpt-image-client/ai-sdk";
       import { defineProvider } from "gpt-image-client/provider";
       import { fakeImageClient } from "gpt-image-client/testing";`;
     await write("user.mts", imports + body);

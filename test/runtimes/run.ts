@@ -30,10 +30,14 @@ const chosen = targets.filter(
   ({ name }) => parts.length === 0 || parts.some((part) => name.toLowerCase().includes(part)),
 );
 
-const packed = await run("npm", ["pack", "--json", "--pack-destination", place], {
-  cwd: root,
-  env,
-});
+const packed = await run(
+  "npm",
+  ["pack", "--ignore-scripts", "--json", "--pack-destination", place],
+  {
+    cwd: root,
+    env,
+  },
+);
 const listed: unknown = JSON.parse(packed.stdout.slice(packed.stdout.search(/^[[{]/m)));
 const tarball = join(place, fileNameIn(listed));
 
@@ -78,8 +82,8 @@ if (writes) {
   const table = ["| where | version | checks that held |", "| --- | --- | --- |", ...rows].join(
     "\n",
   );
-  const marks = /(<!-- the table of `npm run test:runtimes` -->\n)[\s\S]*?(\n<!-- its end -->)/;
-  writeFileSync(page, readFileSync(page, "utf8").replace(marks, `$1${table}$2`));
+  const marks = /(<!-- the table of `npm run test:runtimes` -->\n)[\s\S]*?(<!-- its end -->)/;
+  writeFileSync(page, readFileSync(page, "utf8").replace(marks, `$1${table}\n$2`));
 }
 console.log(`${chosen.length - failed} passed, ${failed} failed`);
 process.exitCode = failed === 0 && chosen.length > 0 ? 0 : 1;

@@ -164,11 +164,7 @@ const rollup: Target = {
        export default {
          input: "main.mjs",
          output: { dir: "out", format: "es", entryFileNames: "[name].mjs", chunkFileNames: "[name]-[hash].mjs" },
-         plugins: [
-           resolve({ preferBuiltins: true, exportConditions: ["node"] }),
-           commonjs({ ignore: ["node:sqlite"] }),
-           json(),
-         ],
+         plugins: [resolve({ preferBuiltins: true, exportConditions: ["node"] }), commonjs({ ignore: ["node:sqlite"] }), json()],
        };`,
     );
     await project.run("npx", "rollup", "--config", "rollup.config.mjs", "--silent");
