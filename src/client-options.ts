@@ -1,13 +1,13 @@
 import * as z from "zod/mini";
-import type { RequestDispatcher } from "./caller-transport";
-import type { Upload } from "./inputs";
-import type { CallOptions } from "./job";
-import type { Journal } from "./journal";
-import { once } from "./once";
-import { isFunction, parseOptions, positive } from "./options";
+import { once } from "./async/lazy";
+import type { RequestDispatcher } from "./http/caller-transport";
+import type { CallOptions } from "./job/job";
+import type { Journal } from "./journal/journal";
 import type { Provider } from "./provider";
-import type { PollSchedule } from "./schedule";
-import type { WebhookOptions } from "./webhooks";
+import type { Upload } from "./request/inputs";
+import { isFunction, parseOptions, positive } from "./request/options";
+import type { PollSchedule } from "./schedule/schedule";
+import type { WebhookOptions } from "./webhooks/receiver";
 
 /** What a client is made of. */
 export interface ImageClientOptions {

@@ -1,8 +1,7 @@
+import { type Clock, callerSignal, Ending, systemClock, within } from "./async/clock";
 import { type Capabilities, capabilitiesOf } from "./capabilities";
 import { type ClientOptions, type ImageClientOptions, parseClientOptions } from "./client-options";
-import { type Clock, callerSignal, Ending, systemClock, within } from "./clock";
 import type { Cost } from "./cost";
-import type { Engine } from "./engine";
 import {
   GenerationFailedError,
   type ImageError,
@@ -10,15 +9,21 @@ import {
   reasonOf,
   UnsupportedError,
 } from "./errors";
-import { type CallOptions, type ImageJob, parseReference } from "./job";
-import type { RecoverOptions } from "./journaling";
-import { firstOf, type ParsedCallOptions, parseCallOptions, parseCloseOptions } from "./options";
-import { type Plan, planRequest, priceOf } from "./plan";
-import type { EditRequest, GenerateRequest, ImageRequest, Operation } from "./request";
-import type { ImageResult } from "./result";
-import { ResumedJob } from "./resumed-job";
-import type { Settlement } from "./settlement";
-import type { Webhooks } from "./webhooks";
+import { type CallOptions, type ImageJob, parseReference } from "./job/job";
+import type { RecoverOptions } from "./job/recovery";
+import { ResumedJob } from "./job/resumed-job";
+import type { Settlement } from "./job/settlement";
+import {
+  firstOf,
+  type ParsedCallOptions,
+  parseCallOptions,
+  parseCloseOptions,
+} from "./request/options";
+import { type Plan, planRequest, priceOf } from "./request/plan";
+import type { EditRequest, GenerateRequest, ImageRequest, Operation } from "./request/request";
+import type { ImageResult } from "./result/result";
+import type { Engine } from "./runner";
+import type { Webhooks } from "./webhooks/receiver";
 
 /** The argument of `close`. */
 export interface CloseOptions {
@@ -155,7 +160,7 @@ export class ProviderClient implements ProviderImageClient {
 
   /** What sends is not there before it is needed: an app that imports this package starts sooner. */
   #engine(): Promise<Engine> {
-    this.#loading ??= import("./engine")
+    this.#loading ??= import("./runner")
       .then(({ Engine }) => Engine.load(this.#options, this.#clock, this.#closing))
       .then((engine) => {
         this.#loaded = engine;

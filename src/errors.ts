@@ -1,8 +1,8 @@
 import type { Charged, Cost } from "./cost";
-import type { GeneratedImage } from "./generated-image";
 // The imports that point up, types alone: an error carries its job, and what came of it.
-import type { ImageJob } from "./job";
+import type { ImageJob } from "./job/job";
 import { isError } from "./realm";
+import type { GeneratedImage } from "./result/generated-image";
 
 const brand = Symbol.for("gpt-image-client.error");
 

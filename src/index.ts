@@ -14,8 +14,6 @@ export {
 export type { ImageClientOptions } from "./client-options";
 // ---- money ----
 export type { Charged, Cost } from "./cost";
-// ---- jobs that outlive the process ----
-export { directoryJournal } from "./directory-journal";
 // ---- errors ----
 export {
   type AnyImageError,
@@ -38,8 +36,6 @@ export {
   TimeoutError,
   UnsupportedError,
 } from "./errors";
-export type { GeneratedImage, ImageInfo } from "./generated-image";
-export type { Upload, UploadedImage } from "./inputs";
 // ---- jobs ----
 export type {
   CallOptions,
@@ -50,12 +46,13 @@ export type {
   TaskReference,
   TaskState,
   WaitCallOptions,
-} from "./job";
-export { type Journal, type JournalEntry, memoryJournal, type TaskName } from "./journal";
-export type { JournalRecord } from "./journal-record";
-export type { RecoverOptions } from "./journaling";
-// ---- polling and webhooks ----
-export { type LearnedScheduleOptions, learnedSchedule } from "./learned-schedule";
+} from "./job/job";
+export type { RecoverOptions } from "./job/recovery";
+export type { Settlement } from "./job/settlement";
+// ---- jobs that outlive the process ----
+export { directoryJournal } from "./journal/directory";
+export { type Journal, type JournalEntry, memoryJournal, type TaskName } from "./journal/journal";
+export type { JournalRecord } from "./journal/record";
 // ---- providers ----
 export type { InputRule, Provider, ProviderSettings, TokenPrices, Usage } from "./provider";
 export {
@@ -67,6 +64,7 @@ export {
   shortapi,
   trinetra,
 } from "./providers/index";
+export type { Upload, UploadedImage } from "./request/inputs";
 // ---- requests ----
 export {
   type EditRequest,
@@ -78,9 +76,11 @@ export {
   localFile,
   type Operation,
   type ProviderOptions,
-} from "./request";
+} from "./request/request";
+export type { GeneratedImage, ImageInfo } from "./result/generated-image";
 // ---- results ----
-export type { ImageResult, Timing } from "./result";
-export type { PollMoment, PollSchedule, SizeClass } from "./schedule";
-export type { Settlement } from "./settlement";
-export type { WebhookOptions, Webhooks } from "./webhooks";
+export type { ImageResult, Timing } from "./result/result";
+// ---- polling and webhooks ----
+export { type LearnedScheduleOptions, learnedSchedule } from "./schedule/learned-schedule";
+export type { PollMoment, PollSchedule, SizeClass } from "./schedule/schedule";
+export type { WebhookOptions, Webhooks } from "./webhooks/receiver";

@@ -3,12 +3,15 @@
  *
  * @module gpt-image-client/provider
  */
-import type { Adapter } from "./adapter/contract";
-import { parseBaseURL } from "./base-url";
-import { InvalidRequestError } from "./errors";
-import { isHeader } from "./header";
-import { shown } from "./request";
 
+import { parseBaseURL } from "./adapter/base-url";
+import type { Adapter } from "./adapter/contract";
+import { isHeader } from "./api/header";
+import { InvalidRequestError } from "./errors";
+import { shown } from "./request/request";
+
+export { withoutPaths } from "./adapter/base-url";
+export { compiled } from "./adapter/compiled";
 export {
   type Absent,
   type Adapter,
@@ -60,12 +63,10 @@ export {
   priceOfUsage,
   type TokenPrices,
 } from "./adapter/token-prices";
-export { withoutPaths } from "./base-url";
-export { compiled } from "./compiled";
 export type { Charged, Cost } from "./cost";
-export type { DecodedImage } from "./decoded-image";
-export { type DimensionRule, type PixelSize, sizeProblem } from "./dimensions";
-export type { Operation } from "./request";
+export type { DecodedImage } from "./media/decoded-image";
+export { type DimensionRule, type PixelSize, sizeProblem } from "./request/dimensions";
+export type { Operation } from "./request/request";
 
 /** How a provider is reached. */
 export interface ProviderSettings {

@@ -1,12 +1,12 @@
 import { HttpResponse, http } from "msw";
 import { setupServer } from "msw/node";
 import { expect, test } from "vitest";
+import { type Clock, systemClock } from "../src/async/clock";
 import { ProviderClient } from "../src/client";
-import { type Clock, systemClock } from "../src/clock";
 import type { Cost } from "../src/cost";
-import type { ImageEvent } from "../src/job";
+import type { ImageEvent } from "../src/job/job";
 import type { Answer, Provider } from "../src/provider";
-import type { ImageInput } from "../src/request";
+import type { ImageInput } from "../src/request/request";
 import { type Arrived, pixel, startServer } from "./support/server";
 import { failureOf, prompt, typesOf } from "./support/stage";
 

@@ -1,8 +1,8 @@
 import type * as z from "zod/mini";
 import type { Charged, Cost } from "../cost";
-import type { DecodedImage } from "../decoded-image";
-import type { DimensionRule } from "../dimensions";
-import type { Operation } from "../request";
+import type { DecodedImage } from "../media/decoded-image";
+import type { DimensionRule } from "../request/dimensions";
+import type { Operation } from "../request/request";
 
 /** An HTTP request, described: the transport adds the origin, the key and everything that can go wrong. */
 export interface Call {

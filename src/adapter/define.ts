@@ -1,6 +1,6 @@
 import * as z from "zod/mini";
 import type { Cost } from "../cost";
-import type { DimensionRule } from "../dimensions";
+import type { DimensionRule } from "../request/dimensions";
 import type { BoundOperation, Call, InputRule, Task } from "./contract";
 
 /** What an adapter says of one operation. The schemas may be of zod or of its mini build. */

@@ -1,6 +1,6 @@
 import * as z from "zod/mini";
-import { DecodedImage } from "../decoded-image";
-import { pictureIn } from "../image-text";
+import { pictureIn } from "../http/image-text";
+import { DecodedImage } from "../media/decoded-image";
 import type { Output } from "./contract";
 
 /** Reads a string, or a number as a string: providers send codes as either. */

@@ -8,8 +8,8 @@
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { learnedSchedule } from "../../src/learned-schedule";
-import { fixedSchedule, type PollSchedule } from "../../src/schedule";
+import { learnedSchedule } from "../../src/schedule/learned-schedule";
+import { fixedSchedule, type PollSchedule } from "../../src/schedule/schedule";
 import { entries, type Family } from "./polling/families";
 import { report, type Series } from "./polling/plot";
 import {

@@ -8,8 +8,8 @@ import { createInterface } from "node:readline";
 import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
-import { directoryJournal } from "../../src/directory-journal";
-import { type JournalRecord, journalRecordSchema } from "../../src/journal-record";
+import { directoryJournal } from "../../src/journal/directory";
+import { type JournalRecord, journalRecordSchema } from "../../src/journal/record";
 import type { SandboxAccess, SandboxFault, SandboxProvider } from "../../src/testing/sandbox";
 import {
   type CrashTask,

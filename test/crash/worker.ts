@@ -13,7 +13,7 @@ import {
   shortapi,
   trinetra,
 } from "../../src/index";
-import { type JournalFileSystem, journalIn } from "../../src/journal-files";
+import { type JournalFileSystem, journalIn } from "../../src/journal/directory-files";
 import { type CrashTask, type TraceLine, tagsIn, type WorkerPlan } from "./plan";
 
 const plan: WorkerPlan = JSON.parse(process.argv[2] ?? "");

@@ -29,7 +29,7 @@ test("the examples in docs/ai-sdk.md type-check, with the SDK's major that Node 
       : ts.createSourceFile(name, text, language);
   };
   const program = ts.createProgram(
-    [...files.keys(), `${root}src/undici-files.d.ts`],
+    [...files.keys(), `${root}src/http/undici-files.d.ts`],
     options,
     host,
   );

@@ -3,10 +3,10 @@ import { afterEach, expect, test, vi } from "vitest";
 import { createImageClient } from "../../src/client";
 import type { ImageClientOptions } from "../../src/client-options";
 import { InvalidRequestError } from "../../src/errors";
-import { namesUnder } from "../../src/identity";
-import { type Journal, memoryJournal } from "../../src/journal";
-import type { JournalRecord } from "../../src/journal-record";
+import { type Journal, memoryJournal } from "../../src/journal/journal";
+import type { JournalRecord } from "../../src/journal/record";
 import { aigptimage, openaiCompatible, shortapi, trinetra } from "../../src/providers/index";
+import { namesUnder } from "../../src/request/fingerprint";
 import { pixel, sendJson, startServer } from "../support/server";
 import { failureOf, only, recordsOf, recovered } from "./stage";
 

@@ -1,5 +1,5 @@
 import { basename, dirname } from "node:path";
-import type { JournalFileSystem } from "../../src/journal-files";
+import type { JournalFileSystem } from "../../src/journal/directory-files";
 
 /**
  * What of the unsynced survives a power cut. `"nothing"`; `"names"`: every link, rename and removal,

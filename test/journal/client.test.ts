@@ -2,8 +2,8 @@ import { createHash } from "node:crypto";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { directoryJournal } from "../../src/directory-journal";
-import { type Journal, memoryJournal } from "../../src/journal";
+import { directoryJournal } from "../../src/journal/directory";
+import { type Journal, memoryJournal } from "../../src/journal/journal";
 import { shortapi } from "../../src/providers/index";
 import {
   allProviders,

@@ -1,6 +1,6 @@
 import { afterEach, expect, test } from "vitest";
-import type { Journal, JournalEntry, TaskName } from "../../src/journal";
-import type { JournalRecord } from "../../src/journal-record";
+import type { Journal, JournalEntry, TaskName } from "../../src/journal/journal";
+import type { JournalRecord } from "../../src/journal/record";
 
 /** A journal and the way to let go of it. */
 export interface JournalSetup {

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "esbuild";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { directoryJournal } from "../../src/directory-journal";
+import { directoryJournal } from "../../src/journal/directory";
 import { journalContract, listed, pngOf, recordOf } from "./contract";
 
 let home = "";

@@ -6,8 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { directoryJournal } from "../../src/directory-journal";
-import { type JournalFileSystem, journalIn } from "../../src/journal-files";
+import { directoryJournal } from "../../src/journal/directory";
+import { type JournalFileSystem, journalIn } from "../../src/journal/directory-files";
 import { listed, pngOf, recordOf } from "./contract";
 import { allProviders, failureOf, prompt, recovered, startStage } from "./stage";
 

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { Charged } from "../../src/cost";
-import { type Journal, memoryJournal } from "../../src/journal";
+import { type Journal, memoryJournal } from "../../src/journal/journal";
 import type { SandboxProvider } from "../../src/testing/sandbox";
 import {
   failureOf,

@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
+import { systemClock } from "../../src/async/clock";
 import { ProviderClient } from "../../src/client";
-import { systemClock } from "../../src/clock";
 import { openaiCompatible } from "../../src/index";
-import { type Journal, memoryJournal } from "../../src/journal";
+import { type Journal, memoryJournal } from "../../src/journal/journal";
 import { sendJson, startServer } from "../support/server";
 import { failureOf, prompt, startStage } from "../support/stage";
 

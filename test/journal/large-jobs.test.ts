@@ -1,11 +1,11 @@
 import { expect, test } from "vitest";
-import { type Journal, memoryJournal } from "../../src/journal";
+import { type Journal, memoryJournal } from "../../src/journal/journal";
 import {
   type JournalRecord,
   journalRecordSchema,
   packSplit,
   unpackSplit,
-} from "../../src/journal-record";
+} from "../../src/journal/record";
 import { recordOf } from "./contract";
 import { only, prompt, recordsOf, recovered, startStage } from "./stage";
 

@@ -1,4 +1,4 @@
-import { memoryJournal } from "../../src/journal";
+import { memoryJournal } from "../../src/journal/journal";
 import { journalContract } from "./contract";
 
 journalContract("memory", () => {

@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 import { createImageClient } from "../../src/client";
-import type { Journal } from "../../src/journal";
-import { type JournalFileSystem, journalIn } from "../../src/journal-files";
-import { type JournalRecord, journalRecordSchema } from "../../src/journal-record";
+import { type JournalFileSystem, journalIn } from "../../src/journal/directory-files";
+import type { Journal } from "../../src/journal/journal";
+import { type JournalRecord, journalRecordSchema } from "../../src/journal/record";
 import { aigptimage, openaiCompatible, shortapi, trinetra } from "../../src/providers/index";
 import { startSandbox } from "../../src/testing/sandbox";
 import { BrittleDisk } from "./brittle-disk";

@@ -1,8 +1,8 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { directoryJournal } from "../../src/directory-journal";
-import { type Journal, memoryJournal } from "../../src/journal";
+import { directoryJournal } from "../../src/journal/directory";
+import { type Journal, memoryJournal } from "../../src/journal/journal";
 import {
   allProviders,
   endedPid,

@@ -4,9 +4,9 @@ import { join } from "node:path";
 import { createImageClient, type ProviderImageClient } from "../../src/client";
 import type { ImageClientOptions } from "../../src/client-options";
 import { type AnyImageError, isImageError } from "../../src/errors";
-import type { ImageJob } from "../../src/job";
-import type { Journal } from "../../src/journal";
-import { type JournalRecord, journalRecordSchema } from "../../src/journal-record";
+import type { ImageJob } from "../../src/job/job";
+import type { Journal } from "../../src/journal/journal";
+import { type JournalRecord, journalRecordSchema } from "../../src/journal/record";
 import { aigptimage, openaiCompatible, shortapi, trinetra } from "../../src/providers/index";
 import {
   type Sandbox,

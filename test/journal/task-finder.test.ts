@@ -1,10 +1,10 @@
 import { expect, test, vi } from "vitest";
-import { Account } from "../../src/account";
-import { Ending } from "../../src/clock";
-import { type Journal, memoryJournal } from "../../src/journal";
-import { OwnRecords } from "../../src/own-records";
+import { Ending } from "../../src/async/clock";
+import { TaskFinder } from "../../src/job/task-finder";
+import { Account } from "../../src/journal/account";
+import { type Journal, memoryJournal } from "../../src/journal/journal";
+import { OwnRecords } from "../../src/journal/own-records";
 import { trinetra } from "../../src/providers/index";
-import { TaskFinder } from "../../src/task-finder";
 import { TestClock } from "../support/clock";
 import { recordOf } from "./contract";
 

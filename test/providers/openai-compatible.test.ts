@@ -1,7 +1,7 @@
 import { setupServer } from "msw/node";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { readAnswer } from "../../src/api/read-response";
 import { openai, openaiCompatible } from "../../src/index";
-import { readAnswer } from "../../src/read-answer";
 import { pictureOf } from "../support/media";
 import { answer, answers, clientOf, jpegHead, json, onePixelPng, pages } from "./fixtures";
 

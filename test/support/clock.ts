@@ -1,6 +1,6 @@
 import { subscribe } from "node:diagnostics_channel";
 import { setTimeout as pause, setImmediate as turn } from "node:timers/promises";
-import type { Clock } from "../../src/clock";
+import type { Clock } from "../../src/async/clock";
 
 /** undici's requests that are on their way, its own ones and those of Node's `fetch` alike. */
 const inFlight = new Set<unknown>();

@@ -1,9 +1,10 @@
 import { setTimeout as pause } from "node:timers/promises";
+import { type Clock, systemClock } from "../../src/async/clock";
 import { ProviderClient } from "../../src/client";
 import type { ImageClientOptions } from "../../src/client-options";
-import { type Clock, systemClock } from "../../src/clock";
 import { type AnyImageError, isImageError } from "../../src/errors";
-import type { ImageEvent } from "../../src/job";
+import { Transport } from "../../src/http/transport";
+import type { ImageEvent } from "../../src/job/job";
 import type { Provider, ProviderSettings } from "../../src/provider";
 import { aigptimage, openaiCompatible, shortapi, trinetra } from "../../src/providers/index";
 import {
@@ -15,7 +16,6 @@ import {
   type SandboxRequest,
   startSandbox,
 } from "../../src/testing/sandbox";
-import { Transport } from "../../src/transport";
 import { TestClock } from "./clock";
 
 // The shared pool is made at the first send. That takes a while on a busy machine, and no request is

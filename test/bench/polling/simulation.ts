@@ -1,5 +1,5 @@
-import { learnedSchedule } from "../../../src/learned-schedule";
-import type { PollMoment, PollSchedule } from "../../../src/schedule";
+import { learnedSchedule } from "../../../src/schedule/learned-schedule";
+import type { PollMoment, PollSchedule } from "../../../src/schedule/schedule";
 import { type Family, seededRandom } from "./families";
 import { leastDelayMs, type Outcome, Truth } from "./truth";
 

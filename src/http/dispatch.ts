@@ -1,0 +1,231 @@
+import type { Dispatcher } from "undici";
+import type { EndSignal } from "../async/clock";
+import { isError } from "../realm";
+import { type Body, kept, type Take } from "./body";
+import type { LentReads } from "./socket-reads";
+
+/** An answer whose head has come. */
+export interface OpenAnswer {
+  readonly status: number;
+  /** Names in lower case. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Body;
+}
+
+/** Headers as undici gives them, each in one text. */
+export function flatHeaders(
+  given: Readonly<Record<string, string | string[] | undefined>>,
+): Readonly<Record<string, string>> {
+  const flat: Record<string, string> = {};
+  for (const name in given) {
+    const value = given[name];
+    flat[name.toLowerCase()] = Array.isArray(value) ? value.join(", ") : (value ?? "");
+  }
+  return flat;
+}
+
+/** The call had ended before there was a connection to send it on. */
+export class NotSentError extends Error {
+  override readonly name = "NotSentError";
+
+  constructor() {
+    super("The call ended before it was sent");
+  }
+}
+
+/** Who ends an exchange: `signal` at any time, `stop` only as long as it has not begun to leave. */
+export interface ExchangeEnds {
+  readonly signal: EndSignal;
+  readonly stop?: EndSignal | undefined;
+  /** Called as the request begins to leave: before that, nothing of it has been sent. */
+  readonly onSending?: (() => void) | undefined;
+}
+
+/** Makes of an answer, whose head has come, what the caller is given. */
+export type ReadAnswer<Value> = (answer: OpenAnswer) => Value | Promise<Value>;
+
+/** For an answer that is read later, if it is. */
+export const opened: ReadAnswer<OpenAnswer> = (answer) => answer;
+
+/**
+ * Sends by a dispatcher, and gives what is read of the answer.
+ *
+ * @param read called the moment the head has come: what came with it need not be kept for a reader who
+ * begins at once.
+ * @param reads how the dispatcher's sockets are read, where that is ours to say.
+ * @throws the signal's reason the moment it aborts; {@link NotSentError}; what undici says went wrong;
+ * what `read` rejects with.
+ */
+export function dispatch<Value>(
+  dispatcher: Pick<Dispatcher, "dispatch">,
+  options: Dispatcher.DispatchOptions,
+  ends: ExchangeEnds,
+  read: ReadAnswer<Value>,
+  reads?: LentReads,
+): Promise<Value> {
+  return new Promise((resolve, reject) => {
+    const open = (answer: OpenAnswer) => resolve(read(answer));
+    if (ends.signal.aborted) reject(ends.signal.reason);
+    else if (ends.stop?.aborted) reject(new NotSentError());
+    else dispatcher.dispatch(options, new Exchange(ends, reads, open, reject));
+  });
+}
+
+/** So many bytes may wait for somebody to take them before the sender is asked to wait. */
+const mostWaitingBytes = 64 * 1024;
+
+/** So many where that takes undici's pause, which goes wrong if the connection ends meanwhile ({@link LentReads}). */
+const mostUnpausedBytes = 16 * 1024 * 1024;
+
+/**
+ * One exchange over undici's dispatcher. `undici.request` would put a stream in between, and nothing of
+ * what a stream does beyond this is needed here.
+ */
+class Exchange implements Dispatcher.DispatchHandler, Body {
+  readonly #ends: ExchangeEnds;
+  readonly #reads: LentReads | undefined;
+  readonly #open: (answer: OpenAnswer) => void;
+  /** Tells of a failure whoever waits by now: for the head, or for the end of the body. */
+  #reject: (reason: unknown) => void;
+  #resolve: (() => void) | undefined;
+  #controller: Dispatcher.DispatchController | undefined;
+  #take: Take | undefined;
+  #isTaking = false;
+  readonly #waiting: Uint8Array[] = [];
+  #waitingBytes = 0;
+  #isWhole = false;
+  /** Lets a sender go on that was asked to wait. */
+  #goOn: (() => void) | undefined;
+  #failure: { readonly reason: unknown } | undefined;
+
+  constructor(
+    ends: ExchangeEnds,
+    reads: LentReads | undefined,
+    open: (answer: OpenAnswer) => void,
+    reject: (reason: unknown) => void,
+  ) {
+    this.#ends = ends;
+    this.#reads = reads;
+    this.#open = open;
+    this.#reject = reject;
+    ends.signal.addEventListener("abort", this.#onAbort, { once: true });
+    ends.stop?.addEventListener("abort", this.#onStop, { once: true });
+  }
+
+  readonly #onAbort = () => this.#fail(this.#ends.signal.reason);
+
+  readonly #onStop = () => this.#fail(new NotSentError());
+
+  /** undici calls this once there is a connection, just before it writes: an abort in it writes nothing. */
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    // While it waited for a connection the caller left: it must not go out.
+    if (this.#failure !== undefined) controller.abort(new Error("Nobody waits for it"));
+    else {
+      this.#ends.stop?.removeEventListener("abort", this.#onStop);
+      this.#ends.onSending?.();
+    }
+  }
+
+  onResponseStart(
+    _: Dispatcher.DispatchController,
+    status: number,
+    headers: Parameters<typeof flatHeaders>[0],
+  ): void {
+    // Those below 200 come before the answer.
+    if (status >= 200) this.#open({ status, headers: flatHeaders(headers), body: this });
+  }
+
+  onResponseData(_: Dispatcher.DispatchController, chunk: Uint8Array): void {
+    this.#reads?.tookBody();
+    if (chunk.byteLength === 0 || this.#failure !== undefined) return;
+    const isLent = this.#reads?.isLent ?? false;
+    if (this.#take !== undefined && !this.#isTaking) this.#give(this.#take, chunk, isLent);
+    else {
+      this.#waiting.push(kept(chunk, isLent));
+      this.#waitingBytes += chunk.byteLength;
+    }
+    if (this.#isTaking || this.#waitingBytes >= mostWaitingBytes) this.#hold();
+  }
+
+  /** Asks the sender to wait. */
+  #hold(): void {
+    if (this.#reads !== undefined) this.#goOn = this.#reads.hold();
+    else if (this.#waitingBytes >= mostUnpausedBytes) {
+      this.#controller?.pause();
+      this.#goOn = () => this.#controller?.resume();
+    }
+  }
+
+  onResponseEnd(): void {
+    this.#reads?.tookEnd();
+    // The next answer comes over the same connection.
+    this.#goOn?.();
+    this.#goOn = undefined;
+    this.#isWhole = true;
+    this.#ends.signal.removeEventListener("abort", this.#onAbort);
+    this.#advance();
+  }
+
+  onResponseError(_: Dispatcher.DispatchController, error: Error): void {
+    this.#fail(error);
+  }
+
+  each(take: Take): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#failure !== undefined) {
+        reject(this.#failure.reason);
+        return;
+      }
+      this.#take = take;
+      this.#resolve = resolve;
+      this.#reject = reject;
+      this.#advance();
+    });
+  }
+
+  /** Hands over what waits, as far as it is taken at once. */
+  #advance(): void {
+    const take = this.#take;
+    if (take === undefined) return;
+    while (!this.#isTaking && this.#failure === undefined) {
+      const chunk = this.#waiting.shift();
+      if (chunk === undefined) {
+        if (this.#isWhole) this.#resolve?.();
+        else this.#goOn?.();
+        this.#goOn = undefined;
+        return;
+      }
+      this.#waitingBytes -= chunk.byteLength;
+      this.#give(take, chunk, false);
+    }
+  }
+
+  #give(take: Take, chunk: Uint8Array, isLent: boolean): void {
+    try {
+      const taken = take(chunk, isLent);
+      if (taken === undefined) return;
+      this.#isTaking = true;
+      taken.then(
+        () => {
+          this.#isTaking = false;
+          this.#advance();
+        },
+        (error: unknown) => this.#fail(error),
+      );
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #fail(reason: unknown): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = { reason };
+    this.#ends.signal.removeEventListener("abort", this.#onAbort);
+    this.#ends.stop?.removeEventListener("abort", this.#onStop);
+    this.#waiting.length = 0;
+    this.#take = undefined;
+    this.#controller?.abort(isError(reason) ? reason : new Error(String(reason)));
+    this.#reject(reason);
+  }
+}

@@ -1,0 +1,503 @@
+import { randomBytes } from "node:crypto";
+import { DecodedImage, type ImageSink } from "../media/decoded-image";
+import { ImageInspection } from "../media/image-inspection";
+import { isError } from "../realm";
+import { isImageBase64 } from "./image-text";
+import { parseJson } from "./parse-json";
+
+const quote = 0x22;
+const backslash = 0x5c;
+const dash = 0x2d;
+const underscore = 0x5f;
+
+/** A shorter string may be an image as well, and is left in the document. */
+const leastStringBytes = 32;
+
+/** So much of a data URL tells what it holds. */
+const leastDataUrlBytes = 192;
+
+/** How much base64 is decoded at once; a multiple of four. */
+const pieceBytes = 64 * 1024;
+
+/** The start of a document that is no JSON, as far as it is shown. */
+export const shownCharacters = 5_000;
+
+/** What stands before the base64 in a data URL. Some escape the slash of the media type. */
+const dataUrlHead = /^data:(?:[ !#-+\--[\]-~]|\\\/){0,100};base64,/i;
+
+/** How much of a document is taken; without limits where they are left out. */
+export interface ScanOptions {
+  /** Whether images stand in it decoded, as by default, or as the strings that they were. */
+  readonly decodesImages?: boolean;
+  /** The largest image, in bytes. */
+  readonly maxImageBytes?: number;
+  /** What comes after so many images are images is skipped, and an empty string stands for it. */
+  readonly mostImages?: number;
+  /** All that is no image, in bytes: small objects take fifty times as much memory, once parsed. */
+  readonly maxOtherBytes?: number;
+  /** How much of that came before the document. */
+  readonly otherBytesBefore?: number;
+}
+
+/**
+ * So much of images may be strings in the end, because it is not strict base64 (its lines are broken, it is
+ * of the URL's alphabet): that is in memory several times over.
+ */
+const mostUndecodedBytes = 64 * 1024 * 1024;
+
+/**
+ * Reads a JSON document whose images are base64 strings, without ever holding such a string: its
+ * contents go from the socket's bytes through a decoder into a sink, and a token takes its place in
+ * a skeleton of the document, which is small and goes through `JSON.parse`. So the syntax is checked
+ * to the end, and the result is that of {@link parseJson}, save that a long string which is the base64 of
+ * an image, alone or in a data URL, is a {@link DecodedImage}.
+ */
+export class JsonScanner {
+  readonly #createSink: () => ImageSink;
+  readonly #decodesImages: boolean;
+  readonly #maxImageBytes: number;
+  readonly #mostImages: number;
+  readonly #maxOtherBytes: number;
+  readonly #otherBytesBefore: number;
+  /** The document's own bytes, and what was taken out between them. */
+  readonly #skeleton: (Buffer | Base64Image)[] = [];
+  readonly #found: Base64Image[] = [];
+  #inString = false;
+  /** Where in the skeleton the contents of the present string begin. */
+  #mark = { piece: 0, offset: 0 };
+  #stringBytes = 0;
+  /** How much of it must have come before it is looked at. */
+  #leastBytes = leastStringBytes;
+  /** The present string is known not to be an image that can be decoded. */
+  #isPlain = false;
+  /** It began as one all the same. */
+  #isUndecoded = false;
+  /** It is one image more than is taken. */
+  #isSurplus = false;
+  /** How long the skeleton is, and how much of it are images that could not be decoded. */
+  #keptBytes = 0;
+  #undecodedBytes = 0;
+  /** The byte before was a backslash that escapes the next. */
+  #isEscaped = false;
+  #image: Base64Image | undefined;
+  /** An escape within an image, as far as it has come. */
+  #escape = "";
+  /** There has been one in an image: its writer escapes slashes, one in 64 letters. */
+  #hasEscapes = false;
+
+  constructor(createSink: () => ImageSink, options: ScanOptions = {}) {
+    this.#createSink = createSink;
+    this.#decodesImages = options.decodesImages ?? true;
+    this.#maxImageBytes = options.maxImageBytes ?? Number.POSITIVE_INFINITY;
+    this.#mostImages = options.mostImages ?? Number.POSITIVE_INFINITY;
+    this.#maxOtherBytes = options.maxOtherBytes ?? Number.POSITIVE_INFINITY;
+    this.#otherBytesBefore = options.otherBytesBefore ?? 0;
+  }
+
+  /** How many bytes of the document are no image. */
+  get otherBytes(): number {
+    return this.#keptBytes - this.#undecodedBytes;
+  }
+
+  /** The images that are whole, also where the document breaks after them. */
+  get images(): readonly DecodedImage[] {
+    return this.#found.flatMap((image) => image.decoded ?? []);
+  }
+
+  /** The start of the document, to be shown. */
+  get start(): string {
+    const end = this.#skeleton.findIndex((piece) => piece instanceof Base64Image);
+    const pieces = end === -1 ? this.#skeleton : this.#skeleton.slice(0, end);
+    // Four bytes a character at most: what is shorter than it may be was not cut.
+    const bytes = Buffer.concat(pieces.filter(Buffer.isBuffer)).subarray(0, 4 * shownCharacters);
+    return bytes.toString("utf8").slice(0, shownCharacters);
+  }
+
+  /** Takes the next bytes, which are only lent, and may ask to wait before more come. */
+  write(chunk: Uint8Array): Promise<void> | undefined {
+    const bytes = Buffer.isBuffer(chunk)
+      ? chunk
+      : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+    // In windows: after each of many escapes the search for a quote begins anew.
+    if (bytes.length <= pieceBytes) this.#scan(bytes);
+    else {
+      for (let at = 0; at < bytes.length; at += pieceBytes) {
+        this.#scan(bytes.subarray(at, at + pieceBytes));
+      }
+    }
+    return this.#image?.sink.ready?.();
+  }
+
+  /**
+   * The document.
+   *
+   * @throws SyntaxError if it is no JSON.
+   */
+  async end(): Promise<unknown> {
+    if (this.#image !== undefined) this.#giveUp(this.#image);
+    if (!this.#decodesImages) for (const image of this.#found) image.giveUp();
+    const seen = new Set<DecodedImage>();
+    const document = await this.#parsed(seen);
+    const unseen = this.#found.filter(({ decoded }) => decoded !== undefined && !seen.has(decoded));
+    if (unseen.length === 0) return document;
+    // The name of a field may look like an image too, and of two fields with one name the last counts.
+    for (const image of unseen) image.giveUp();
+    return this.#parsed(seen);
+  }
+
+  async #parsed(seen: Set<DecodedImage>): Promise<unknown> {
+    // Unguessable, so that no string of the document is taken for one.
+    const secret = randomBytes(16).toString("hex");
+    const images = new Map<string, DecodedImage>();
+    const pieces: Buffer[] = [];
+    for (const piece of this.#skeleton) {
+      if (!(piece instanceof Base64Image)) pieces.push(piece);
+      else if (piece.decoded === undefined) pieces.push(await piece.text());
+      else {
+        const token = `${secret}:${images.size}`;
+        images.set(token, piece.decoded);
+        pieces.push(Buffer.from(token));
+      }
+    }
+    const text = Buffer.concat(pieces).toString("utf8");
+    if (images.size === 0) return parseJson(text);
+    return parseJson(text, (_, value) => {
+      const image = typeof value === "string" ? images.get(value) : undefined;
+      if (image === undefined) return value;
+      seen.add(image);
+      return image;
+    });
+  }
+
+  /** Lets go of whatever is not a whole image. */
+  async discard(): Promise<void> {
+    await this.#image?.sink.discard();
+    for (const piece of this.#skeleton) {
+      if (piece instanceof Base64Image && piece.decoded === undefined) await piece.sink.discard();
+    }
+  }
+
+  #scan(bytes: Buffer): void {
+    // What lies between the two is for the skeleton, and not there yet.
+    let from = 0;
+    let at = 0;
+    while (at < bytes.length) {
+      if (this.#image !== undefined) {
+        at = this.#readImage(this.#image, bytes, at);
+        from = at;
+      } else if (this.#isSurplus) {
+        at = this.#skipString(bytes, at);
+        from = at;
+      } else if (this.#inString) {
+        at = this.#readString(bytes, at);
+        if (this.#isPlain || this.#stringBytes < this.#leastBytes || !this.#inString) continue;
+        this.#keep(bytes.subarray(from, at));
+        from = at;
+        // Those were lent: it copies them.
+        this.#tryImage();
+      } else at = this.#readOutside(bytes, at, from);
+    }
+    if (from < bytes.length) this.#keep(Buffer.from(bytes.subarray(from)));
+  }
+
+  #keep(bytes: Buffer): void {
+    this.#skeleton.push(bytes);
+    this.#keptBytes += bytes.length;
+    this.#checkBytes();
+  }
+
+  #checkBytes(): void {
+    if (this.#otherBytesBefore + this.otherBytes > this.#maxOtherBytes) {
+      throw new Error(`The answer has more than ${this.#maxOtherBytes} bytes beside its images`);
+    }
+    if (this.#undecodedBytes > mostUndecodedBytes) {
+      throw new Error(`Its images are no strict base64, and more than ${mostUndecodedBytes} bytes`);
+    }
+  }
+
+  #readOutside(bytes: Buffer, at: number, from: number): number {
+    const found = bytes.indexOf(quote, at);
+    if (found === -1) return bytes.length;
+    this.#inString = true;
+    this.#isPlain = false;
+    this.#isUndecoded = false;
+    this.#stringBytes = 0;
+    this.#leastBytes = leastStringBytes;
+    this.#mark = { piece: this.#skeleton.length, offset: found + 1 - from };
+    return found + 1;
+  }
+
+  /** Goes on past the end of the string, past the next escape, or to where it turns out to be long. */
+  #readString(bytes: Buffer, at: number): number {
+    if (this.#isEscaped) {
+      this.#isEscaped = false;
+      this.#stringBytes += 1;
+      return at + 1;
+    }
+    const { end, stop } = nextMark(bytes, at);
+    this.#stringBytes += end - at;
+    if (this.#isUndecoded) this.#undecodedBytes += end - at;
+    if (stop === undefined) return end;
+    // What ends the string, or escapes, is for the decoder to see.
+    if (this.#stringBytes >= this.#leastBytes && !this.#isPlain) return end;
+    this.#isEscaped = stop === backslash;
+    this.#inString = this.#isEscaped;
+    return end + 1;
+  }
+
+  /** Goes on past the end of a string that nobody takes, or past the next escape. */
+  #skipString(bytes: Buffer, at: number): number {
+    if (this.#isEscaped) {
+      this.#isEscaped = false;
+      return at + 1;
+    }
+    const { end, stop } = nextMark(bytes, at);
+    if (stop === undefined) return end;
+    this.#isEscaped = stop === backslash;
+    if (stop === quote) {
+      this.#isSurplus = false;
+      this.#inString = false;
+      this.#keep(Buffer.of(quote));
+    }
+    return end + 1;
+  }
+
+  /** The string is not short. If it begins an image, its text leaves the skeleton and comes once more, for a decoder. */
+  #tryImage(): void {
+    const { piece, offset } = this.#mark;
+    // Only bytes have come since the string began.
+    const whole = Buffer.concat(this.#skeleton.splice(piece).filter(Buffer.isBuffer));
+    const raw = whole.subarray(offset);
+    const start = raw.toString("latin1", 0, 1024);
+    const [head = ""] = dataUrlHead.exec(start) ?? [];
+    if (!isImageBase64(withoutEscapes(start.slice(head.length)))) {
+      this.#skeleton.push(whole);
+      if (start.startsWith("data:") && start.length < leastDataUrlBytes) {
+        this.#leastBytes = leastDataUrlBytes;
+      } else this.#isPlain = true;
+      return;
+    }
+    this.#skeleton.push(whole.subarray(0, offset));
+    this.#keptBytes -= raw.length;
+    if (this.#found.length >= this.#mostImages) this.#isSurplus = true;
+    else {
+      this.#image = new Base64Image(this.#createSink(), head, this.#maxImageBytes);
+      this.#scan(raw.subarray(head.length));
+    }
+  }
+
+  /** Goes on to the end of the image, of the bytes or of an escape, or to where it is no image. */
+  #readImage(image: Base64Image, bytes: Buffer, at: number): number {
+    if (this.#escape !== "") return this.#readEscape(image, bytes, at);
+    const found = bytes.indexOf(quote, at);
+    const end = found === -1 ? bytes.length : found;
+    // Few have escapes, and a decoder stumbles over the first: only then is each looked for.
+    let reached = this.#hasEscapes ? at : image.add(bytes, at, end);
+    if (reached < end) {
+      const escapeAt = bytes.subarray(reached, end).indexOf(backslash);
+      const stop = escapeAt === -1 ? end : reached + escapeAt;
+      if (this.#hasEscapes || stop < end) reached = image.add(bytes, reached, stop);
+      if (reached < stop) {
+        this.#giveUp(image);
+        return reached;
+      }
+      if (stop < end) {
+        this.#hasEscapes = true;
+        this.#escape = "\\";
+        return stop + 1;
+      }
+    }
+    if (found === -1) return end;
+    if (!image.end()) {
+      this.#giveUp(image);
+      return end;
+    }
+    this.#skeleton.push(image);
+    this.#keep(Buffer.of(quote));
+    this.#found.push(image);
+    this.#image = undefined;
+    this.#inString = false;
+    return end + 1;
+  }
+
+  #readEscape(image: Base64Image, bytes: Buffer, at: number): number {
+    this.#escape += bytes.toString("latin1", at, at + 1);
+    if (this.#escape.length < (this.#escape[1] === "u" ? 6 : 2)) return at + 1;
+    const character = unescaped(this.#escape);
+    const isBase64 = character !== undefined && /^[A-Za-z0-9+/=]$/.test(character);
+    const isTaken = isBase64 && image.add(Buffer.from(character), 0, 1) === 1;
+    if (isTaken) this.#escape = "";
+    else this.#giveUp(image);
+    return at + 1;
+  }
+
+  /** It is no image, or broke off: the string goes into the skeleton as the text that it was. */
+  #giveUp(image: Base64Image): void {
+    this.#skeleton.push(image);
+    this.#keptBytes += image.textBytes;
+    this.#undecodedBytes += image.textBytes;
+    this.#keep(Buffer.from(this.#escape, "latin1"));
+    this.#escape = "";
+    this.#image = undefined;
+    this.#isPlain = true;
+    this.#isUndecoded = true;
+  }
+}
+
+/** What a scanner has read; `undefined` where it is no JSON. */
+export async function documentOf(scanner: JsonScanner): Promise<unknown> {
+  try {
+    return await scanner.end();
+  } catch (error) {
+    // Too deep to be looked at is as good as no JSON.
+    if (!(isError(error) && ["SyntaxError", "RangeError"].includes(error.name))) throw error;
+    return undefined;
+  }
+}
+
+/** An image in an answer is larger than the client takes. */
+export class ImageTooLargeError extends Error {
+  override readonly name = "ImageTooLargeError";
+
+  constructor(maxBytes: number) {
+    super(`An image in the answer is larger than ${maxBytes} bytes (\`maxDownloadBytes\`)`);
+  }
+}
+
+/** The next quote or backslash, if there is one. */
+function nextMark(bytes: Buffer, at: number): { end: number; stop?: number } {
+  const quoteAt = bytes.indexOf(quote, at);
+  const limit = quoteAt === -1 ? bytes.length : quoteAt;
+  const escapeAt = bytes.subarray(at, limit).indexOf(backslash);
+  if (escapeAt !== -1) return { end: at + escapeAt, stop: backslash };
+  return quoteAt === -1 ? { end: limit } : { end: limit, stop: quote };
+}
+
+/** What the beginning of base64 is that may have its slashes and pluses escaped. */
+function withoutEscapes(text: string): string {
+  return text
+    .replaceAll("\\/", "/")
+    .replace(/\\u00(2[bf])/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+}
+
+/** What an escape of JSON stands for; `undefined` where it is none. */
+function unescaped(sequence: string): string | undefined {
+  try {
+    const character: unknown = JSON.parse(`"${sequence}"`);
+    return typeof character === "string" ? character : undefined;
+  } catch {
+    // The document is no JSON, and `JSON.parse` says so in the end.
+    return undefined;
+  }
+}
+
+/** How many bytes are kept to say what an image is. */
+const headBytes = 64;
+
+/** Decodes the base64 of an image as it comes, as long as it is strictly so. */
+class Base64Image {
+  readonly sink: ImageSink;
+  readonly #maxBytes: number;
+  /** What stands before the base64 in a data URL, as it came. */
+  readonly #before: string;
+  /** The last characters, up to four: only what nothing follows may be padded. */
+  #rest = "";
+  #byteLength = 0;
+  #head: Buffer = Buffer.alloc(0);
+  readonly #inspection = new ImageInspection();
+  #decoded: DecodedImage | undefined;
+
+  constructor(sink: ImageSink, before: string, maxBytes: number) {
+    this.sink = sink;
+    this.#before = before;
+    this.#maxBytes = maxBytes;
+  }
+
+  /** How long its text is, as far as it has come. */
+  get textBytes(): number {
+    return this.#before.length + Math.ceil(this.#byteLength / 3) * 4 + this.#rest.length;
+  }
+
+  /** The image, once it is whole. */
+  get decoded(): DecodedImage | undefined {
+    return this.#decoded;
+  }
+
+  /** Takes base64 from `start` to `end`, and gives how far it has come: to `end`, if all of it is. */
+  add(bytes: Buffer, start: number, end: number): number {
+    let at = start;
+    if (this.#rest !== "") {
+      const taken = Math.min(4 - this.#rest.length, end - at);
+      const quartet = this.#rest + bytes.toString("latin1", at, at + taken);
+      if (at + taken < end) {
+        if (/[-_]/.test(quartet) || !this.#decode(quartet)) return at;
+        this.#rest = "";
+      } else if (quartet.includes("\\")) return at;
+      else this.#rest = quartet;
+      at += taken;
+    }
+    // Of the URL alphabet, which a decoder takes as well.
+    const letters = bytes.subarray(at, end);
+    const isOther = letters.includes(dash) || letters.includes(underscore);
+    while (end - at > 4) {
+      const length = Math.min((end - at - 1) & ~3, pieceBytes);
+      if (isOther || !this.#decode(bytes.toString("latin1", at, at + length))) return at;
+      at += length;
+    }
+    if (at < end) {
+      const rest = bytes.toString("latin1", at, end);
+      if (rest.includes("\\")) return at;
+      this.#rest = rest;
+    }
+    return end;
+  }
+
+  /** True if it ends as strict base64 does, and is an image. */
+  end(): boolean {
+    const last = Buffer.from(this.#rest, "base64");
+    // Whatever a decoder forgives would not come back the same.
+    if (last.toString("base64") !== this.#rest) return false;
+    this.#take(last);
+    this.sink.end?.();
+    this.#inspection.end();
+    this.#rest = "";
+    const { isTruncated } = this.#inspection;
+    this.#decoded = new DecodedImage(this.sink, this.#byteLength, this.#head, isTruncated);
+    return true;
+  }
+
+  /** Whole as it is, it is a string like any other. */
+  giveUp(): void {
+    this.#decoded = undefined;
+  }
+
+  /** The string as it came: what is decoded is strict base64, so that encoding gives it back. */
+  async text(): Promise<Buffer> {
+    const decoded = await this.sink.read();
+    return Buffer.from(this.#before + decoded.toString("base64") + this.#rest, "latin1");
+  }
+
+  /** Decodes whole quartets; false where they are not, or are padded. */
+  #decode(text: string): boolean {
+    const byteLength = (text.length / 4) * 3;
+    const room = this.sink.reserve(byteLength);
+    if (room.write(text, "base64") !== byteLength) return false;
+    this.#took(room.subarray(0, byteLength));
+    return true;
+  }
+
+  #take(bytes: Buffer): void {
+    this.sink.reserve(bytes.length).set(bytes);
+    this.#took(bytes);
+  }
+
+  #took(bytes: Buffer): void {
+    if (this.#head.length < headBytes) {
+      this.#head = Buffer.concat([this.#head, bytes]).subarray(0, headBytes);
+    }
+    this.#byteLength += bytes.length;
+    this.#inspection.push(bytes);
+    this.sink.commit(bytes.length);
+    if (this.#byteLength > this.#maxBytes) throw new ImageTooLargeError(this.#maxBytes);
+  }
+}

@@ -1,0 +1,137 @@
+import type { Charged } from "../cost";
+import { JournalError, reasonOf } from "../errors";
+import type { Provider } from "../provider";
+import type { Account } from "./account";
+import type { Journal } from "./journal";
+import { isFree, type JournalRecord, journalRecordSchema, recordId } from "./record";
+
+/** What a listing leaves out. */
+export interface ListingNotes {
+  /** It cannot be read as a record. */
+  unreadable(id: string): unknown;
+  /** It is this provider's, and another account's. */
+  foreign(record: JournalRecord): unknown;
+}
+
+/** How many records of one job are read at once. */
+const batchSize = 32;
+
+/** A journal as one client sees it: the records of its own provider and account. */
+export class OwnRecords {
+  readonly journal: Journal;
+  readonly #provider: Provider;
+  readonly #account: Account;
+
+  constructor(journal: Journal, provider: Provider, account: Account) {
+    this.journal = journal;
+    this.#provider = provider;
+    this.#account = account;
+  }
+
+  /**
+   * A record, whosever it is.
+   *
+   * @throws {@link JournalError} if it cannot be read, or is no record of this version.
+   */
+  async read(id: string): Promise<JournalRecord | undefined> {
+    const found = await this.guarded("no", () => this.journal.read(id));
+    if (found === undefined) return undefined;
+    const { data: record } = journalRecordSchema.safeParse(found);
+    if (record !== undefined) return record;
+    const detail = `What stands under ${id} is no record of this version`;
+    throw new JournalError({ provider: this.#provider.name, charged: "no", detail });
+  }
+
+  /** A record of this client's own; `undefined` for whatever else is there. */
+  async own(
+    id: string,
+    notes?: Pick<ListingNotes, "unreadable">,
+  ): Promise<JournalRecord | undefined> {
+    const found = await this.guarded("no", () => this.journal.read(id));
+    if (found === undefined) return undefined;
+    const { data: record } = journalRecordSchema.safeParse(found);
+    if (record === undefined || record.id !== id) notes?.unreadable(id);
+    else if (this.#isOfProvider(record) && (await this.#isOfAccount(record))) return record;
+    return undefined;
+  }
+
+  /** Every record of this client's own, also those of a version without accounts. */
+  async *list(notes: ListingNotes): AsyncIterableIterator<JournalRecord> {
+    // Asked for once it is needed: a journal without accounts can be read without a key.
+    let account: string | undefined;
+    for await (const { id, record: found } of this.#entries()) {
+      const { data: record } = journalRecordSchema.safeParse(found);
+      if (record === undefined || record.id !== id) {
+        notes.unreadable(id);
+        continue;
+      }
+      if (!this.#isOfProvider(record)) continue;
+      if (record.account !== undefined) account ??= await this.#account.current();
+      if (record.account === undefined || record.account === account) yield record;
+      else notes.foreign(record);
+    }
+  }
+
+  async *#entries() {
+    try {
+      yield* this.journal.list();
+    } catch (cause) {
+      throw this.#failure("no", cause);
+    }
+  }
+
+  /**
+   * The tries of each task of a job, the newest last: all but it have failed without a charge.
+   *
+   * @param read gives a record by its id.
+   */
+  async tries(
+    jobId: string,
+    tasks: number,
+    read: (id: string) => Promise<JournalRecord | undefined>,
+  ): Promise<readonly (readonly JournalRecord[])[]> {
+    const tries: (readonly JournalRecord[])[] = [];
+    for (let from = 0; from < tasks; from += batchSize) {
+      const length = Math.min(batchSize, tasks - from);
+      const batch = Array.from({ length }, (_, at) => this.triesOf(jobId, from + at, read));
+      tries.push(...(await Promise.all(batch)));
+    }
+    return tries;
+  }
+
+  /** The same of one task. */
+  async triesOf(
+    jobId: string,
+    index: number,
+    read: (id: string) => Promise<JournalRecord | undefined>,
+  ): Promise<readonly JournalRecord[]> {
+    const tries: JournalRecord[] = [];
+    for (;;) {
+      const record = await read(recordId(jobId, index, tries.length));
+      if (record !== undefined) tries.push(record);
+      if (record === undefined || !isFree(record)) return tries;
+    }
+  }
+
+  /** @throws {@link JournalError} in place of what the journal throws. */
+  async guarded<Value>(charged: Charged, work: () => Promise<Value>): Promise<Value> {
+    try {
+      return await work();
+    } catch (cause) {
+      throw this.#failure(charged, cause);
+    }
+  }
+
+  #failure(charged: Charged, cause: unknown): JournalError {
+    const { name: provider } = this.#provider;
+    return new JournalError({ provider, charged, detail: reasonOf(cause), cause });
+  }
+
+  #isOfProvider({ provider, baseURL }: JournalRecord): boolean {
+    return provider === this.#provider.name && baseURL === this.#provider.baseURL;
+  }
+
+  async #isOfAccount({ account }: JournalRecord): Promise<boolean> {
+    return account === undefined || account === (await this.#account.current());
+  }
+}

@@ -1,0 +1,212 @@
+import { createHash, randomUUID } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { type FileHandle, mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { EndSignal } from "../async/clock";
+import { type ImageSink, MemorySink } from "./decoded-image";
+
+const blockBytes = 256 * 1024;
+
+/** Blocks that were written, to be filled again by whichever image comes next, while any is on its way. */
+const freeBlocks: Buffer[] = [];
+let openFiles = 0;
+
+/** So many of them are kept: four megabytes. */
+const mostFreeBlocks = 16;
+
+/**
+ * An image on its way into a directory, under a name that nobody looks for until it is moved. If the
+ * disk fails, the image was paid for all the same: it goes on in memory.
+ */
+export class FileSink implements ImageSink {
+  readonly directory: string;
+  #path: string;
+  #file: FileHandle | undefined;
+  #block: Buffer = Buffer.alloc(0);
+  #used = 0;
+  /** Blocks on their way to the disk. */
+  readonly #full: Buffer[] = [];
+  #onDisk = 0;
+  #writing: Promise<void> | undefined;
+  #isEnded = false;
+  #isMoved = false;
+  #memory: MemorySink | undefined;
+  /** Why the rest went on in memory. */
+  diskError: unknown;
+
+  constructor(directory: string) {
+    this.directory = directory;
+    this.#path = join(directory, `.${randomUUID()}.part`);
+  }
+
+  reserve(length: number): Buffer {
+    if (this.#memory !== undefined) return this.#memory.reserve(length);
+    if (this.#block.length - this.#used < length) {
+      this.#passOn();
+      this.#block = takeBlock(length);
+    }
+    return this.#block.subarray(this.#used);
+  }
+
+  commit(length: number): void {
+    if (this.#memory === undefined) this.#used += length;
+    else this.#memory.commit(length);
+  }
+
+  ready(): Promise<void> | undefined {
+    return this.#full.length > 1 ? this.#writing : undefined;
+  }
+
+  end(): void {
+    this.#isEnded = true;
+    this.#passOn();
+    this.#start();
+  }
+
+  async read(): Promise<Buffer> {
+    await this.#ended();
+    return this.#memory === undefined ? readFile(this.#path) : this.#memory.read();
+  }
+
+  /** The SHA-256 of what was taken, once it has ended. */
+  async digest(): Promise<string> {
+    await this.#ended();
+    const hash = createHash("sha256");
+    if (this.#memory !== undefined) hash.update(await this.#memory.read());
+    else for await (const piece of createReadStream(this.#path)) hash.update(piece);
+    return hash.digest("hex");
+  }
+
+  async toMemory(): Promise<void> {
+    await this.#ended();
+    if (this.#memory !== undefined || this.#isMoved) return;
+    const bytes = await readFile(this.#path);
+    const memory = new MemorySink(bytes.length);
+    bytes.copy(memory.reserve(bytes.length));
+    memory.commit(bytes.length);
+    this.#memory = memory;
+    await rm(this.#path, { force: true });
+  }
+
+  async moveTo(path: string, end?: EndSignal): Promise<boolean> {
+    await this.#ended();
+    end?.throwIfAborted();
+    // From then on the file is somebody else's.
+    if (this.#memory !== undefined || this.#isMoved) return false;
+    await rename(this.#path, path);
+    this.#path = path;
+    this.#isMoved = true;
+    return true;
+  }
+
+  async discard(): Promise<void> {
+    this.#full.length = 0;
+    this.#used = 0;
+    // Whatever goes wrong with a file that nobody wants is no concern of ours.
+    await this.#ended().catch(() => {});
+    if (!this.#isMoved) await rm(this.#path, { force: true }).catch(() => {});
+  }
+
+  async #ended(): Promise<void> {
+    this.end();
+    await this.#writing;
+  }
+
+  /** The block goes to the disk. */
+  #passOn(): void {
+    if (this.#used === 0) return;
+    this.#full.push(this.#block.subarray(0, this.#used));
+    this.#block = Buffer.alloc(0);
+    this.#used = 0;
+    this.#start();
+  }
+
+  #start(): void {
+    this.#writing ??= this.#write();
+    // Whoever reads hears of it; that nobody does must not end the process.
+    this.#writing.catch(() => {});
+  }
+
+  async #write(): Promise<void> {
+    try {
+      for (let [next] = this.#full; next !== undefined; [next] = this.#full) {
+        this.#file ??= await this.#open();
+        // At its place: one that was written in part is written again.
+        await writeAt(this.#file, next, this.#onDisk);
+        this.#onDisk += next.length;
+        this.#full.shift();
+        release(next.buffer);
+      }
+      if (this.#isEnded) await this.#close();
+    } catch (error) {
+      this.diskError = error;
+      await this.#goOnInMemory();
+    }
+    this.#writing = undefined;
+  }
+
+  async #close(): Promise<void> {
+    const file = this.#file;
+    if (file === undefined) return;
+    this.#file = undefined;
+    openFiles -= 1;
+    if (openFiles === 0) freeBlocks.length = 0;
+    await file.close();
+  }
+
+  async #open(): Promise<FileHandle> {
+    await mkdir(this.directory, { recursive: true });
+    const file = await open(this.#path, "wx+");
+    openFiles += 1;
+    return file;
+  }
+
+  /** Saving it says later what is wrong with the disk. */
+  async #goOnInMemory(): Promise<void> {
+    const memory = new MemorySink();
+    try {
+      const written = memory.reserve(this.#onDisk).subarray(0, this.#onDisk);
+      if (this.#file !== undefined) await readAll(this.#file, written);
+      memory.commit(written.length);
+    } catch (error) {
+      await this.#close().catch(() => {});
+      throw error;
+    }
+    for (const bytes of [...this.#full.splice(0), this.#block.subarray(0, this.#used)]) {
+      bytes.copy(memory.reserve(bytes.length));
+      memory.commit(bytes.length);
+    }
+    this.#memory = memory;
+    this.#block = Buffer.alloc(0);
+    this.#used = 0;
+    // Neither matters any more: the image is in memory.
+    await this.#close().catch(() => {});
+    await rm(this.#path, { force: true }).catch(() => {});
+  }
+}
+
+function takeBlock(length: number): Buffer {
+  if (length > blockBytes) return Buffer.allocUnsafeSlow(length);
+  return freeBlocks.pop() ?? Buffer.allocUnsafeSlow(blockBytes);
+}
+
+function release(memory: ArrayBufferLike): void {
+  const isUsual = memory.byteLength === blockBytes;
+  if (isUsual && freeBlocks.length < mostFreeBlocks) freeBlocks.push(Buffer.from(memory));
+}
+
+async function readAll(file: FileHandle, into: Buffer): Promise<void> {
+  for (let at = 0; at < into.length; ) {
+    const { bytesRead } = await file.read(into, at, into.length - at, at);
+    if (bytesRead === 0) throw new Error("The file is shorter than what was written");
+    at += bytesRead;
+  }
+}
+
+/** Writes all of it: a single write may take less. */
+async function writeAt(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+  for (let at = 0; at < bytes.length; ) {
+    const { bytesWritten } = await file.write(bytes, at, bytes.length - at, position + at);
+    at += bytesWritten;
+  }
+}

@@ -1,0 +1,389 @@
+import { resolve } from "node:path";
+import * as z from "zod/mini";
+import { compiled } from "../adapter/compiled";
+import { once } from "../async/lazy";
+import type { ImageError } from "../errors";
+import { InvalidRequestError } from "../errors";
+import { isPossibleHost } from "../http/host";
+import { isBlob, isBytes, isURL } from "../realm";
+import { expectedBy } from "./expected";
+import { hintFor } from "./field-names";
+
+/** A word from a list that may grow: completion for what is known, any string for what comes. */
+type Open<Word extends string> = Word | (string & {});
+
+/** A file on this machine, made by `localFile(path)`: a value that no JSON from a stranger can be. */
+export interface LocalFile {
+  /** Where it is. */
+  readonly path: string;
+}
+
+/** An image that loads its own bytes, such as one of an `ImageResult`; its URL serves where one is taken. */
+export interface LoadableImage {
+  readonly url?: string;
+  bytes(): Promise<Uint8Array>;
+}
+
+/**
+ * An image that goes in: an http(s) URL, a data URL, a `URL`, bytes (a `Buffer` is a `Uint8Array`),
+ * a `Blob` or `File`, `localFile(path)`, or an image of an `ImageResult`.
+ */
+export type ImageInput = string | URL | Uint8Array | ArrayBuffer | Blob | LocalFile | LoadableImage;
+
+/** What one provider alone takes, by provider: each adapter declares its own entry, and parses it strictly. */
+export interface ProviderOptions {
+  /** For ShortAPI. */
+  readonly shortapi?: {
+    /** Another model than the page's, such as a later one. */
+    readonly model?: string;
+  };
+  /** For aigptimage. */
+  readonly aigptimage?: {
+    /** Another model than the page's, such as a later one. */
+    readonly model?: string;
+  };
+  /** For Trinetra. */
+  readonly trinetra?: {
+    /** Another model than `gpt-image-2`; becomes the last part of the path. */
+    readonly model?: string;
+  };
+  /** For `openai()` and `openaiCompatible()`; the latter also takes its own name, which goes first. */
+  readonly openai?: {
+    /** Fields that this endpoint alone takes, written into the body as they are. */
+    readonly extraBody?: Readonly<Record<string, unknown>>;
+  };
+  /** For a provider of your own: what its adapter declares. A name that is nobody's is refused. */
+  readonly [provider: string]: object | undefined;
+}
+
+interface CommonRequest {
+  /** What to draw, or what to change. The provider's own limit on its length is checked before anything is sent. */
+  readonly prompt: string;
+  /** How many images. Beyond what one native request yields it is split into tasks. Default 1. */
+  readonly n?: number;
+  /** `"auto"` or width and height in pixels, such as `"1536x1024"`. Not together with `aspectRatio` or `resolution`. */
+  readonly size?: Open<"auto" | "1024x1024" | "1536x1024" | "1024x1536">;
+  /** Width to height, such as `"3:2"`, or `"auto"`. */
+  readonly aspectRatio?: Open<"auto" | "1:1" | "3:2" | "2:3" | "4:3" | "3:4" | "16:9" | "9:16">;
+  /** How large, together with `aspectRatio`. */
+  readonly resolution?: Open<"1K" | "2K" | "4K">;
+  /** How much work goes into it; with most providers also how much it costs. */
+  readonly quality?: Open<"low" | "medium" | "high" | "xhigh" | "max" | "auto">;
+  /** Whether the background is see-through. */
+  readonly background?: Open<"transparent" | "opaque" | "auto">;
+  /** The file format to ask for. What came is in `image.info()`. */
+  readonly outputFormat?: Open<"png" | "jpeg" | "webp" | "gif" | "svg">;
+  /** 0 to 100, with `outputFormat` `"jpeg"` or `"webp"` only. */
+  readonly outputCompression?: number;
+  /** How strictly the content is moderated. */
+  readonly moderation?: Open<"low" | "auto">;
+  /** A stable id of your end user, for the provider's abuse monitoring. OpenAI's newer word for it is `safetyIdentifier`. */
+  readonly user?: string;
+  /** A stable id of your end user, hashed, by which OpenAI finds who breaks its rules. */
+  readonly safetyIdentifier?: string;
+  /** Where the provider shall POST the outcome, where it takes such an address with the request. */
+  readonly webhookUrl?: string;
+  /** What one provider alone takes. Entries for other built-in providers are left alone. */
+  readonly providerOptions?: ProviderOptions;
+}
+
+/** A picture from words. The same for every provider. */
+export interface GenerateRequest extends CommonRequest {
+  /** Not here: a request with images is an {@link EditRequest}. */
+  readonly images?: undefined;
+  /** Not here: it says what to change in an edit. */
+  readonly mask?: undefined;
+}
+
+/** A picture from pictures and words. The same for every provider. */
+export interface EditRequest extends CommonRequest {
+  /** The images to work from, at least one. */
+  readonly images: readonly [ImageInput, ...ImageInput[]] | readonly ImageInput[];
+  /** A PNG whose transparent parts say where to edit, of the size of the first image. */
+  readonly mask?: ImageInput;
+}
+
+/** Either request; with `images` it is an edit. */
+export type ImageRequest = GenerateRequest | EditRequest;
+
+/** The two things that a provider can be asked to do. */
+export type Operation = "generate" | "edit";
+
+const localFileBrand = Symbol.for("gpt-image-client.localFile");
+
+/**
+ * A file on this machine as an input image, read when the request is sent.
+ *
+ * @example
+ * ```ts
+ * await client.edit({ prompt: "Make it snow", images: [localFile("street.jpg")] });
+ * ```
+ */
+export function localFile(path: string): LocalFile {
+  // Resolved at once: the working directory may be another by the time that it is read.
+  return Object.freeze({ path: resolve(path), [localFileBrand]: true });
+}
+
+/** Whether a value came from {@link localFile}; JSON cannot forge it, since it has no symbols. */
+export function isLocalFile(value: unknown): value is LocalFile {
+  return typeof value === "object" && value !== null && localFileBrand in value;
+}
+
+/** Whether a value is a {@link LoadableImage}; JSON cannot forge it, since it has no functions. */
+export function isLoadable(value: unknown): value is LoadableImage {
+  const isObject = typeof value === "object" && value !== null && !isBlob(value);
+  return isObject && "bytes" in value && typeof value.bytes === "function";
+}
+
+const inputTaken =
+  "an http(s) or data URL, a URL, a Uint8Array, an ArrayBuffer, a Blob, localFile(path) or an image of a result (a path on this machine goes through localFile)";
+
+const imageInput = z.custom<ImageInput>(
+  (value) =>
+    isURL(value)
+      ? isFetchable(value.href)
+      : typeof value === "string"
+        ? isFetchable(value)
+        : (isBytes(value) && value.byteLength > 0) ||
+          (isBlob(value) && value.size > 0) ||
+          isLocalFile(value) ||
+          isLoadable(value),
+  inputTaken,
+);
+
+function isFetchable(url: string): boolean {
+  if (!/^https?:\/\/[^/]/i.test(url)) return /^data:[^,]*,./is.test(url);
+  return URL.canParse(url) && isPossibleHost(new URL(url));
+}
+
+/** More is a mistake: each image is paid for. */
+const mostImages = 10_000;
+// Spelt out: the first number that is put in words by locale costs an import 8 ms.
+const countTaken = "a whole number of at least 1 and at most 10,000";
+
+const compressionTaken = "a number from 0 to 100";
+
+const sizeTaken = '"auto" or a size in pixels such as "1536x1024"';
+
+const text = (taken: string) => z.string(taken).check(z.regex(/\S/, taken));
+
+const optionalText = (taken: string) => z.optional(text(taken));
+
+const commonFields = once(() => ({
+  prompt: text("a text that is not empty or blank"),
+  n: z._default(
+    z.int(countTaken).check(z.minimum(1, countTaken), z.maximum(mostImages, countTaken)),
+    1,
+  ),
+  // Not an open word: what is no size is a mistake, whoever the provider is.
+  size: z.optional(z.string(sizeTaken).check(z.regex(/^(auto|[1-9]\d*x[1-9]\d*)$/, sizeTaken))),
+  aspectRatio: optionalText('"auto" or a ratio such as "3:2"'),
+  resolution: optionalText('"1K", "2K" or "4K"'),
+  quality: optionalText("a word such as low, medium, high or auto"),
+  background: optionalText("transparent, opaque or auto"),
+  outputFormat: optionalText("png, jpeg or webp"),
+  outputCompression: z.optional(
+    z
+      .number(compressionTaken)
+      .check(z.minimum(0, compressionTaken), z.maximum(100, compressionTaken)),
+  ),
+  moderation: optionalText("low or auto"),
+  user: optionalText("a text that is not empty or blank"),
+  safetyIdentifier: optionalText("a text that is not empty or blank"),
+  webhookUrl: z.optional(z.url({ protocol: /^https?$/, error: "an http(s) URL" })),
+  providerOptions: z._default(
+    z.record(z.string(), z.unknown(), "an object with an entry a provider"),
+    {},
+  ),
+}));
+
+const generateSchema = once(() =>
+  compiled(z.strictObject(commonFields(), "an object with a prompt")),
+);
+const editSchema = once(() =>
+  compiled(
+    z.strictObject(
+      {
+        ...commonFields(),
+        images: z.array(imageInput, "a list of images").check(z.minLength(1, "at least one image")),
+        mask: z.optional(imageInput),
+      },
+      "an object with a prompt and images",
+    ),
+  ),
+);
+
+/** A request that has been checked, with its operation. */
+export interface ParsedRequest {
+  readonly operation: Operation;
+  readonly n: number;
+  /** Every other field that was given, save the inputs. */
+  readonly fields: Readonly<Record<string, unknown>> & { readonly prompt: string };
+  readonly images: readonly ImageInput[];
+  readonly mask?: ImageInput;
+  readonly providerOptions: Readonly<Record<string, unknown>>;
+}
+
+/** Reads a request from a caller; every problem is found, each with its field. */
+export function parseRequest(
+  operation: Operation,
+  value: unknown,
+): { readonly request: ParsedRequest } | { readonly problems: readonly ImageError[] } {
+  // An explicit undefined is a field that was not given, here as everywhere in JavaScript.
+  const given = withoutUndefined(value);
+  const parsed = z.safeParse(operation === "edit" ? editSchema() : generateSchema(), given);
+  if (!parsed.success) {
+    const names = namesIn(operation === "edit" ? editSchema() : generateSchema());
+    return {
+      problems: parsed.error.issues.flatMap((issue) => problemsOf(issue, given, [], names)),
+    };
+  }
+  const problems = relations(parsed.data);
+  if (problems.length > 0) return { problems };
+  const data: typeof parsed.data & Partial<Pick<ParsedRequest, "images" | "mask">> = parsed.data;
+  const { n, providerOptions, images = [], mask, prompt } = data;
+  const fields: Record<string, unknown> & { prompt: string } = { prompt };
+  for (const [name, field] of Object.entries(data)) {
+    if (!notFields.has(name)) fields[name] = field;
+  }
+  const request = { operation, n, fields, providerOptions, images };
+  return { request: mask === undefined ? request : { mask, ...request } };
+}
+
+/** What a request has beside its fields. */
+const notFields = new Set(["n", "providerOptions", "images", "mask"]);
+
+/** An object without the fields that are `undefined`; anything else as it is. */
+export function withoutUndefined(value: unknown): unknown {
+  if (typeof value !== "object" || value === null) return value;
+  if (!Object.values(value).includes(undefined)) return value;
+  return Object.fromEntries(Object.entries(value).filter(([, each]) => each !== undefined));
+}
+
+/** What no single field can say. */
+function relations(data: z.output<ReturnType<typeof generateSchema>>): ImageError[] {
+  const problems: ImageError[] = [];
+  if (data.size !== undefined) {
+    for (const field of ["aspectRatio", "resolution"] as const) {
+      if (data[field] === undefined) continue;
+      problems.push(invalid(field, data[field], `no \`${field}\` beside \`size\``));
+    }
+  }
+  const compressed = data.outputFormat === "jpeg" || data.outputFormat === "webp";
+  if (data.outputCompression !== undefined && !compressed) {
+    problems.push(
+      invalid(
+        "outputCompression",
+        data.outputCompression,
+        '`outputFormat` "jpeg" or "webp" beside it',
+      ),
+    );
+  }
+  return problems;
+}
+
+/** The names that an object may have at a place below a schema; none where it is no object. */
+export type NamesAt = (path: readonly PropertyKey[]) => readonly string[];
+
+/** Those of a schema. */
+export function namesIn(schema: z.core.$ZodType): NamesAt {
+  return (path) => {
+    const { def } = path.reduce<z.core.$ZodType>(partOf, schema)._zod;
+    return "shape" in def ? Object.keys(Object(def.shape)) : [];
+  };
+}
+
+/** The schema of a field, without what makes it optional. */
+function partOf(schema: z.core.$ZodType, key: PropertyKey): z.core.$ZodType {
+  const { def } = schema._zod;
+  const part: unknown = "shape" in def ? Object(def.shape)[key] : undefined;
+  return unwrapped(isSchema(part) ? part : schema);
+}
+
+function isSchema(value: unknown): value is z.core.$ZodType {
+  return typeof value === "object" && value !== null && "_zod" in value;
+}
+
+function unwrapped(schema: z.core.$ZodType): z.core.$ZodType {
+  const { def } = schema._zod;
+  const inner = "innerType" in def ? def.innerType : undefined;
+  return isSchema(inner) ? unwrapped(inner) : schema;
+}
+
+/**
+ * One zod issue in this package's words. `prefix` is where the parsed value stands in the request,
+ * `namesAt` tells which it may have.
+ */
+export function problemsOf(
+  issue: z.core.$ZodIssue,
+  root: unknown,
+  prefix: readonly PropertyKey[] = [],
+  namesAt: NamesAt = () => [],
+): InvalidRequestError[] {
+  const path = [...prefix, ...issue.path];
+  const given = issue.path.reduce<unknown>(
+    (value, key) =>
+      typeof value === "object" && value !== null ? Reflect.get(value, key) : undefined,
+    root,
+  );
+  if (issue.code === "unrecognized_keys") {
+    return issue.keys.map((key) => {
+      const value =
+        typeof given === "object" && given !== null ? Reflect.get(given, key) : undefined;
+      return new InvalidRequestError({
+        charged: "no",
+        field: fieldName([...path, key]),
+        // Nobody knows what it is: it may be a key, or a prompt under a misspelt name.
+        given: shown("prompt", value),
+        taken: hintFor(key, namesAt(issue.path), Object.keys(commonFields())),
+        isUnknown: true,
+      });
+    });
+  }
+  return [invalid(fieldName(path) || "request", given, expectedBy(issue))];
+}
+
+function invalid(field: string, given: unknown, taken: string): InvalidRequestError {
+  return new InvalidRequestError({ charged: "no", field, given: shown(field, given), taken });
+}
+
+/** Where a value stands, as one would write it; a stranger's name in it may have any length. */
+function fieldName(path: readonly PropertyKey[]): string {
+  return path.reduce<string>((name, key) => {
+    if (typeof key === "number") return `${name}[${key}]`;
+    return name === "" ? shortened(String(key)) : `${name}.${shortened(String(key))}`;
+  }, "");
+}
+
+function shortened(text: string): string {
+  return text.length > longestShown ? `${text.slice(0, longestShown)}…` : text;
+}
+
+const longestShown = 60;
+
+/** Texts under these names are shown by their length alone: they are secrets, prompts or job references. */
+const isConfidential =
+  /^(request|options)$|^reference\b|(^|\.)prompt$|(secret|token|key|password)$/i;
+
+/** A value as it may stand in a message: short, no prompt, no bytes. */
+export function shown(field: string, value: unknown): string {
+  if (value === undefined) return "nothing";
+  if (typeof value === "string") {
+    if (isConfidential.test(field)) return `${value.length.toLocaleString("en")} characters`;
+    // What follows may be a signature, or a token.
+    const query = /^https?:/i.test(value) ? value.indexOf("?") : -1;
+    return JSON.stringify(shortened(query < 0 ? value : `${value.slice(0, query)}?…`));
+  }
+  if (typeof value === "number" || typeof value === "boolean" || value === null) {
+    return String(value);
+  }
+  if (Array.isArray(value)) return `a list of ${value.length}`;
+  if (isBytes(value)) return `${value.byteLength} bytes`;
+  if (typeof value !== "object") return `a ${typeof value}`;
+  if ("type" in value && value.type === "Buffer" && "data" in value) {
+    return "a Buffer that went through JSON";
+  }
+  const name = value.constructor?.name;
+  if (name === undefined || name === "Object") return "a plain object";
+  return /^[AEIO]/i.test(name) ? `an ${name}` : `a ${name}`;
+}

@@ -1,0 +1,430 @@
+import { mkdir, readFile, stat } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { DownloadError, type ErrorFacts, MalformedResponseError, reasonOf } from "../errors";
+import { DownloadFault } from "../http/faults";
+import type { Read } from "../http/transport";
+import { DecodedImage } from "../media/decoded-image";
+import { looksLikeText, type Media, sniff } from "../media/format";
+import { ImageInspection } from "../media/image-inspection";
+import { mediaInfo } from "../media/measure";
+import { ownBytes } from "../media/own-bytes";
+import { writeBeside } from "../media/write-beside";
+import type { Output } from "../provider";
+import { ImageDownload, notAnImage } from "./image-download";
+
+/** What an image file says of itself. */
+export interface ImageInfo {
+  /** By the bytes, whatever was asked for. */
+  readonly mediaType: string;
+  /**
+   * In pixels, as a browser shows it: cropped and turned as the file says. `undefined` where the file
+   * does not tell, as an SVG without lengths of its own, or is broken.
+   */
+  readonly width: number | undefined;
+  /** In pixels, as `width`. */
+  readonly height: number | undefined;
+  /** The size of the file, in bytes. */
+  readonly byteLength: number;
+}
+
+/** What an image needs of its client. */
+export interface ImageSource {
+  readonly facts: ErrorFacts;
+  /** The file's name in a `saveTo` directory, without its extension. */
+  readonly name: string;
+  /** A cause without the key in it. */
+  clean(cause: unknown): unknown;
+  download<Value>(url: string, read: Read<Value>, signal?: AbortSignal): Promise<Value>;
+  /** The bytes as the journal keeps them, once it does. */
+  readonly stored?: (() => Promise<Uint8Array | undefined>) | undefined;
+  /** Asks the provider for a fresh URL in place of one that has expired. */
+  refresh?(signal?: AbortSignal): Promise<string | undefined>;
+}
+
+/** As `image.save`, named by the job and what the bytes are, and held on disk alone from then on. */
+export let saveInto: (
+  image: GeneratedImage,
+  directory: string,
+  signal: AbortSignal | undefined,
+) => Promise<string>;
+
+/** Whether all that came of its base64 is a file that lacks its end. */
+export let isCutShort: (image: GeneratedImage) => boolean;
+
+/**
+ * Gives an image that went into a directory as it came its name there; one that was cut short leaves it,
+ * as only whole files are there.
+ */
+export let nameInPlace: (image: GeneratedImage) => Promise<void>;
+
+/** Lets go of the bytes in memory: they can be read from the journal, or where they were saved. */
+export let letGo: (image: GeneratedImage) => void;
+
+/** One picture. Its bytes are fetched on demand, and at most once. */
+export class GeneratedImage {
+  /** Where the provider keeps it, often for a short time only. */
+  declare readonly url?: string;
+  /** The prompt as the model understood it, where the provider says. */
+  declare readonly revisedPrompt?: string;
+  /** Where it was saved, once it was. */
+  declare readonly file?: string;
+  readonly #source: ImageSource;
+  /** What its base64 holds. */
+  #decoded: Decoded | undefined;
+  readonly #isCutShort: boolean;
+  /** What came in base64 of a file that its URL may give whole. */
+  #part: Decoded | undefined;
+  #warnings: readonly string[] = [];
+  #bytes: Promise<Uint8Array> | undefined;
+  /** Settles, always well, when a download that goes straight to the disk has ended. */
+  #streaming: Promise<unknown> | undefined;
+
+  constructor({ url, base64, revisedPrompt }: Output, source: ImageSource) {
+    this.#source = source;
+    const decoded = typeof base64 === "string" ? decodedOf(base64) : base64;
+    const isCutShort = decoded !== undefined && isTruncated(decoded);
+    this.#isCutShort = isCutShort && url === undefined;
+    if (isCutShort && url !== undefined) this.#part = decoded;
+    else this.#decoded = decoded;
+    if (url !== undefined) this.url = url;
+    if (revisedPrompt !== undefined) this.revisedPrompt = revisedPrompt;
+  }
+
+  /** What was wrong with its file, though it was delivered, in sentences; known once it was fetched. */
+  get warnings(): readonly string[] {
+    return this.#warnings;
+  }
+
+  /**
+   * The file's bytes, in memory that nothing else is in (a large image that came as base64 may have zeros
+   * behind it there). They are the same for all who ask: copy them before you change or transfer them. A download that fails, or ends before its file does, is repeated alone; one whose
+   * URL has expired asks the provider for a fresh one.
+   *
+   * @throws {@link DownloadError} if they cannot be had; calling again tries again.
+   */
+  bytes(): Promise<Uint8Array> {
+    if (this.#bytes === undefined) {
+      const loading = this.#load();
+      this.#bytes = loading;
+      loading.catch(() => {
+        this.#bytes = undefined;
+      });
+    }
+    return this.#bytes;
+  }
+
+  /** The bytes as a web stream, fetched and kept like those of `bytes()`. */
+  stream(): ReadableStream<Uint8Array> {
+    const load = () => this.bytes();
+    return new ReadableStream({
+      async pull(controller) {
+        controller.enqueue(await load());
+        controller.close();
+      },
+    });
+  }
+
+  /** The bytes as base64, without a data URL's head. */
+  async base64(): Promise<string> {
+    const bytes = await this.bytes();
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");
+  }
+
+  /** The bytes as a `Blob` with their true media type. */
+  async blob(): Promise<Blob> {
+    const bytes = await this.bytes();
+    return new Blob([bytes], { type: mediaTypeOf(bytes) });
+  }
+
+  /**
+   * A `Response` with the true content type, to return from a web handler. An SVG comes in a sandbox: it
+   * runs no script, whoever drew it.
+   *
+   * @example
+   * ```ts
+   * app.get("/picture", async () => (await client.generate({ prompt })).image.response());
+   * ```
+   */
+  async response(): Promise<Response> {
+    const bytes = await this.bytes();
+    const mediaType = mediaTypeOf(bytes);
+    return new Response(bytes, {
+      headers: {
+        "content-type": mediaType,
+        "content-length": String(bytes.byteLength),
+        // The type is what the bytes say: no browser shall guess another.
+        "x-content-type-options": "nosniff",
+        // Opened by itself an SVG is a document, and its scripts would run as the site's own.
+        ...(mediaType === "image/svg+xml" && { "content-security-policy": svgPolicy }),
+      },
+    });
+  }
+
+  /**
+   * Media type and dimensions, read from the bytes.
+   *
+   * @throws {@link DownloadError} if the bytes cannot be had, or are no image of a known type.
+   */
+  async info(): Promise<ImageInfo> {
+    const bytes = await this.bytes();
+    const info = mediaInfo(bytes);
+    if (info === undefined) {
+      throw this.#error("Its bytes are no PNG, JPEG, WebP, GIF, AVIF, SVG or HEIC");
+    }
+    return { ...info, byteLength: bytes.byteLength };
+  }
+
+  /**
+   * Writes the file: first beside its place, then renamed, so that nobody sees half of one.
+   * Directories on the way are made. Returns the absolute path.
+   *
+   * @throws {@link DownloadError} if it cannot be fetched or written.
+   */
+  async save(path: string): Promise<string> {
+    const absolute = resolve(path);
+    return this.#save(dirname(absolute), () => absolute);
+  }
+
+  static {
+    saveInto = async (image, directory, signal) => {
+      const place = resolve(directory);
+      const { name } = image.#source;
+      const { file: saved } = image;
+      if (saved?.startsWith(join(place, `${name}.`)) && (await isFile(saved))) return saved;
+      const path = (media: Media | undefined) =>
+        join(place, `${name}.${media?.extension ?? "bin"}`);
+      const file = await image.#save(place, path, signal);
+      image.#letGo();
+      return file;
+    };
+    isCutShort = (image) => image.#isCutShort;
+    nameInPlace = async (image) => {
+      const decoded = image.#part ?? image.#decoded;
+      if (!(decoded instanceof DecodedImage)) return;
+      const { sink, isTruncated } = decoded;
+      const { directory } = sink;
+      if (directory === undefined) return;
+      const placing = isTruncated ? sink.toMemory?.() : saveInto(image, directory, undefined);
+      // If it cannot be done, whoever saves or reads it hears why.
+      await placing?.catch(() => {});
+    };
+    letGo = (image) => image.#letGo();
+  }
+
+  async #save(directory: string, pathFor: PathFor, signal?: AbortSignal): Promise<string> {
+    // Whoever else wants the picture waits for a download that is under way.
+    while (this.#streaming !== undefined) await this.#streaming;
+    const saving = this.#saveOnce(directory, pathFor, signal);
+    if (!this.#isAtHand()) {
+      const done = () => {
+        this.#streaming = undefined;
+      };
+      this.#streaming = saving.then(done, done);
+    }
+    return saving;
+  }
+
+  /** Whether the bytes can be had without a download, or are on their way into memory. */
+  #isAtHand(): boolean {
+    const { file } = this;
+    return (this.#bytes ?? this.#decoded ?? file ?? this.#source.stored) !== undefined;
+  }
+
+  async #saveOnce(
+    directory: string,
+    pathFor: PathFor,
+    signal: AbortSignal | undefined,
+  ): Promise<string> {
+    const inMemory = this.#isAtHand();
+    try {
+      const moved = await this.#moveInto(directory, pathFor);
+      if (moved !== undefined) return moved;
+      await mkdir(directory, { recursive: true });
+      const path = await (inMemory
+        ? this.#writeInto(directory, pathFor, signal)
+        : this.#fetch(
+            (download, body, end) => download.save(body, directory, pathFor, end),
+            signal,
+          ));
+      Object.assign(this, { file: path });
+      return path;
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw error instanceof DownloadError || error instanceof MalformedResponseError
+        ? error
+        : this.#error(undefined, error);
+    }
+  }
+
+  /** An image that went to that directory as it came needs a name, and no more. */
+  async #moveInto(directory: string, pathFor: PathFor): Promise<string | undefined> {
+    if (!(this.#decoded instanceof DecodedImage) || this.#isCutShort) return undefined;
+    const { sink, head } = this.#decoded;
+    if (sink.directory !== directory) return undefined;
+    const path = pathFor(sniff(head));
+    if (!(await sink.moveTo?.(path))) return undefined;
+    Object.assign(this, { file: path });
+    // It is read there from now on, and is the caller's.
+    this.#decoded = undefined;
+    return path;
+  }
+
+  async #writeInto(
+    directory: string,
+    pathFor: PathFor,
+    signal: AbortSignal | undefined,
+  ): Promise<string> {
+    const bytes = await this.bytes();
+    return writeBeside(directory, pathFor(sniff(bytes)), bytes, signal);
+  }
+
+  /** The bytes are on a disk now: the memory need not hold them. */
+  #letGo(): void {
+    this.#bytes = undefined;
+    if (this.#decoded instanceof DecodedImage) void this.#decoded.sink.discard();
+    this.#decoded = undefined;
+  }
+
+  async #load(): Promise<Uint8Array> {
+    const stored = await this.#source.stored?.();
+    if (stored !== undefined) {
+      if (ImageInspection.of(stored).isTruncated) this.#warnOfEnd();
+      return ownBytes(stored);
+    }
+    while (this.#streaming !== undefined) await this.#streaming;
+    if (this.file !== undefined) {
+      try {
+        return ownBytes(await readFile(this.file));
+      } catch (error) {
+        // Moved away since: the URL may still serve.
+        if (this.url === undefined) throw this.#error(undefined, error);
+      }
+    }
+    if (this.#decoded instanceof DecodedImage) {
+      return this.#decoded.sink.read().catch((error: unknown) => {
+        throw this.#error(undefined, error);
+      });
+    }
+    if (this.#decoded !== undefined) {
+      if (this.#decoded.byteLength > 0) return this.#decoded;
+      throw new MalformedResponseError({
+        ...this.#source.facts,
+        detail: "Its base64 holds nothing",
+      });
+    }
+    return this.#fetch(async (download, body) => {
+      const bytes = await download.bytes(body);
+      if (bytes.byteLength === 0 || isText(bytes)) throw notAnImage();
+      return bytes;
+    });
+  }
+
+  #warnOfEnd(): void {
+    this.#warnings = [`The file of image ${this.#source.name} ends early, wherever it is read`];
+  }
+
+  async #fetch<Value>(
+    read: (download: ImageDownload, ...body: Parameters<Read<Value>>) => Promise<Value>,
+    signal?: AbortSignal,
+  ): Promise<Value> {
+    const { url } = this;
+    if (url === undefined) throw this.#error("The answer gave neither bytes nor a URL");
+    const download = new ImageDownload();
+    const value = await this.#fetchFrom(url, (...body) => read(download, ...body), signal);
+    if (download.isTruncated) this.#warnOfEnd();
+    this.#part = undefined;
+    return value;
+  }
+
+  async #fetchFrom<Value>(
+    url: string,
+    read: Read<Value>,
+    signal: AbortSignal | undefined,
+  ): Promise<Value> {
+    try {
+      return await this.#source.download(url, read, signal);
+    } catch (error) {
+      signal?.throwIfAborted();
+      const expired = error instanceof DownloadFault && error.expired;
+      const fresh = expired ? await this.#refreshed(signal) : undefined;
+      if (fresh === undefined) throw this.#error(undefined, error);
+      Object.assign(this, { url: fresh });
+      try {
+        return await this.#source.download(fresh, read, signal);
+      } catch (again) {
+        signal?.throwIfAborted();
+        throw this.#error(undefined, again);
+      }
+    }
+  }
+
+  async #refreshed(signal: AbortSignal | undefined): Promise<string | undefined> {
+    try {
+      return await this.#source.refresh?.(signal);
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw this.#error("Its URL has expired, and a fresh one cannot be had", error);
+    }
+  }
+
+  #error(detail: string | undefined, unsafe?: unknown): DownloadError {
+    const cause = unsafe === undefined ? undefined : this.#source.clean(unsafe);
+    const part = this.#part && new GeneratedImage({}, this.#source);
+    if (part !== undefined) part.#decoded = this.#part;
+    return new DownloadError({
+      ...this.#source.facts,
+      ...(part !== undefined && { images: [part] }),
+      url: this.url,
+      detail: detail ?? reasonOf(cause),
+      ...(unsafe instanceof DownloadFault && {
+        status: unsafe.status,
+        retryAfterMs: unsafe.retryAfterMs,
+      }),
+      ...(cause !== undefined && { cause }),
+    });
+  }
+
+  /** Short: where it is, not what is in it. */
+  toJSON(): Record<string, unknown> {
+    const { url, file, revisedPrompt } = this;
+    return { url, file, revisedPrompt };
+  }
+}
+
+async function isFile(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isFile();
+  } catch {
+    // Moved away since.
+    return false;
+  }
+}
+
+function mediaTypeOf(bytes: Uint8Array): string {
+  return sniff(bytes)?.mediaType ?? "application/octet-stream";
+}
+
+/** Nothing but the styles in it: no script, no request, no form. */
+const svgPolicy = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
+
+/** An image that came in base64: in memory, or wherever its sink has it. */
+type Decoded = Uint8Array | DecodedImage;
+
+/** Where a file goes, by what it is. */
+type PathFor = (media: Media | undefined) => string;
+
+function decodedOf(base64: string): Uint8Array {
+  // `Buffer.from` takes small ones from the pool.
+  const bytes = Buffer.allocUnsafeSlow(Buffer.byteLength(base64, "base64"));
+  return ownBytes(bytes.subarray(0, bytes.write(base64, "base64")));
+}
+
+function isTruncated(decoded: Decoded): boolean {
+  return decoded instanceof DecodedImage
+    ? decoded.isTruncated
+    : ImageInspection.of(decoded).isTruncated;
+}
+
+function isText(bytes: Uint8Array): boolean {
+  return sniff(bytes) === undefined && looksLikeText(bytes);
+}

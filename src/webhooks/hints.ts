@@ -1,0 +1,69 @@
+import { Ending, type EndSignal, sleep } from "../async/clock";
+import type { JobTask } from "../job/task";
+
+/** How long after a query that a webhook brought about there is none for the next, at first. */
+const firstGapMs = 1_000;
+const longestGapMs = 30_000;
+
+const followers = new WeakMap<JobTask, HintFollower>();
+
+/**
+ * A webhook says that there is news of a task. What comes of a call is at most one poll. Calls that
+ * follow too soon share the next one, and each that told nothing doubles the time before it: anybody
+ * can call a webhook, and a true call may come after false ones.
+ */
+export function hint(task: JobTask, signal: EndSignal): Promise<void> {
+  const follower = followers.get(task) ?? new HintFollower(task);
+  followers.set(task, follower);
+  return follower.hint(signal);
+}
+
+class HintFollower {
+  readonly #task: JobTask;
+  /** A webhook has called since the last query that was made for one. */
+  #hinted = false;
+  #following: Promise<void> | undefined;
+  #gapMs = firstGapMs;
+
+  constructor(task: JobTask) {
+    this.#task = task;
+  }
+
+  hint(signal: EndSignal): Promise<void> {
+    this.#hinted = true;
+    this.#task.tellEnd();
+    this.#following ??= this.#follow(signal).finally(() => {
+      this.#following = undefined;
+    });
+    return this.#following;
+  }
+
+  async #follow(signal: EndSignal): Promise<void> {
+    const task = this.#task;
+    // A quick job may call before the answer to its create is here.
+    await task.created({ signal });
+    while (this.#hinted && task.settled === undefined && !signal.aborted) {
+      this.#hinted = false;
+      // If it fails, the polling, `recover` or the next call comes by later.
+      if (!task.nudge()) await task.poll(signal).catch(() => {});
+      if (task.settled !== undefined) return;
+      const gapMs = this.#gapMs;
+      this.#gapMs = Math.min(2 * gapMs, longestGapMs);
+      await this.#pause(gapMs, signal);
+    }
+  }
+
+  /** Waits, until the task settles at the latest. */
+  async #pause(delayMs: number, signal: EndSignal): Promise<void> {
+    const ended = new Ending();
+    const end = () => ended.abort("there is nothing to wait for");
+    const signals = [signal, this.#task.end];
+    for (const each of signals) {
+      if (each.aborted) end();
+      else each.addEventListener("abort", end, { once: true });
+    }
+    // It rejects where it ends early, which is no fault.
+    await sleep(this.#task.clock, delayMs, ended).catch(() => {});
+    for (const each of signals) each.removeEventListener("abort", end);
+  }
+}

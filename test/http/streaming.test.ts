@@ -1,0 +1,476 @@
+import { rmSync, writeFileSync } from "node:fs";
+import {
+  type FileHandle,
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  writeFile,
+} from "node:fs/promises";
+import type { ServerResponse } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { gzipSync } from "node:zlib";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import type { Clock } from "../../src/async/clock";
+import { ProviderClient } from "../../src/client";
+import {
+  createImageClient,
+  directoryJournal,
+  type ImageEvent,
+  openaiCompatible,
+} from "../../src/index";
+import { FileSink } from "../../src/media/file-sink";
+import { pictureOf } from "../support/media";
+import { startServer, type TestServer } from "../support/server";
+import { failureOf, prompt, reasonOf } from "../support/stage";
+
+let directory = "";
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), "streaming-"));
+});
+afterAll(() => rm(directory, { recursive: true, force: true }));
+
+async function emptyPlace(): Promise<string> {
+  return mkdtemp(join(directory, "place-"));
+}
+
+const picture = pictureOf(1_500_000);
+const other = pictureOf(900_000, 5);
+const documentOf = (...pictures: Buffer[]) =>
+  JSON.stringify({ data: pictures.map((each) => ({ b64_json: each.toString("base64") })) });
+const document = documentOf(picture);
+const small = documentOf(pictureOf(200));
+/** Where the second of two pictures is half there. */
+const inTheSecond = document.length + 300_000;
+
+function clientOf({ url }: TestServer, options = {}) {
+  const provider = openaiCompatible({ baseURL: url, apiKey: "sk-of-the-test" });
+  return createImageClient({ provider, ...options });
+}
+
+function sendText(response: ServerResponse, text: string): void {
+  response.writeHead(200, { "content-type": "application/json" });
+  response.end(text);
+}
+
+/** Begins an answer, and leaves the rest to the caller. */
+function sendStart(response: ServerResponse, text: string): void {
+  response.writeHead(200, { "content-type": "application/json" });
+  response.write(text);
+}
+
+async function until(condition: () => Promise<boolean>): Promise<void> {
+  const giveUpAt = performance.now() + 20_000;
+  while (!(await condition())) {
+    if (performance.now() > giveUpAt) throw new Error("it never came true");
+    await pause(2);
+  }
+}
+
+/** How many bytes of it are in files whose names nobody looks for. */
+async function partBytes(place: string): Promise<number> {
+  const names = (await readdir(place)).filter((name) => name.endsWith(".part"));
+  const sizes = await Promise.all(
+    names.map(async (name) => {
+      // It may be gone by now.
+      const found = await stat(join(place, name)).catch(() => undefined);
+      return found?.size ?? 0;
+    }),
+  );
+  return sizes.reduce((sum, size) => sum + size, 0);
+}
+
+test("a large base64 image is on the disk in part before its answer has come whole", async () => {
+  const place = await emptyPlace();
+  let midway = 0;
+  await using server = await startServer(async (_, response) => {
+    sendStart(response, document.slice(0, 1_500_000));
+    await until(async () => (await partBytes(place)) > 700_000);
+    midway = (await readdir(place)).filter((name) => !name.startsWith(".")).length;
+    response.end(document.slice(1_500_000));
+  });
+  const { image, raw } = await clientOf(server).generate({ prompt }, { saveTo: place });
+  expect(midway).toBe(0);
+  expect(await readdir(place)).toEqual([image.file?.slice(place.length + 1)]);
+  expect(image.file).toMatch(/\.png$/);
+  expect((await readFile(image.file ?? "")).equals(picture)).toBe(true);
+  expect(Buffer.from(await image.bytes()).equals(picture)).toBe(true);
+  expect(JSON.stringify(raw)).toContain("<an image of 1500000 bytes>");
+});
+
+test("a large base64 image comes whole into memory, packed or not, over undici or fetch", async () => {
+  await using server = await startServer(({ path }, response) => {
+    if (!path.includes("packed")) return sendText(response, document);
+    response.writeHead(200, { "content-encoding": "gzip" });
+    return response.end(gzipSync(document));
+  });
+  const fetch: typeof globalThis.fetch = (...call) => globalThis.fetch(...call);
+  for (const options of [{}, { fetch }]) {
+    for (const path of ["", "/packed"]) {
+      const client = clientOf({ ...server, url: `${server.url}${path}` }, options);
+      const { image } = await client.generate({ prompt });
+      expect(Buffer.from(await image.bytes()).equals(picture)).toBe(true);
+      expect(image.toJSON()).toEqual({});
+    }
+  }
+});
+
+test("with a journal a large base64 image is kept and saved", async () => {
+  const place = await emptyPlace();
+  await using server = await startServer((_, response) => sendText(response, document));
+  const client = clientOf(server, { journal: directoryJournal(join(place, "journal")) });
+  const { image } = await client.generate({ prompt }, { saveTo: join(place, "images") });
+  expect((await readFile(image.file ?? "")).equals(picture)).toBe(true);
+  expect(await readdir(join(place, "images"))).toHaveLength(1);
+});
+
+test("an answer that breaks off after an image hands the image over on the error", async () => {
+  const two = documentOf(picture, other);
+  const endings: Record<string, (response: ServerResponse) => unknown> = {
+    "/torn": (response) => {
+      sendStart(response, two.slice(0, inTheSecond));
+      // Once what was written has left.
+      response.write("A", () => response.socket?.destroy());
+    },
+    "/cut": (response) => sendText(response, two.slice(0, inTheSecond)),
+    "/odd": (response) => sendText(response, `${document.slice(0, -1)},]`),
+  };
+  await using server = await startServer(({ path }, response) =>
+    endings[path.replace(/\/images.*/, "")]?.(response),
+  );
+  for (const path of Object.keys(endings)) {
+    const client = clientOf({ ...server, url: server.url + path });
+    const before = server.requests.length;
+    const error = await failureOf(client.generate({ prompt }));
+    expect(error).toMatchObject({ code: "malformed_response", charged: "yes", retryable: false });
+    expect(server.requests.length - before).toBe(1);
+    expect(error.images).toHaveLength(1);
+    expect(Buffer.from((await error.images?.[0]?.bytes()) ?? []).equals(picture)).toBe(true);
+    expect(JSON.stringify(error).length).toBeLessThan(2_000);
+    // Whoever asks its job hears the same.
+    expect(await failureOf(error.job?.result() ?? Promise.resolve())).toBe(error);
+  }
+});
+
+test("an answer that breaks off after an image saves the image all the same", async () => {
+  const place = await emptyPlace();
+  await using server = await startServer((_, response) =>
+    sendText(response, documentOf(picture, other).slice(0, inTheSecond)),
+  );
+  const error = await failureOf(clientOf(server).generate({ prompt }, { saveTo: place }));
+  const file = error.images?.[0]?.file ?? "";
+  expect(await readdir(place)).toEqual([file.slice(place.length + 1)]);
+  expect((await readFile(file)).equals(picture)).toBe(true);
+});
+
+test("a small answer that breaks off after an image hands it over, too", async () => {
+  const [first, second] = [pictureOf(8_000), pictureOf(9_000, 3)];
+  const whole = documentOf(first, second);
+  await using server = await startServer((_, response) => sendText(response, whole.slice(0, -60)));
+  const error = await failureOf(clientOf(server).generate({ prompt }));
+  expect(error).toMatchObject({ code: "malformed_response", charged: "yes" });
+  expect(error.images).toHaveLength(1);
+  expect(Buffer.from((await error.images?.[0]?.bytes()) ?? []).equals(first)).toBe(true);
+});
+
+test("what a submit was told of a directory its result keeps to", async () => {
+  const place = await emptyPlace();
+  await using server = await startServer((_, response) => sendText(response, document));
+  const job = await clientOf(server).submit({ prompt }, { saveTo: place });
+  const { image } = await job.result();
+  expect(await readdir(place)).toEqual([image.file?.slice(place.length + 1)]);
+});
+
+test("an image that cannot be saved says why in an error of this package", async () => {
+  const place = await emptyPlace();
+  await writeFile(join(place, "a-file"), "");
+  await using server = await startServer((_, response) => sendText(response, small));
+  const { image } = await clientOf(server).generate({ prompt });
+  const error = await failureOf(image.save(join(place, "a-file", "x.png")));
+  expect(error).toMatchObject({ code: "download_failed", charged: "yes" });
+});
+
+test("an answer that stops after an image hands it over with the time-out", async () => {
+  const place = await emptyPlace();
+  const timers: (() => void)[] = [];
+  // Time passes when the first image has come, whenever that is.
+  const clock: Clock = {
+    now: () => 0,
+    wallTime: () => 0,
+    after(delayMs, callback) {
+      if (delayMs <= 600_000) timers.push(callback);
+      return () => {};
+    },
+  };
+  await using server = await startServer(async (_, response) => {
+    sendStart(response, documentOf(picture, other).slice(0, inTheSecond));
+    await until(async () => (await partBytes(place)) >= picture.byteLength);
+    for (const fire of timers) fire();
+  });
+  const provider = openaiCompatible({ baseURL: server.url, apiKey: "sk-of-the-test" });
+  const client = new ProviderClient({ provider }, clock);
+  const error = await failureOf(client.generate({ prompt }, { saveTo: place }));
+  expect(error).toMatchObject({ code: "timeout", charged: "yes" });
+  expect((await readFile(error.images?.[0]?.file ?? "")).equals(picture)).toBe(true);
+});
+
+test("a refusal that holds an image is an error with the image on it", async () => {
+  const odd = JSON.stringify({ result: { picture: picture.toString("base64") } });
+  await using server = await startServer((_, response) => sendText(response, odd));
+  const error = await failureOf(clientOf(server).generate({ prompt }));
+  expect(error).toMatchObject({ code: "malformed_response", charged: "yes" });
+  expect(Buffer.from((await error.images?.[0]?.bytes()) ?? []).equals(picture)).toBe(true);
+});
+
+test("an image that had come whole when the caller left is saved, and its job has it", async () => {
+  const place = await emptyPlace();
+  const controller = new AbortController();
+  await using server = await startServer(async (_, response) => {
+    sendStart(response, documentOf(picture, other).slice(0, inTheSecond));
+    await until(async () => (await partBytes(place)) >= picture.byteLength);
+    controller.abort(new Error("enough"));
+  });
+  const { signal } = controller;
+  let failed: ImageEvent | undefined;
+  const client = clientOf(server);
+  const onEvent = (event: ImageEvent) => {
+    if (event.type === "failed") failed = event;
+  };
+  const ended = await reasonOf(client.generate({ prompt }, { saveTo: place, signal, onEvent }));
+  expect(ended).toMatchObject({ message: "enough" });
+  await until(async () => failed !== undefined);
+  expect(failed).toMatchObject({ error: { code: "malformed_response", charged: "yes" } });
+  const names = await readdir(place);
+  expect(names).toHaveLength(1);
+  expect((await readFile(join(place, names[0] ?? ""))).equals(picture)).toBe(true);
+  expect(names[0]).toMatch(/\.png$/);
+});
+
+test("an image may be saved twice, and by another call into another directory", async () => {
+  const [place, elsewhere] = [await emptyPlace(), await emptyPlace()];
+  await using server = await startServer((_, response) => sendText(response, document));
+  const error = await failureOf(
+    clientOf(server).generate(
+      { prompt },
+      {
+        saveTo: place,
+        onSubmitted: () => {
+          throw new Error("no room in the table");
+        },
+      },
+    ),
+  );
+  const { image } = (await error.job?.result({ saveTo: elsewhere })) ?? {};
+  for (const name of ["one.png", "two.png"]) await image?.save(join(place, name));
+  const names = [await readdir(place), await readdir(elsewhere)];
+  expect(names.map((each) => each.length)).toEqual([3, 1]);
+  expect(names.flat().filter((name) => name.endsWith(".part"))).toEqual([]);
+  for (const name of ["one.png", "two.png"]) {
+    expect((await readFile(join(place, name))).equals(picture)).toBe(true);
+  }
+});
+
+test("more creates than polls may share connections all leave at once", async () => {
+  let waiting = 0;
+  const answers: (() => void)[] = [];
+  await using server = await startServer((_, response) => {
+    waiting += 1;
+    answers.push(() => sendText(response, small));
+    if (waiting === 200) for (const answer of answers) answer();
+  });
+  const client = clientOf(server);
+  const all = await Promise.all(Array.from({ length: 200 }, () => client.generate({ prompt })));
+  expect(all).toHaveLength(200);
+  expect(server.requests).toHaveLength(200);
+});
+
+test("what is not handed out leaves no file: too large, torn, ended by the caller", async () => {
+  const place = await emptyPlace();
+  const controller = new AbortController();
+  await using server = await startServer(async (_, response) => {
+    sendStart(response, document.slice(0, 1_200_000));
+    await until(async () => (await partBytes(place)) > 300_000);
+    if (server.requests.length === 1) response.socket?.resetAndDestroy();
+    else if (server.requests.length === 2) controller.abort(new Error("enough"));
+    else response.end(document.slice(1_200_000));
+  });
+  const options = { saveTo: place };
+  const torn = await failureOf(clientOf(server).generate({ prompt }, options));
+  expect(torn).toMatchObject({ code: "submission_unknown", charged: "unknown" });
+  expect(torn.images).toBeUndefined();
+  const { signal } = controller;
+  const ended = await reasonOf(clientOf(server).generate({ prompt }, { ...options, signal }));
+  expect(ended).toMatchObject({ message: "enough" });
+  const small = clientOf(server, { maxAnswerBytes: 1_500_000 });
+  const large = await failureOf(small.generate({ prompt }, options));
+  expect(large).toMatchObject({ code: "submission_unknown" });
+  await until(async () => (await readdir(place)).length === 0);
+  expect(server.requests).toHaveLength(3);
+});
+
+test("where the directory is gone when it comes, the image is in memory, and saving it says why", async () => {
+  const place = await emptyPlace();
+  const saveTo = join(place, "pictures");
+  const onEvent = ({ type }: ImageEvent) => {
+    if (type !== "submitting") return;
+    rmSync(saveTo, { recursive: true });
+    writeFileSync(saveTo, "in the way");
+  };
+  await using server = await startServer((_, response) => sendText(response, document));
+  const error = await failureOf(clientOf(server).generate({ prompt }, { saveTo, onEvent }));
+  expect(error).toMatchObject({ code: "download_failed", charged: "yes" });
+  const { image } = (await error.job?.result()) ?? {};
+  expect(Buffer.from((await image?.bytes()) ?? []).equals(picture)).toBe(true);
+  expect(server.requests).toHaveLength(1);
+});
+
+/** Every handle's `write`; a file named "any" is left in the directory. */
+async function handlePrototype(place: string): Promise<Pick<FileHandle, "write">> {
+  const handle = await open(join(place, "any"), "w");
+  await handle.close();
+  return Object.getPrototypeOf(handle);
+}
+
+async function fill(sink: FileSink, bytes: Buffer): Promise<void> {
+  for (let at = 0; at < bytes.length; at += 48_000) {
+    const piece = bytes.subarray(at, at + 48_000);
+    piece.copy(sink.reserve(piece.length));
+    sink.commit(piece.length);
+    await sink.ready();
+  }
+}
+
+test("a disk that fills up midway costs no image: it goes on in memory", async () => {
+  const place = await emptyPlace();
+  const prototype = await handlePrototype(place);
+  const { write } = prototype;
+  for (const failing of [1, 2, 4]) {
+    let writes = 0;
+    const spy = vi.spyOn(prototype, "write").mockImplementation(function (this: unknown, ...call) {
+      writes += 1;
+      if (writes >= failing) return Promise.reject(new Error("no space left on device"));
+      return Reflect.apply(write, this, call);
+    });
+    const sink = new FileSink(join(place, "sink"));
+    await fill(sink, picture);
+    expect((await sink.read()).equals(picture)).toBe(true);
+    expect(writes).toBe(failing);
+    expect(await sink.moveTo(join(place, "moved"))).toBe(false);
+    expect(await readdir(join(place, "sink"))).toEqual([]);
+    spy.mockRestore();
+  }
+});
+
+test("a file that is discarded is gone, before and after its end", async () => {
+  const place = await emptyPlace();
+  await mkdir(place, { recursive: true });
+  const [begun, ended] = [new FileSink(place), new FileSink(place)];
+  await fill(begun, picture);
+  await fill(ended, picture);
+  ended.end();
+  await Promise.all([begun.discard(), ended.discard()]);
+  expect(await readdir(place)).toEqual([]);
+});
+
+test("images that are written at once, after and beside discarded ones, keep apart", async () => {
+  const place = await emptyPlace();
+  const pictures = [1, 2, 3, 4, 5, 6].map((seed) => pictureOf(900_000 + seed * 1_000, seed));
+  for (let round = 0; round < 3; round += 1) {
+    const files = await Promise.all(
+      pictures.map(async (bytes, index) => {
+        const sink = new FileSink(place);
+        await fill(sink, bytes);
+        if (index % 3 === 2) return sink.discard();
+        const path = join(place, `${round}-${index}`);
+        expect(await sink.moveTo(path)).toBe(true);
+        return path;
+      }),
+    );
+    for (const [index, path] of files.entries()) {
+      const expected = pictures[index] ?? picture;
+      if (path !== undefined) expect((await readFile(path)).equals(expected)).toBe(true);
+    }
+  }
+  expect((await readdir(place)).every((name) => !name.startsWith("."))).toBe(true);
+});
+
+test("a sink takes a piece larger than its blocks, whatever was written before", async () => {
+  const place = await emptyPlace();
+  const open = new FileSink(place);
+  await fill(open, picture);
+  await until(async () => (await partBytes(place)) > 700_000);
+  const sink = new FileSink(place);
+  picture.copy(sink.reserve(picture.length));
+  sink.commit(picture.length);
+  expect((await sink.read()).equals(picture)).toBe(true);
+  await Promise.all([open.discard(), sink.discard()]);
+});
+
+/** Is given its image's URL, and the image in pieces of that size. */
+function clientInPieces(byteLength = picture.length) {
+  const pieces = async function* () {
+    for (let at = 0; at < picture.length; at += byteLength) {
+      yield new Uint8Array(picture.subarray(at, at + byteLength));
+    }
+  };
+  const fetch: typeof globalThis.fetch = async (_, init) =>
+    init?.method === "GET"
+      ? new Response(ReadableStream.from(pieces()))
+      : Response.json({ data: [{ url: "http://127.0.0.1/a.png" }] });
+  const provider = openaiCompatible({ baseURL: "http://127.0.0.1", apiKey: "sk-of-the-test" });
+  return createImageClient({ provider, fetch });
+}
+
+test("a download that comes in one large piece is saved", async () => {
+  const place = await emptyPlace();
+  for (let count = 0; count < 2; count += 1) {
+    const { image } = await clientInPieces().generate({ prompt }, { saveTo: place });
+    expect((await readFile(image.file ?? "")).equals(picture)).toBe(true);
+  }
+});
+
+test("a download that the disk does not take says why, and can be had again", async () => {
+  const place = await emptyPlace();
+  const prototype = await handlePrototype(place);
+  const full = new Error("no space left on device");
+  const spy = vi.spyOn(prototype, "write").mockRejectedValue(full);
+  const error = await failureOf(clientInPieces().generate({ prompt }, { saveTo: place }));
+  spy.mockRestore();
+  expect(error).toMatchObject({ code: "download_failed", charged: "yes" });
+  expect(error.message).toContain(full.message);
+  expect(await readdir(place)).toEqual(["any"]);
+  const { image } = (await error.job?.result({ saveTo: place })) ?? {};
+  expect((await readFile(image?.file ?? "")).equals(picture)).toBe(true);
+});
+
+test("a save that is aborted while its last bytes go to the disk leaves nothing there", async () => {
+  const place = await emptyPlace();
+  const prototype = await handlePrototype(place);
+  const { write } = prototype;
+  const controller = new AbortController();
+  const reason = new Error("enough");
+  let writes = 0;
+  const spy = vi.spyOn(prototype, "write").mockImplementation(async function (
+    this: unknown,
+    ...call
+  ) {
+    writes += 1;
+    // Of the six blocks that it has.
+    if (writes === 6) controller.abort(reason);
+    await pause(1);
+    return Reflect.apply(write, this, call);
+  });
+  const { signal } = controller;
+  const saving = clientInPieces(64 * 1024).generate({ prompt }, { saveTo: place, signal });
+  expect(await reasonOf(saving)).toBe(reason);
+  await until(async () => (await readdir(place)).every((name) => !name.endsWith(".part")));
+  await pause(20);
+  spy.mockRestore();
+  expect(writes).toBe(6);
+  expect(await readdir(place)).toEqual(["any"]);
+});

@@ -1,0 +1,44 @@
+import { hostname } from "node:os";
+import { expect, test } from "vitest";
+import { systemClock } from "../../src/async/clock";
+import { TaskLedger } from "../../src/journal/entry";
+import { memoryJournal } from "../../src/journal/journal";
+import type { JournalRecord } from "../../src/journal/record";
+
+const record: JournalRecord = {
+  ...{ v: 1, id: "job.0", jobId: "job", index: 0, n: 1, split: [1], provider: "p" },
+  ...{ baseURL: "https://p.test", operation: "generate", requestDigest: "d" },
+  ...{ submittedAt: new Date().toISOString(), state: "submitting" },
+};
+
+function ledgerOf(change: Partial<JournalRecord>): TaskLedger {
+  const { jobId, provider, baseURL, operation, split = [1], requestDigest } = record;
+  const facts = { jobId, provider, baseURL, operation, split, requestDigest };
+  return new TaskLedger(memoryJournal(), systemClock, facts, 0, { ...record, ...change });
+}
+
+/** No process has it: it is beyond what the kernel gives. */
+const deadPid = 2 ** 22 + 12_345;
+
+test("a record of a process that has ended is abandoned, one of another machine may be at work", () => {
+  expect(ledgerOf({ owner: { host: hostname(), pid: deadPid } }).abandoned).toBe(true);
+  expect(ledgerOf({ owner: { host: "another-machine", pid: deadPid } }).abandoned).toBe(false);
+  expect(ledgerOf({ owner: { host: hostname(), pid: 1 } }).abandoned).toBe(false);
+});
+
+test("a record without an owner, or one's own, is not at work elsewhere", () => {
+  expect(ledgerOf({}).isOwnedElsewhere).toBe(false);
+  expect(ledgerOf({ owner: { host: hostname(), pid: process.pid } }).isOwnedElsewhere).toBe(false);
+  expect(ledgerOf({ owner: { host: "another-machine", pid: 1 } }).isOwnedElsewhere).toBe(true);
+  expect(ledgerOf({ owner: { host: hostname(), pid: deadPid } }).isOwnedElsewhere).toBe(false);
+});
+
+test("a create is repeated under a young key alone, and never by a clock that was ahead", () => {
+  const call = { path: "/create", json: {} };
+  const at = (ageMs: number) => new Date(Date.now() - ageMs).toISOString();
+  expect(ledgerOf({ call, submittedAt: at(0) }).repeatable).toMatchObject({ path: "/create" });
+  expect(ledgerOf({ call, submittedAt: at(3_700_000) }).repeatable).toBeUndefined();
+  expect(ledgerOf({ call, submittedAt: at(-3_600_000) }).repeatable).toBeUndefined();
+  expect(ledgerOf({ submittedAt: at(0) }).repeatable).toBeUndefined();
+  expect(ledgerOf({ call, state: "submitted" }).repeatable).toBeUndefined();
+});
