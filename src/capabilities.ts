@@ -1,4 +1,5 @@
-import type { BoundOperation, InputRule, Provider } from "./provider";
+import type { BoundOperation, InputRule } from "./adapter/contract";
+import type { Provider } from "./adapter/provider";
 
 /** What one operation of a provider takes. */
 export interface OperationCapabilities {

@@ -1,13 +1,30 @@
 import * as z from "zod/mini";
+import type { Provider } from "./adapter/provider";
 import { once } from "./async/lazy";
 import type { RequestDispatcher } from "./http/caller-transport";
-import type { CallOptions } from "./job/job";
 import type { Journal } from "./journal/journal";
-import type { Provider } from "./provider";
 import type { Upload } from "./request/inputs";
 import { isFunction, parseOptions, positive } from "./request/options";
 import type { PollSchedule } from "./schedule/schedule";
-import type { WebhookOptions } from "./webhooks/receiver";
+import type { CallOptions, ImageJob } from "./types";
+
+/** How a client learns of ends by webhook. */
+export interface WebhookOptions {
+  /**
+   * Where the provider shall post, at one that takes the address with the request; used where a
+   * request names no `webhookUrl` of its own.
+   */
+  readonly url?: string;
+  /**
+   * Makes the tokens that go with such an address, so that a call of it can settle that one job
+   * alone; for a provider that signs what it posts, the secret that it signs with.
+   */
+  readonly secret: string;
+  /** Told of a job that a webhook has settled while nobody was waiting for it. What it throws is ignored. */
+  readonly onSettled?: (job: ImageJob) => unknown;
+  /** Milliseconds between polls while a webhook is expected: it may never come. Default 30,000. */
+  readonly backstopMs?: number;
+}
 
 /** What a client is made of. */
 export interface ImageClientOptions {

@@ -2,14 +2,8 @@ import { type Clock, callerSignal, Ending, systemClock, within } from "./async/c
 import { type Capabilities, capabilitiesOf } from "./capabilities";
 import { type ClientOptions, type ImageClientOptions, parseClientOptions } from "./client-options";
 import type { Cost } from "./cost";
-import {
-  GenerationFailedError,
-  type ImageError,
-  InvalidRequestError,
-  reasonOf,
-  UnsupportedError,
-} from "./errors";
-import { type CallOptions, type ImageJob, parseReference } from "./job/job";
+import { GenerationFailedError, InvalidRequestError, reasonOf, UnsupportedError } from "./errors";
+import { parseReference } from "./job/job";
 import type { RecoverOptions } from "./job/recovery";
 import { ResumedJob } from "./job/resumed-job";
 import type { Settlement } from "./job/settlement";
@@ -20,9 +14,9 @@ import {
   parseCloseOptions,
 } from "./request/options";
 import { type Plan, planRequest, priceOf } from "./request/plan";
-import type { EditRequest, GenerateRequest, ImageRequest, Operation } from "./request/request";
-import type { ImageResult } from "./result/result";
-import type { Engine } from "./runner";
+import type { EditRequest, GenerateRequest, ImageRequest } from "./request/request";
+import type { Runner } from "./runner";
+import type { CallOptions, ImageError, ImageJob, ImageResult, Operation } from "./types";
 import type { Webhooks } from "./webhooks/receiver";
 
 /** The argument of `close`. */
@@ -147,8 +141,8 @@ export class ProviderClient implements ProviderImageClient {
   readonly #options: ClientOptions;
   readonly #clock: Clock;
   readonly #closing = new Ending();
-  #loading: Promise<Engine> | undefined;
-  #loaded: Engine | undefined;
+  #loading: Promise<Runner> | undefined;
+  #loaded: Runner | undefined;
 
   constructor(given: ImageClientOptions, clock: Clock) {
     this.#options = parseClientOptions(given);
@@ -159,9 +153,9 @@ export class ProviderClient implements ProviderImageClient {
   }
 
   /** What sends is not there before it is needed: an app that imports this package starts sooner. */
-  #engine(): Promise<Engine> {
+  #engine(): Promise<Runner> {
     this.#loading ??= import("./runner")
-      .then(({ Engine }) => Engine.load(this.#options, this.#clock, this.#closing))
+      .then(({ Runner }) => Runner.load(this.#options, this.#clock, this.#closing))
       .then((engine) => {
         this.#loaded = engine;
         return engine;
@@ -178,7 +172,7 @@ export class ProviderClient implements ProviderImageClient {
   }
 
   /** The same for a call, which may end while it is loaded. */
-  #engineFor({ signal }: ParsedCallOptions): Engine | Promise<Engine> {
+  #engineFor({ signal }: ParsedCallOptions): Runner | Promise<Runner> {
     if (this.#loaded !== undefined) return this.#loaded;
     signal?.throwIfAborted();
     return within(this.#clock, this.#engine(), { signal: signal && callerSignal(signal) });

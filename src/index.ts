@@ -11,7 +11,7 @@ export {
   type ImageClient,
   type ProviderImageClient,
 } from "./client";
-export type { ImageClientOptions } from "./client-options";
+export type { ImageClientOptions, WebhookOptions } from "./client-options";
 // ---- money ----
 export type { Charged, Cost } from "./cost";
 // ---- errors ----
@@ -22,7 +22,6 @@ export {
   ClientClosedError,
   DownloadError,
   GenerationFailedError,
-  ImageError,
   InsufficientCreditsError,
   InvalidRequestError,
   isImageError,
@@ -36,17 +35,6 @@ export {
   TimeoutError,
   UnsupportedError,
 } from "./errors";
-// ---- jobs ----
-export type {
-  CallOptions,
-  ImageEvent,
-  ImageJob,
-  JobReference,
-  JobStatus,
-  TaskReference,
-  TaskState,
-  WaitCallOptions,
-} from "./job/job";
 export type { RecoverOptions } from "./job/recovery";
 export type { Settlement } from "./job/settlement";
 // ---- jobs that outlive the process ----
@@ -74,13 +62,26 @@ export {
   type LoadableImage,
   type LocalFile,
   localFile,
-  type Operation,
   type ProviderOptions,
 } from "./request/request";
-export type { GeneratedImage, ImageInfo } from "./result/generated-image";
-// ---- results ----
-export type { ImageResult, Timing } from "./result/result";
 // ---- polling and webhooks ----
 export { type LearnedScheduleOptions, learnedSchedule } from "./schedule/learned-schedule";
 export type { PollMoment, PollSchedule, SizeClass } from "./schedule/schedule";
-export type { WebhookOptions, Webhooks } from "./webhooks/receiver";
+// ---- jobs ----
+// ---- results ----
+export type {
+  CallOptions,
+  GeneratedImage,
+  ImageEvent,
+  ImageInfo,
+  ImageJob,
+  ImageResult,
+  JobReference,
+  JobStatus,
+  TaskReference,
+  TaskState,
+  Timing,
+  WaitCallOptions,
+} from "./types";
+export { ImageError, type Operation } from "./types";
+export type { Webhooks } from "./webhooks/receiver";

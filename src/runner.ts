@@ -1,12 +1,13 @@
-import { Gateway } from "./api/api";
+import type { InputRule } from "./adapter/contract";
+import { ProviderApi } from "./api/api";
 import { type Clock, callerSignal, Ending, type EndSignal, within } from "./async/clock";
-import { Pace } from "./async/rate-limiter";
-import { Slots } from "./async/semaphore";
+import { RateLimiter } from "./async/rate-limiter";
+import { Semaphore } from "./async/semaphore";
 import { inTurn } from "./async/turns";
 import type { ClientOptions } from "./client-options";
 import { CallbackError, isImageError } from "./errors";
 import { Transport } from "./http/transport";
-import type { ImageJob, ParsedReference } from "./job/job";
+import type { ParsedReference } from "./job/job";
 import { Preflight } from "./job/preflight";
 import type { Journaling, RecoverOptions } from "./job/recovery";
 import { LiveJobs } from "./job/registry";
@@ -15,7 +16,6 @@ import type { Settlement } from "./job/settlement";
 import type { JobTask } from "./job/task";
 import type { ImageSink } from "./media/decoded-image";
 import { FileSink } from "./media/file-sink";
-import type { InputRule } from "./provider";
 import { namesUnder, newId } from "./request/fingerprint";
 import type { ResolvedInputs } from "./request/inputs";
 import { firstOf, type ParsedCallOptions } from "./request/options";
@@ -23,9 +23,9 @@ import type { Plan } from "./request/plan";
 import { resolveInputs } from "./request/read-inputs";
 import type { ParsedRequest } from "./request/request";
 import { ImageDownload } from "./result/image-download";
-import type { ImageResult } from "./result/result";
 import { learnedSchedule, sizeClassOf } from "./schedule/learned-schedule";
 import { fixedSchedule, isLoopback } from "./schedule/schedule";
+import type { ImageJob, ImageResult } from "./types";
 import type { Hook, WebhookHints } from "./webhooks/notifications";
 import type { Webhooks } from "./webhooks/receiver";
 
@@ -33,10 +33,10 @@ import type { Webhooks } from "./webhooks/receiver";
  * All of a client that sends, waits and fetches. It is loaded with the first call that needs it,
  * and with it whatever this client has beside it, so that nothing can be missing once it has paid.
  */
-export class Engine {
+export class Runner {
   readonly #options: ClientOptions;
   readonly #jobs: JobContext;
-  readonly #slots: Slots;
+  readonly #slots: Semaphore;
   readonly #preflight: Preflight;
   /** Jobs that this client works on, by id: `recover` leaves them alone. */
   readonly #live = new LiveJobs();
@@ -47,8 +47,8 @@ export class Engine {
   /** Aborts when `close` waits no longer. */
   readonly #tearing = new Ending();
 
-  static async load(options: ClientOptions, clock: Clock, closing: EndSignal): Promise<Engine> {
-    const engine = new Engine(options, clock, closing);
+  static async load(options: ClientOptions, clock: Clock, closing: EndSignal): Promise<Runner> {
+    const engine = new Runner(options, clock, closing);
     await engine.#load().catch((error: unknown) => {
       // A proxy's address that cannot be read is on the error, with the password in it.
       throw engine.#jobs.gateway.safe(error);
@@ -61,15 +61,15 @@ export class Engine {
     const trustedOrigin = new URL(provider.baseURL).origin;
     const transport = new Transport({ ...options, clock, trustedOrigin });
     this.#options = options;
-    this.#slots = new Slots(options.concurrency, clock);
+    this.#slots = new Semaphore(options.concurrency, clock);
     this.#preflight = new Preflight(provider.name, clock, options.journal);
     const sharesAddress = provider.adapter.webhook?.address === "account";
     this.#jobs = {
       ...{ provider, transport, clock, timeoutMs, attemptTimeoutMs, onEvent, closing },
       tearing: this.#tearing,
       underWay: (work) => this.#track(work),
-      gateway: new Gateway(provider, transport, secretsOf(options)),
-      pace: new Pace(clock),
+      gateway: new ProviderApi(provider, transport, secretsOf(options)),
+      pace: new RateLimiter(clock),
       pollsLocally: options.poll === undefined && isLoopback(provider.baseURL),
       schedule: typeof poll === "number" ? fixedSchedule(poll) : poll,
       backstopMs: sharesAddress ? options.webhooks?.backstopMs : undefined,

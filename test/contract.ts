@@ -4,9 +4,9 @@ import { expect, test } from "vitest";
 import { type Clock, systemClock } from "../src/async/clock";
 import { ProviderClient } from "../src/client";
 import type { Cost } from "../src/cost";
-import type { ImageEvent } from "../src/job/job";
 import type { Answer, Provider } from "../src/provider";
 import type { ImageInput } from "../src/request/request";
+import type { ImageEvent } from "../src/types";
 import { type Arrived, pixel, startServer } from "./support/server";
 import { failureOf, prompt, typesOf } from "./support/stage";
 

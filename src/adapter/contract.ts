@@ -1,8 +1,13 @@
 import type * as z from "zod/mini";
+import type { Answer } from "../http/answer";
+import type { Usage } from "../types";
+
+export type { Answer } from "../http/answer";
+
 import type { Charged, Cost } from "../cost";
 import type { DecodedImage } from "../media/decoded-image";
-import type { DimensionRule } from "../request/dimensions";
-import type { Operation } from "../request/request";
+import type { Operation } from "../types";
+import type { DimensionRule } from "./dimensions";
 
 /** An HTTP request, described: the transport adds the origin, the key and everything that can go wrong. */
 export interface Call {
@@ -25,22 +30,6 @@ export interface ImageFile {
   readonly bytes: Uint8Array;
   readonly mediaType: string;
   readonly fileName: string;
-}
-
-/** What came back. */
-export interface Answer {
-  readonly status: number;
-  /** Names in lower case. */
-  readonly headers: Readonly<Record<string, string>>;
-  /**
-   * The parsed JSON; `undefined` where the body is not JSON. An integer beyond 2^53 is the string of its
-   * digits. Of a stream of server-sent events it is what the last one holds.
-   */
-  readonly body: unknown;
-  /** What the events of such a stream hold, in order, save those that {@link Adapter.isPartial} names. */
-  readonly events?: readonly unknown[] | undefined;
-  /** When it was made, in milliseconds since 1970: what a date in `Retry-After` is held against. */
-  readonly receivedAt: number;
 }
 
 /** Which of a provider's two questions was asked. */
@@ -104,30 +93,6 @@ export interface Output {
   /** As {@link imageField} reads it. */
   readonly base64?: string | DecodedImage | undefined;
   readonly revisedPrompt?: string | undefined;
-}
-
-/** Tokens, as the provider counted them. */
-export interface Usage {
-  /** All that went in. */
-  readonly inputTokens?: number;
-  /** All that came out. */
-  readonly outputTokens?: number;
-  /** Both together, as the provider says. */
-  readonly totalTokens?: number;
-  /** The part of `inputTokens` that is text. */
-  readonly inputTextTokens?: number;
-  /** The part of `inputTokens` that is images. */
-  readonly inputImageTokens?: number;
-  /** The part of `inputTokens` that came from a cache, and is cheaper. */
-  readonly cachedInputTokens?: number;
-  /** The part of `cachedInputTokens` that is text. */
-  readonly cachedInputTextTokens?: number;
-  /** The part of `cachedInputTokens` that is images. */
-  readonly cachedInputImageTokens?: number;
-  /** The part of `outputTokens` that is text. */
-  readonly outputTextTokens?: number;
-  /** The part of `outputTokens` that is images. */
-  readonly outputImageTokens?: number;
 }
 
 /** What a refusal or a failure is about; each becomes a class of error. */

@@ -1,7 +1,7 @@
 import * as z from "zod/mini";
 import type { Cost } from "../cost";
-import type { DimensionRule } from "../request/dimensions";
 import type { BoundOperation, Call, InputRule, Task } from "./contract";
+import type { DimensionRule } from "./dimensions";
 
 /** What an adapter says of one operation. The schemas may be of zod or of its mini build. */
 export interface OperationDescription<

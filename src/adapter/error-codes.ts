@@ -1,4 +1,4 @@
-import type { RefusalKind } from "../provider";
+import type { RefusalKind } from "./contract";
 
 const emptyAccount =
   /insufficient\w{0,24}(quota|balance|credit|fund)|notenough(quota|balance|credit)|(quota|balance|credits?)(notenough|insufficient|exhausted|failed)|currentquota|billing(hardlimitreached|notactive)|spendlimitexceeded|arrears|paymentrequired/;

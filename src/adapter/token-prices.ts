@@ -1,5 +1,5 @@
 import type { Cost } from "../cost";
-import type { Usage } from "./contract";
+import type { Usage } from "../types";
 
 /** US dollars a million tokens. A kind of token without a price leaves an answer that has some without a cost. */
 export interface TokenPrices {

@@ -1,33 +1,25 @@
+import type { Call, Outcome, Phase } from "../adapter/contract";
+import type { Provider } from "../adapter/provider";
 import { within } from "../async/clock";
 import { AuthenticationError, CallbackError } from "../errors";
+import type { HttpRequest } from "../http/answer";
 import { TransportFault } from "../http/faults";
+import { isHeader } from "../http/header";
 import { shownCharacters } from "../http/json-scanner";
-import type { ExchangeLimits, HttpAnswer, HttpRequest, Transport } from "../http/transport";
+import type { ExchangeLimits, HttpAnswer, Transport } from "../http/transport";
+import { userAgent } from "../http/user-agent";
 import { type DecodedImage, MemorySink } from "../media/decoded-image";
-import type { Call, Outcome, Phase, Provider } from "../provider";
-import { isHeader } from "./header";
 import { encodeMultipart } from "./multipart";
 import { elided } from "./outcome-error";
+import type { Reading } from "./read-response";
 import { readAnswer } from "./read-response";
 import { salvaged } from "./salvage";
 import { redacted, Secrets } from "./secrets";
-import { userAgent } from "./user-agent";
-
-/** What a provider answered, read by its adapter. */
-export interface Reading {
-  readonly outcome: Outcome;
-  readonly status: number;
-  readonly requestId: string | undefined;
-  /** The answer without image bytes and without the key. */
-  raw(): unknown;
-  /** Images that came whole in an answer that ends a task, and is no success otherwise. */
-  readonly images: readonly DecodedImage[];
-}
 
 const longestMessage = 500;
 
 /** A provider's API: an adapter's call goes in, what its answer means comes out. */
-export class Gateway {
+export class ProviderApi {
   readonly #provider: Provider;
   readonly #transport: Transport;
   /** What was sent and must be kept out of whatever is shown. */

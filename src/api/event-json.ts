@@ -1,5 +1,4 @@
-import type { ImageError } from "../errors";
-import type { ImageEvent } from "../job/job";
+import type { ImageError, ImageEvent } from "../types";
 
 /**
  * What makes the JSON of an event safe to send to a browser: an object literal has no room for it, and

@@ -1,4 +1,4 @@
-import type { Part } from "../provider";
+import type { Part } from "../adapter/contract";
 
 /** A multipart body as bytes, encoded by the platform: both transports then send the same. */
 export async function encodeMultipart(

@@ -1,8 +1,7 @@
+import type { RefusalKind, Refused } from "../adapter/contract";
 import {
   AuthenticationError,
-  type ErrorFacts,
   GenerationFailedError,
-  type ImageError,
   InsufficientCreditsError,
   InvalidRequestError,
   MalformedResponseError,
@@ -13,8 +12,8 @@ import {
   SubmissionUnknownError,
 } from "../errors";
 import { DecodedImage } from "../media/decoded-image";
-import type { RefusalKind, Refused } from "../provider";
-import type { Reading } from "./api";
+import type { ErrorFacts, ImageError } from "../types";
+import type { Reading } from "./read-response";
 import { redacted } from "./secrets";
 
 const classes: Readonly<

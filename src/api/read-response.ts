@@ -1,13 +1,7 @@
+import type { Adapter, Answer, Outcome, Phase, Refused } from "../adapter/contract";
 import { meaningOfCode } from "../adapter/error-codes";
-import {
-  type Adapter,
-  type Answer,
-  moderated,
-  type Outcome,
-  type Phase,
-  type Refused,
-  unreadable,
-} from "../provider";
+import { moderated, unreadable } from "../adapter/refusals";
+import type { DecodedImage } from "../media/decoded-image";
 
 /**
  * What an answer means: what the adapter reads in it, and what holds at every provider, whoever wrote
@@ -166,4 +160,15 @@ function fieldOf(value: unknown, name: string): unknown {
 function withShouldRetry(answer: Answer, outcome: Refused): Refused {
   const isFinal = answer.headers["x-should-retry"]?.trim().toLowerCase() === "false";
   return isFinal ? { ...outcome, resend: "never", transient: false } : outcome;
+}
+
+/** What a provider answered, read by its adapter. */
+export interface Reading {
+  readonly outcome: Outcome;
+  readonly status: number;
+  readonly requestId: string | undefined;
+  /** The answer without image bytes and without the key. */
+  raw(): unknown;
+  /** Images that came whole in an answer that ends a task, and is no success otherwise. */
+  readonly images: readonly DecodedImage[];
 }

@@ -1,5 +1,5 @@
+import type { HttpRequest } from "../http/answer";
 import { pictureIn } from "../http/image-text";
-import type { HttpRequest } from "../http/transport";
 import { DecodedImage, type ImageSink } from "../media/decoded-image";
 import { ImageInspection } from "../media/image-inspection";
 

@@ -20,7 +20,7 @@ const longestPauseMs = 5_000;
  * that were refused before all others, so that no job starves; and at a distance that finds its way
  * to what the provider takes, at the price of a refusal in eight polls or so.
  */
-export class Pace {
+export class RateLimiter {
   readonly #clock: Clock;
   readonly #refused = new Set<() => void>();
   readonly #others = new Set<() => void>();

@@ -8,7 +8,7 @@ interface Held {
 }
 
 /** So many at once; the rest wait in the order in which they came. */
-export class Slots {
+export class Semaphore {
   readonly #clock: Clock;
   #free: number;
   readonly #isUnlimited: boolean;

@@ -1,9 +1,9 @@
 import type { Dispatcher } from "undici";
 import { abortSignalOf } from "../async/clock";
+import type { HttpRequest } from "./answer";
 import { bodyOf } from "./body";
 import { unpacked } from "./content-encoding";
 import { type ExchangeEnds, flatHeaders, NotSentError, type OpenAnswer } from "./dispatch";
-import type { HttpRequest } from "./transport";
 
 /** What is used of an undici `Dispatcher`: the classes of two versions are not each other's type. */
 export interface RequestDispatcher {

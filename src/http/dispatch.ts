@@ -2,7 +2,7 @@ import type { Dispatcher } from "undici";
 import type { EndSignal } from "../async/clock";
 import { isError } from "../realm";
 import { type Body, kept, type Take } from "./body";
-import type { LentReads } from "./socket-reads";
+import type { SocketReads } from "./socket-reads";
 
 /** An answer whose head has come. */
 export interface OpenAnswer {
@@ -61,7 +61,7 @@ export function dispatch<Value>(
   options: Dispatcher.DispatchOptions,
   ends: ExchangeEnds,
   read: ReadAnswer<Value>,
-  reads?: LentReads,
+  reads?: SocketReads,
 ): Promise<Value> {
   return new Promise((resolve, reject) => {
     const open = (answer: OpenAnswer) => resolve(read(answer));
@@ -74,7 +74,7 @@ export function dispatch<Value>(
 /** So many bytes may wait for somebody to take them before the sender is asked to wait. */
 const mostWaitingBytes = 64 * 1024;
 
-/** So many where that takes undici's pause, which goes wrong if the connection ends meanwhile ({@link LentReads}). */
+/** So many where that takes undici's pause, which goes wrong if the connection ends meanwhile ({@link SocketReads}). */
 const mostUnpausedBytes = 16 * 1024 * 1024;
 
 /**
@@ -83,7 +83,7 @@ const mostUnpausedBytes = 16 * 1024 * 1024;
  */
 class Exchange implements Dispatcher.DispatchHandler, Body {
   readonly #ends: ExchangeEnds;
-  readonly #reads: LentReads | undefined;
+  readonly #reads: SocketReads | undefined;
   readonly #open: (answer: OpenAnswer) => void;
   /** Tells of a failure whoever waits by now: for the head, or for the end of the body. */
   #reject: (reason: unknown) => void;
@@ -100,7 +100,7 @@ class Exchange implements Dispatcher.DispatchHandler, Body {
 
   constructor(
     ends: ExchangeEnds,
-    reads: LentReads | undefined,
+    reads: SocketReads | undefined,
     open: (answer: OpenAnswer) => void,
     reject: (reason: unknown) => void,
   ) {

@@ -3,7 +3,7 @@ import { CreateConnections } from "./create-connections";
 import type { Undici } from "./load-undici";
 import { createGuardedLookup } from "./network-guard";
 import type { EnvironmentProxy } from "./proxy-environment";
-import { LentReads } from "./socket-reads";
+import { SocketReads } from "./socket-reads";
 import { createTunnelConnector } from "./tunnel";
 
 /** What a request is for: each kind has connections of its own. */
@@ -12,7 +12,7 @@ export type Route = "create" | "poll" | "download" | "stranger";
 /** Connections, and how their sockets are read where that is ours to say. */
 export interface Pool {
   readonly dispatcher: Pick<Dispatcher, "dispatch">;
-  readonly reads?: LentReads;
+  readonly reads?: SocketReads;
 }
 
 /** One pool for all clients of a process: a client a tenant costs nothing. */
@@ -44,7 +44,7 @@ export function poolFor(undici: Undici, route: Route, proxy: EnvironmentProxy | 
 function createDirectPool(undici: Undici, route: Route): Pool {
   const lookup = route === "stranger" ? { lookup: createGuardedLookup() } : {};
   // Bun's sockets do not call `onread` as Node's do (seen with 1.4).
-  const reads = process.versions.bun === undefined ? new LentReads() : undefined;
+  const reads = process.versions.bun === undefined ? new SocketReads() : undefined;
   // Its own port is not used: that of each origin is.
   const connect = undici.buildConnector({
     port: 0,

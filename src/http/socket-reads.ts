@@ -20,7 +20,7 @@ const blockBytes = 64 * 1024;
  * @see https://nodejs.org/api/net.html#new-netsocketoptions `onread`
  * @see https://github.com/nodejs/undici/issues/5360 mended in undici 8, for Node 22
  */
-export class LentReads {
+export class SocketReads {
   /** For the sockets of the pool that this belongs to. */
   readonly onread: OnReadOpts;
   /** The one whose bytes are being handed on. */

@@ -1,10 +1,9 @@
 import type { Dispatcher } from "undici";
-import { userAgent } from "../api/user-agent";
 import { type Clock, Ending, type EndSignal, sleep, within } from "../async/clock";
 import { backoffMs, repeat, waitMs } from "../async/retry";
 import { Timer } from "../async/timer";
 import { type DecodedImage, type ImageSink, MemorySink } from "../media/decoded-image";
-import type { Answer } from "../provider";
+import type { Answer, HttpRequest } from "./answer";
 import type { Body } from "./body";
 import {
   type RequestDispatcher,
@@ -35,14 +34,7 @@ import { loadUndici } from "./load-undici";
 import { assertPublicHost, urlProblem } from "./network-guard";
 import { poolFor, type Route } from "./pools";
 import { type EnvironmentProxy, proxyFor } from "./proxy-environment";
-
-/** One HTTP request, ready to go. */
-export interface HttpRequest {
-  readonly method: "GET" | "POST";
-  readonly url: string;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body?: string | Uint8Array;
-}
+import { userAgent } from "./user-agent";
 
 /** How long an exchange may take, and who may end it. */
 export interface ExchangeLimits {

@@ -1,24 +1,21 @@
-import type { Reading } from "../api/api";
+import type { Pending, Refused, Succeeded } from "../adapter/contract";
 import { contextOf, errorOf } from "../api/outcome-error";
+import type { Reading } from "../api/read-response";
 import { Ending, type EndSignal, sleep } from "../async/clock";
 import { backoffMs, repeat, waitMs } from "../async/retry";
 import {
   ClientClosedError,
-  type ErrorFacts,
   GenerationFailedError,
-  type ImageError,
   isImageError,
   reasonOf,
   SubmissionUnknownError,
   TimeoutError,
   withJob,
 } from "../errors";
+import type { HttpRequest } from "../http/answer";
 import { TransportFault } from "../http/faults";
-import type { HttpRequest } from "../http/transport";
-import type { ImageSink } from "../media/decoded-image";
-import type { DecodedImage, Pending, Refused, Succeeded } from "../provider";
-import type { GeneratedImage } from "../result/generated-image";
-import type { ImageJob, TaskState } from "./job";
+import type { DecodedImage, ImageSink } from "../media/decoded-image";
+import type { ErrorFacts, GeneratedImage, ImageError, ImageJob, TaskState } from "../types";
 import type { TaskContext, TaskEvent } from "./task-context";
 
 /** What a create needs of its task. */

@@ -12,9 +12,9 @@ import {
 } from "../journal/record";
 import { digestOfRequest, newId } from "../request/fingerprint";
 import type { Plan } from "../request/plan";
-import type { WebhookTarget } from "../webhooks/receiver";
-import type { ImageJob, ParsedReference } from "./job";
-import type { LiveJobs } from "./registry";
+import type { ImageJob } from "../types";
+import type { ParsedReference } from "./job";
+import type { LiveJobs, WebhookTarget } from "./registry";
 import { type JobContext, RunningJob } from "./running-job";
 import { parseSettlement, type Settlement, settle } from "./settlement";
 import { TaskFinder } from "./task-finder";

@@ -1,10 +1,14 @@
-import type { WebhookTarget } from "../webhooks/receiver";
 import type { RunningJob } from "./running-job";
 
 /**
  * The jobs that a client works on, by their names here and at the provider, until they have ended.
  * Several may have one name: calls under the same idempotency key, or a job that was resumed.
  */
+/** A job that a call may be about. */
+export type WebhookTarget =
+  | { readonly jobId: string; readonly index: number }
+  | { readonly taskId: string };
+
 export class LiveJobs {
   readonly #byJobId = new Map<string, Set<RunningJob>>();
   readonly #byTaskId = new Map<string, Set<RunningJob>>();

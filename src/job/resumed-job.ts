@@ -1,13 +1,13 @@
 import { onceLoaded } from "../async/lazy";
-import type { ImageResult } from "../result/result";
 import type {
   ImageEvent,
   ImageJob,
+  ImageResult,
   JobReference,
   JobStatus,
-  ParsedReference,
   WaitCallOptions,
-} from "./job";
+} from "../types";
+import type { ParsedReference } from "./job";
 
 /** The job of a reference: what goes on with it is made when it is first asked something. */
 export class ResumedJob implements ImageJob {

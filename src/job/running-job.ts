@@ -1,3 +1,4 @@
+import type { Output, Succeeded } from "../adapter/contract";
 import { withSafeJson } from "../api/event-json";
 import {
   abortSignalOf,
@@ -11,8 +12,6 @@ import {
   CallbackError,
   ClientClosedError,
   DownloadError,
-  type ErrorFacts,
-  ImageError,
   isImageError,
   MalformedResponseError,
   reasonOf,
@@ -20,10 +19,8 @@ import {
 } from "../errors";
 import type { Read, Transport } from "../http/transport";
 import { DecodedImage } from "../media/decoded-image";
-import type { Output, Succeeded, Usage } from "../provider";
 import { newId } from "../request/fingerprint";
 import { parseWaitOptions } from "../request/options";
-import type { Operation } from "../request/request";
 import {
   GeneratedImage,
   type ImageSource,
@@ -32,17 +29,20 @@ import {
   nameInPlace,
   saveInto,
 } from "../result/generated-image";
-import { ImageResult, type Timing } from "../result/result";
+import { ImageResult } from "../result/result";
 import type { SizeClass } from "../schedule/schedule";
+import type { Operation, Usage } from "../types";
 import {
   type CallOptions,
+  type ErrorFacts,
+  ImageError,
   type ImageEvent,
-  isSettled,
   type JobReference,
   type JobStatus,
-  jobState,
+  type Timing,
   type WaitCallOptions,
-} from "./job";
+} from "../types";
+import { isSettled, jobState } from "./job";
 import { JobTask, type Settled, type TaskJob, type TaskSeed } from "./task";
 import type { TaskContext, TaskEvent } from "./task-context";
 

@@ -1,20 +1,20 @@
-import type { Gateway } from "../api/api";
+import type { Provider } from "../adapter/provider";
+import type { ProviderApi } from "../api/api";
 import type { Clock, EndSignal } from "../async/clock";
-import type { Pace } from "../async/rate-limiter";
-import type { Provider } from "../provider";
+import type { RateLimiter } from "../async/rate-limiter";
 import type { PollSchedule } from "../schedule/schedule";
-import type { ImageEvent } from "./job";
+import type { ImageEvent } from "../types";
 
 /** What all tasks of a client share. */
 export interface TaskContext {
   readonly provider: Provider;
-  readonly gateway: Gateway;
+  readonly gateway: ProviderApi;
   readonly clock: Clock;
   readonly schedule: PollSchedule;
   /** The schedule is ours, and the provider on this machine's loopback address: its jobs may be short. */
   readonly pollsLocally: boolean;
   readonly timeoutMs: number;
-  readonly pace: Pace;
+  readonly pace: RateLimiter;
   readonly attemptTimeoutMs: number;
   /** Aborts when the client is closed: nothing begins any more. */
   readonly closing: EndSignal;

@@ -1,6 +1,6 @@
 import { sleep } from "../async/clock";
 import type { OwnRecords } from "../journal/own-records";
-import type { WebhookTarget } from "../webhooks/receiver";
+import type { WebhookTarget } from "./registry";
 import type { JobContext } from "./running-job";
 
 /** How often the journal may be listed because of webhooks. Anybody can call one, with any name. */

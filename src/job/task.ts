@@ -1,13 +1,18 @@
-import type { Reading } from "../api/api";
+import {
+  type Call,
+  type RefusalKind,
+  type Refused,
+  refusalKinds,
+  type Succeeded,
+} from "../adapter/contract";
 import { contextOf, errorOf } from "../api/outcome-error";
+import type { Reading } from "../api/read-response";
 import { type Clock, Ending, type EndSignal, sleep, type WaitLimits, within } from "../async/clock";
 import type { Charged, Cost } from "../cost";
 import {
   CallbackError,
   ClientClosedError,
-  type ErrorFacts,
   GenerationFailedError,
-  type ImageError,
   isImageError,
   ProviderUnavailableError,
   RateLimitError,
@@ -19,21 +24,20 @@ import {
 import { TransportFault } from "../http/faults";
 import type { TaskLedger } from "../journal/entry";
 import type { JournalRecord } from "../journal/record";
-import type { ImageSink } from "../media/decoded-image";
-import {
-  type Call,
-  type DecodedImage,
-  type RefusalKind,
-  type Refused,
-  refusalKinds,
-  type Succeeded,
-} from "../provider";
-import type { Operation } from "../request/request";
-import type { GeneratedImage } from "../result/generated-image";
+import type { DecodedImage, ImageSink } from "../media/decoded-image";
 import { Poller, type PollLoop, type PollStep } from "../schedule/poller";
 import { longestLocalWaitMs, type PollMoment, type SizeClass } from "../schedule/schedule";
+import type {
+  ErrorFacts,
+  GeneratedImage,
+  ImageError,
+  ImageJob,
+  Operation,
+  TaskReference,
+  TaskState,
+} from "../types";
 import { type Acceptance, Create, type CreateHost } from "./create";
-import { type ImageJob, isSettled, type TaskReference, type TaskState } from "./job";
+import { isSettled } from "./job";
 import type { TaskContext, TaskEvent } from "./task-context";
 
 /** How a task ended. */

@@ -1,6 +1,6 @@
 import { createHmac } from "node:crypto";
+import type { Provider } from "../adapter/provider";
 import { InvalidRequestError } from "../errors";
-import type { Provider } from "../provider";
 
 /** Fixed for ever: another one would make strangers of all records. */
 const label = "gpt-image-client account";

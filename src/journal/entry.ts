@@ -1,10 +1,10 @@
 import { hostname } from "node:os";
+import type { Call, Refused, Succeeded } from "../adapter/contract";
 import type { Clock } from "../async/clock";
 import type { Charged, Cost } from "../cost";
 import { InvalidRequestError, JournalError, reasonOf } from "../errors";
-import type { Call, Refused, Succeeded } from "../provider";
 import { codeOf } from "../realm";
-import type { Operation } from "../request/request";
+import type { Operation } from "../types";
 import { otherAccountError } from "./account";
 import type { Journal } from "./journal";
 import {

@@ -1,4 +1,4 @@
-import type { Provider } from "../provider";
+import type { Provider } from "../adapter/provider";
 import { namesUnder } from "../request/fingerprint";
 import { type Account, otherAccountError } from "./account";
 import type { OwnRecords } from "./own-records";

@@ -1,6 +1,6 @@
+import type { Provider } from "../adapter/provider";
 import type { Charged } from "../cost";
 import { JournalError, reasonOf } from "../errors";
-import type { Provider } from "../provider";
 import type { Account } from "./account";
 import type { Journal } from "./journal";
 import { isFree, type JournalRecord, journalRecordSchema, recordId } from "./record";

@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import type { Provider } from "../provider";
+import type { Provider } from "../adapter/provider";
 import { asUint8Array, isBytes, isURL } from "../realm";
 import { type ImageInput, isLoadable, isLocalFile, type ParsedRequest } from "./request";
 

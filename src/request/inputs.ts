@@ -1,7 +1,9 @@
-import { type ImageError, UnsupportedError } from "../errors";
-import type { ImageFile, InputRule } from "../provider";
+import type { ImageFile, InputRule } from "../adapter/contract";
+import { UnsupportedError } from "../errors";
+import { shown } from "../parse/shown";
 import { isURL } from "../realm";
-import { type ImageInput, isLoadable, shown } from "./request";
+import type { ImageError } from "../types";
+import { type ImageInput, isLoadable } from "./request";
 
 /** Puts bytes where a provider can fetch them, and gives the URL. */
 export type Upload = (image: UploadedImage) => string | URL | Promise<string | URL>;

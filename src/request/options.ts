@@ -1,11 +1,10 @@
 import { resolve } from "node:path";
 import * as z from "zod/mini";
 import { once } from "../async/lazy";
-import type { ImageError } from "../errors";
 import { withFailures } from "../errors";
-import type { CallOptions, WaitCallOptions } from "../job/job";
 import { isAbortSignal } from "../realm";
-import { namesIn, problemsOf, withoutUndefined } from "./request";
+import type { CallOptions, ImageError, WaitCallOptions } from "../types";
+import { namesIn, problemsOf, withoutUndefined } from "./problems";
 
 /** A number above 0. */
 export const positive = (taken: string) => z.number(taken).check(z.positive(taken));

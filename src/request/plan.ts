@@ -1,17 +1,14 @@
+import type { BoundOperation, BoundTask } from "../adapter/contract";
+import { translateDimensions } from "../adapter/dimensions";
+import type { Provider } from "../adapter/provider";
 import { type Cost, totalCost } from "../cost";
-import { type ImageError, InvalidRequestError, UnsupportedError } from "../errors";
-import type { BoundOperation, BoundTask, Provider } from "../provider";
-import { translateDimensions } from "./dimensions";
+import { InvalidRequestError, UnsupportedError } from "../errors";
+import { nearestTo } from "../parse/nearest";
+import { shown } from "../parse/shown";
+import type { ImageError, Operation } from "../types";
 import { inputProblems, type Upload } from "./inputs";
-import { nearestTo } from "./nearest";
-import {
-  type NamesAt,
-  type Operation,
-  type ParsedRequest,
-  parseRequest,
-  problemsOf,
-  shown,
-} from "./request";
+import { type NamesAt, problemsOf } from "./problems";
+import { type ParsedRequest, parseRequest } from "./request";
 
 /** A request that the provider can serve, ready to be sent. */
 export interface Plan {

@@ -1,12 +1,13 @@
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
+import type { ImageFile } from "../adapter/contract";
 import type { EndSignal } from "../async/clock";
 import { CallbackError, InvalidRequestError, reasonOf } from "../errors";
 import { rasterMedia, sniff } from "../media/format";
-import type { ImageFile } from "../provider";
+import { shown } from "../parse/shown";
 import { asUint8Array, isBlob, isBytes, isUint8Array, isURL } from "../realm";
 import { type InputContext, type Named, named, type ResolvedInputs, webUrl } from "./inputs";
-import { type ImageInput, isLoadable, isLocalFile, shown } from "./request";
+import { type ImageInput, isLoadable, isLocalFile } from "./request";
 
 /**
  * Reads, fetches or uploads the inputs.

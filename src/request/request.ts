@@ -1,13 +1,12 @@
 import { resolve } from "node:path";
 import * as z from "zod/mini";
-import { compiled } from "../adapter/compiled";
 import { once } from "../async/lazy";
-import type { ImageError } from "../errors";
-import { InvalidRequestError } from "../errors";
 import { isPossibleHost } from "../http/host";
+import { compiled } from "../parse/compiled";
 import { isBlob, isBytes, isURL } from "../realm";
-import { expectedBy } from "./expected";
-import { hintFor } from "./field-names";
+import type { ImageError, Operation } from "../types";
+import { commonFields } from "./fields";
+import { invalid, namesIn, problemsOf, withoutUndefined } from "./problems";
 
 /** A word from a list that may grow: completion for what is known, any string for what comes. */
 type Open<Word extends string> = Word | (string & {});
@@ -106,9 +105,6 @@ export interface EditRequest extends CommonRequest {
 /** Either request; with `images` it is an edit. */
 export type ImageRequest = GenerateRequest | EditRequest;
 
-/** The two things that a provider can be asked to do. */
-export type Operation = "generate" | "edit";
-
 const localFileBrand = Symbol.for("gpt-image-client.localFile");
 
 /**
@@ -155,47 +151,6 @@ function isFetchable(url: string): boolean {
   if (!/^https?:\/\/[^/]/i.test(url)) return /^data:[^,]*,./is.test(url);
   return URL.canParse(url) && isPossibleHost(new URL(url));
 }
-
-/** More is a mistake: each image is paid for. */
-const mostImages = 10_000;
-// Spelt out: the first number that is put in words by locale costs an import 8 ms.
-const countTaken = "a whole number of at least 1 and at most 10,000";
-
-const compressionTaken = "a number from 0 to 100";
-
-const sizeTaken = '"auto" or a size in pixels such as "1536x1024"';
-
-const text = (taken: string) => z.string(taken).check(z.regex(/\S/, taken));
-
-const optionalText = (taken: string) => z.optional(text(taken));
-
-const commonFields = once(() => ({
-  prompt: text("a text that is not empty or blank"),
-  n: z._default(
-    z.int(countTaken).check(z.minimum(1, countTaken), z.maximum(mostImages, countTaken)),
-    1,
-  ),
-  // Not an open word: what is no size is a mistake, whoever the provider is.
-  size: z.optional(z.string(sizeTaken).check(z.regex(/^(auto|[1-9]\d*x[1-9]\d*)$/, sizeTaken))),
-  aspectRatio: optionalText('"auto" or a ratio such as "3:2"'),
-  resolution: optionalText('"1K", "2K" or "4K"'),
-  quality: optionalText("a word such as low, medium, high or auto"),
-  background: optionalText("transparent, opaque or auto"),
-  outputFormat: optionalText("png, jpeg or webp"),
-  outputCompression: z.optional(
-    z
-      .number(compressionTaken)
-      .check(z.minimum(0, compressionTaken), z.maximum(100, compressionTaken)),
-  ),
-  moderation: optionalText("low or auto"),
-  user: optionalText("a text that is not empty or blank"),
-  safetyIdentifier: optionalText("a text that is not empty or blank"),
-  webhookUrl: z.optional(z.url({ protocol: /^https?$/, error: "an http(s) URL" })),
-  providerOptions: z._default(
-    z.record(z.string(), z.unknown(), "an object with an entry a provider"),
-    {},
-  ),
-}));
 
 const generateSchema = once(() =>
   compiled(z.strictObject(commonFields(), "an object with a prompt")),
@@ -253,13 +208,6 @@ export function parseRequest(
 /** What a request has beside its fields. */
 const notFields = new Set(["n", "providerOptions", "images", "mask"]);
 
-/** An object without the fields that are `undefined`; anything else as it is. */
-export function withoutUndefined(value: unknown): unknown {
-  if (typeof value !== "object" || value === null) return value;
-  if (!Object.values(value).includes(undefined)) return value;
-  return Object.fromEntries(Object.entries(value).filter(([, each]) => each !== undefined));
-}
-
 /** What no single field can say. */
 function relations(data: z.output<ReturnType<typeof generateSchema>>): ImageError[] {
   const problems: ImageError[] = [];
@@ -280,110 +228,4 @@ function relations(data: z.output<ReturnType<typeof generateSchema>>): ImageErro
     );
   }
   return problems;
-}
-
-/** The names that an object may have at a place below a schema; none where it is no object. */
-export type NamesAt = (path: readonly PropertyKey[]) => readonly string[];
-
-/** Those of a schema. */
-export function namesIn(schema: z.core.$ZodType): NamesAt {
-  return (path) => {
-    const { def } = path.reduce<z.core.$ZodType>(partOf, schema)._zod;
-    return "shape" in def ? Object.keys(Object(def.shape)) : [];
-  };
-}
-
-/** The schema of a field, without what makes it optional. */
-function partOf(schema: z.core.$ZodType, key: PropertyKey): z.core.$ZodType {
-  const { def } = schema._zod;
-  const part: unknown = "shape" in def ? Object(def.shape)[key] : undefined;
-  return unwrapped(isSchema(part) ? part : schema);
-}
-
-function isSchema(value: unknown): value is z.core.$ZodType {
-  return typeof value === "object" && value !== null && "_zod" in value;
-}
-
-function unwrapped(schema: z.core.$ZodType): z.core.$ZodType {
-  const { def } = schema._zod;
-  const inner = "innerType" in def ? def.innerType : undefined;
-  return isSchema(inner) ? unwrapped(inner) : schema;
-}
-
-/**
- * One zod issue in this package's words. `prefix` is where the parsed value stands in the request,
- * `namesAt` tells which it may have.
- */
-export function problemsOf(
-  issue: z.core.$ZodIssue,
-  root: unknown,
-  prefix: readonly PropertyKey[] = [],
-  namesAt: NamesAt = () => [],
-): InvalidRequestError[] {
-  const path = [...prefix, ...issue.path];
-  const given = issue.path.reduce<unknown>(
-    (value, key) =>
-      typeof value === "object" && value !== null ? Reflect.get(value, key) : undefined,
-    root,
-  );
-  if (issue.code === "unrecognized_keys") {
-    return issue.keys.map((key) => {
-      const value =
-        typeof given === "object" && given !== null ? Reflect.get(given, key) : undefined;
-      return new InvalidRequestError({
-        charged: "no",
-        field: fieldName([...path, key]),
-        // Nobody knows what it is: it may be a key, or a prompt under a misspelt name.
-        given: shown("prompt", value),
-        taken: hintFor(key, namesAt(issue.path), Object.keys(commonFields())),
-        isUnknown: true,
-      });
-    });
-  }
-  return [invalid(fieldName(path) || "request", given, expectedBy(issue))];
-}
-
-function invalid(field: string, given: unknown, taken: string): InvalidRequestError {
-  return new InvalidRequestError({ charged: "no", field, given: shown(field, given), taken });
-}
-
-/** Where a value stands, as one would write it; a stranger's name in it may have any length. */
-function fieldName(path: readonly PropertyKey[]): string {
-  return path.reduce<string>((name, key) => {
-    if (typeof key === "number") return `${name}[${key}]`;
-    return name === "" ? shortened(String(key)) : `${name}.${shortened(String(key))}`;
-  }, "");
-}
-
-function shortened(text: string): string {
-  return text.length > longestShown ? `${text.slice(0, longestShown)}…` : text;
-}
-
-const longestShown = 60;
-
-/** Texts under these names are shown by their length alone: they are secrets, prompts or job references. */
-const isConfidential =
-  /^(request|options)$|^reference\b|(^|\.)prompt$|(secret|token|key|password)$/i;
-
-/** A value as it may stand in a message: short, no prompt, no bytes. */
-export function shown(field: string, value: unknown): string {
-  if (value === undefined) return "nothing";
-  if (typeof value === "string") {
-    if (isConfidential.test(field)) return `${value.length.toLocaleString("en")} characters`;
-    // What follows may be a signature, or a token.
-    const query = /^https?:/i.test(value) ? value.indexOf("?") : -1;
-    return JSON.stringify(shortened(query < 0 ? value : `${value.slice(0, query)}?…`));
-  }
-  if (typeof value === "number" || typeof value === "boolean" || value === null) {
-    return String(value);
-  }
-  if (Array.isArray(value)) return `a list of ${value.length}`;
-  if (isBytes(value)) return `${value.byteLength} bytes`;
-  if (typeof value !== "object") return `a ${typeof value}`;
-  if ("type" in value && value.type === "Buffer" && "data" in value) {
-    return "a Buffer that went through JSON";
-  }
-  const name = value.constructor?.name;
-  if (name === undefined || name === "Object") return "a plain object";
-  return /^[AEIO]/i.test(name) ? `an ${name}` : `a ${name}`;
 }

@@ -1,6 +1,7 @@
 import { mkdir, readFile, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { DownloadError, type ErrorFacts, MalformedResponseError, reasonOf } from "../errors";
+import type { Output } from "../adapter/contract";
+import { DownloadError, MalformedResponseError, reasonOf } from "../errors";
 import { DownloadFault } from "../http/faults";
 import type { Read } from "../http/transport";
 import { DecodedImage } from "../media/decoded-image";
@@ -9,23 +10,8 @@ import { ImageInspection } from "../media/image-inspection";
 import { mediaInfo } from "../media/measure";
 import { ownBytes } from "../media/own-bytes";
 import { writeBeside } from "../media/write-beside";
-import type { Output } from "../provider";
+import type { ErrorFacts, ImageInfo, GeneratedImage as Picture } from "../types";
 import { ImageDownload, notAnImage } from "./image-download";
-
-/** What an image file says of itself. */
-export interface ImageInfo {
-  /** By the bytes, whatever was asked for. */
-  readonly mediaType: string;
-  /**
-   * In pixels, as a browser shows it: cropped and turned as the file says. `undefined` where the file
-   * does not tell, as an SVG without lengths of its own, or is broken.
-   */
-  readonly width: number | undefined;
-  /** In pixels, as `width`. */
-  readonly height: number | undefined;
-  /** The size of the file, in bytes. */
-  readonly byteLength: number;
-}
 
 /** What an image needs of its client. */
 export interface ImageSource {
@@ -60,13 +46,10 @@ export let nameInPlace: (image: GeneratedImage) => Promise<void>;
 /** Lets go of the bytes in memory: they can be read from the journal, or where they were saved. */
 export let letGo: (image: GeneratedImage) => void;
 
-/** One picture. Its bytes are fetched on demand, and at most once. */
-export class GeneratedImage {
-  /** Where the provider keeps it, often for a short time only. */
+/** The picture of a task, fetched through its client. */
+export class GeneratedImage implements Picture {
   declare readonly url?: string;
-  /** The prompt as the model understood it, where the provider says. */
   declare readonly revisedPrompt?: string;
-  /** Where it was saved, once it was. */
   declare readonly file?: string;
   readonly #source: ImageSource;
   /** What its base64 holds. */
@@ -90,18 +73,10 @@ export class GeneratedImage {
     if (revisedPrompt !== undefined) this.revisedPrompt = revisedPrompt;
   }
 
-  /** What was wrong with its file, though it was delivered, in sentences; known once it was fetched. */
   get warnings(): readonly string[] {
     return this.#warnings;
   }
 
-  /**
-   * The file's bytes, in memory that nothing else is in (a large image that came as base64 may have zeros
-   * behind it there). They are the same for all who ask: copy them before you change or transfer them. A download that fails, or ends before its file does, is repeated alone; one whose
-   * URL has expired asks the provider for a fresh one.
-   *
-   * @throws {@link DownloadError} if they cannot be had; calling again tries again.
-   */
   bytes(): Promise<Uint8Array> {
     if (this.#bytes === undefined) {
       const loading = this.#load();
@@ -113,7 +88,6 @@ export class GeneratedImage {
     return this.#bytes;
   }
 
-  /** The bytes as a web stream, fetched and kept like those of `bytes()`. */
   stream(): ReadableStream<Uint8Array> {
     const load = () => this.bytes();
     return new ReadableStream({
@@ -124,27 +98,16 @@ export class GeneratedImage {
     });
   }
 
-  /** The bytes as base64, without a data URL's head. */
   async base64(): Promise<string> {
     const bytes = await this.bytes();
     return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");
   }
 
-  /** The bytes as a `Blob` with their true media type. */
   async blob(): Promise<Blob> {
     const bytes = await this.bytes();
     return new Blob([bytes], { type: mediaTypeOf(bytes) });
   }
 
-  /**
-   * A `Response` with the true content type, to return from a web handler. An SVG comes in a sandbox: it
-   * runs no script, whoever drew it.
-   *
-   * @example
-   * ```ts
-   * app.get("/picture", async () => (await client.generate({ prompt })).image.response());
-   * ```
-   */
   async response(): Promise<Response> {
     const bytes = await this.bytes();
     const mediaType = mediaTypeOf(bytes);
@@ -160,11 +123,6 @@ export class GeneratedImage {
     });
   }
 
-  /**
-   * Media type and dimensions, read from the bytes.
-   *
-   * @throws {@link DownloadError} if the bytes cannot be had, or are no image of a known type.
-   */
   async info(): Promise<ImageInfo> {
     const bytes = await this.bytes();
     const info = mediaInfo(bytes);
@@ -174,12 +132,6 @@ export class GeneratedImage {
     return { ...info, byteLength: bytes.byteLength };
   }
 
-  /**
-   * Writes the file: first beside its place, then renamed, so that nobody sees half of one.
-   * Directories on the way are made. Returns the absolute path.
-   *
-   * @throws {@link DownloadError} if it cannot be fetched or written.
-   */
   async save(path: string): Promise<string> {
     const absolute = resolve(path);
     return this.#save(dirname(absolute), () => absolute);
@@ -384,7 +336,6 @@ export class GeneratedImage {
     });
   }
 
-  /** Short: where it is, not what is in it. */
   toJSON(): Record<string, unknown> {
     const { url, file, revisedPrompt } = this;
     return { url, file, revisedPrompt };

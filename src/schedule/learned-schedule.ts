@@ -1,6 +1,6 @@
 import * as z from "zod/mini";
+import { parseSize } from "../adapter/dimensions";
 import { once } from "../async/lazy";
-import { parseSize } from "../request/dimensions";
 import { parseOptions, positive } from "../request/options";
 import type { PollMoment, PollSchedule, SizeClass } from "./schedule";
 

@@ -1,4 +1,4 @@
-import type { Operation } from "../request/request";
+import type { Operation } from "../types";
 
 /** How large a picture is asked for, where that is known: it decides how long it takes. */
 export type SizeClass = "standard" | "large";

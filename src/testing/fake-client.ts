@@ -1,11 +1,11 @@
 import * as z from "zod/mini";
 import { createImageClient, type ImageClient } from "../client";
 import type { Cost } from "../cost";
-import { type ImageError, ProviderUnavailableError } from "../errors";
-import type { CallOptions } from "../job/job";
+import { ProviderUnavailableError } from "../errors";
 import { DecodedImage, MemorySink } from "../media/decoded-image";
 import { type Adapter, createProvider, defineOperation, type Outcome } from "../provider";
-import type { ImageRequest, Operation } from "../request/request";
+import type { ImageRequest } from "../request/request";
+import type { CallOptions, ImageError, Operation } from "../types";
 import { plainPng } from "./sandbox/png";
 
 /** What a fake client shall do. */

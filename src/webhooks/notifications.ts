@@ -1,11 +1,11 @@
+import type { WebhookDescription } from "../adapter/contract";
 import type { EndSignal } from "../async/clock";
 import type { ClientOptions } from "../client-options";
-import type { ImageJob } from "../job/job";
-import type { LiveJobs } from "../job/registry";
+import { hint } from "../job/hints";
+import type { LiveJobs, WebhookTarget } from "../job/registry";
 import type { RunningJob } from "../job/running-job";
-import type { WebhookDescription } from "../provider";
-import { hint } from "./hints";
-import { WebhookReceiver, type WebhookTarget } from "./receiver";
+import type { ImageJob } from "../types";
+import { WebhookReceiver } from "./receiver";
 
 /** A longer name is no provider's. */
 const longestName = 256;

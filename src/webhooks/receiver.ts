@@ -1,27 +1,9 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { PassThrough, Readable } from "node:stream";
+import type { WebhookDescription } from "../adapter/contract";
 import { parseJson } from "../http/parse-json";
-import type { ImageJob } from "../job/job";
-import type { WebhookDescription } from "../provider";
-
-/** How a client learns of ends by webhook. */
-export interface WebhookOptions {
-  /**
-   * Where the provider shall post, at one that takes the address with the request; used where a
-   * request names no `webhookUrl` of its own.
-   */
-  readonly url?: string;
-  /**
-   * Makes the tokens that go with such an address, so that a call of it can settle that one job
-   * alone; for a provider that signs what it posts, the secret that it signs with.
-   */
-  readonly secret: string;
-  /** Told of a job that a webhook has settled while nobody was waiting for it. What it throws is ignored. */
-  readonly onSettled?: (job: ImageJob) => unknown;
-  /** Milliseconds between polls while a webhook is expected: it may never come. Default 30,000. */
-  readonly backstopMs?: number;
-}
+import type { WebhookTarget } from "../job/registry";
 
 /** The receiving end of webhooks. */
 export interface Webhooks {
@@ -40,11 +22,6 @@ export interface Webhooks {
   /** The same for `node:http`. */
   listener(request: IncomingMessage, response: ServerResponse): void;
 }
-
-/** A job that a call may be about. */
-export type WebhookTarget =
-  | { readonly jobId: string; readonly index: number }
-  | { readonly taskId: string };
 
 const largestBodyBytes = 1024 * 1024;
 

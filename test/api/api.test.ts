@@ -1,5 +1,5 @@
 import { afterEach, expect, test, vi } from "vitest";
-import { Gateway } from "../../src/api/api";
+import { ProviderApi } from "../../src/api/api";
 import { Transport } from "../../src/http/transport";
 import { shortapi, trinetra } from "../../src/index";
 import {
@@ -29,7 +29,7 @@ function gatewayOf(provider: Provider, respond: () => Response = () => Response.
     },
     ...{ trustedOrigin: "https://p.test", maxAnswerBytes: 10_000, maxDownloadBytes: 10_000 },
   });
-  return { gateway: new Gateway(provider, transport), calls };
+  return { gateway: new ProviderApi(provider, transport), calls };
 }
 
 const provide = (settings: Partial<ProviderSettings> = {}, more: Partial<Adapter> = {}) =>

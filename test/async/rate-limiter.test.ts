@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { z } from "zod";
-import { Pace } from "../../src/async/rate-limiter";
+import { RateLimiter } from "../../src/async/rate-limiter";
 import { ProviderClient } from "../../src/client";
 import { type Adapter, defineProvider, readStatus } from "../../src/provider";
 import { promptOperation } from "../support/adapter";
@@ -135,7 +135,7 @@ const never = new AbortController().signal;
 
 test("until a poll is refused, none waits for another", async () => {
   const clock = new TestClock({ auto: false });
-  const pace = new Pace(clock);
+  const pace = new RateLimiter(clock);
   for (let poll = 0; poll < 5; poll += 1) {
     await pace.turn(never, false);
     pace.answered(clock.now());
@@ -145,7 +145,7 @@ test("until a poll is refused, none waits for another", async () => {
 
 test("after a refusal they leave one by one, those that were refused before the others", async () => {
   const clock = new TestClock({ auto: false });
-  const pace = new Pace(clock);
+  const pace = new RateLimiter(clock);
   pace.answered(clock.now(), 1_000);
   const left: [name: string, atMs: number][] = [];
   const leave = (name: string, wasRefused: boolean) =>
@@ -162,7 +162,7 @@ test("after a refusal they leave one by one, those that were refused before the 
 
 test("one job's long Retry-After does not keep the others from asking", async () => {
   const clock = new TestClock({ auto: false });
-  const pace = new Pace(clock);
+  const pace = new RateLimiter(clock);
   pace.answered(clock.now(), 3_600_000);
   const turn = pace.turn(never, false);
   await clock.advance(5_000);
@@ -171,7 +171,7 @@ test("one job's long Retry-After does not keep the others from asking", async ()
 
 test("of many refusals at once only the first slows the polls down", async () => {
   const clock = new TestClock({ auto: false });
-  const pace = new Pace(clock);
+  const pace = new RateLimiter(clock);
   const leftAt = clock.now();
   await clock.advance(100);
   for (let poll = 0; poll < 100; poll += 1) pace.answered(leftAt, 0);
@@ -182,7 +182,7 @@ test("of many refusals at once only the first slows the polls down", async () =>
 
 test("who does not wait any more gives up the turn, and leaves no timer behind", async () => {
   const clock = new TestClock({ auto: false });
-  const pace = new Pace(clock);
+  const pace = new RateLimiter(clock);
   pace.answered(clock.now(), 1_000);
   const leaver = new AbortController();
   const given = pace.turn(leaver.signal, false);

@@ -1,13 +1,13 @@
 import { expect, test } from "vitest";
 import { z } from "zod";
 import { sleep, systemClock } from "../../src/async/clock";
-import { Slots } from "../../src/async/semaphore";
+import { Semaphore } from "../../src/async/semaphore";
 import { firstOf, parseOptions } from "../../src/request/options";
 
 const never = () => new AbortController().signal;
 
 test("slots are given in the order in which they were asked for", async () => {
-  const slots = new Slots(1, systemClock);
+  const slots = new Semaphore(1, systemClock);
   const first = await slots.acquire(never());
   const order: string[] = [];
   const take = async (name: string) => {
@@ -23,7 +23,7 @@ test("slots are given in the order in which they were asked for", async () => {
 });
 
 test("a slot that is given back twice is free once", async () => {
-  const slots = new Slots(1, systemClock);
+  const slots = new Semaphore(1, systemClock);
   const release = await slots.acquire(never());
   release();
   release();
@@ -35,7 +35,7 @@ test("a slot that is given back twice is free once", async () => {
 });
 
 test("who has left already gets no slot, and who leaves the queue makes room in it", async () => {
-  const slots = new Slots(1, systemClock);
+  const slots = new Semaphore(1, systemClock);
   await expect(slots.acquire(AbortSignal.abort(new Error("gone")))).rejects.toThrow("gone");
   const release = await slots.acquire(never());
   const leave = new AbortController();

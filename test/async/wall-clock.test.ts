@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { systemClock } from "../../src/async/clock";
-import type { ImageEvent } from "../../src/job/job";
+import type { ImageEvent } from "../../src/types";
 import type { TestClock } from "../support/clock";
 import { failureOf, jobProviders, prompt, startStage } from "../support/stage";
 

@@ -7,7 +7,7 @@ import { expect, test, vi } from "vitest";
 import { Ending } from "../../src/async/clock";
 import { bytesOf } from "../../src/http/body";
 import { dispatch, type OpenAnswer, opened, type ReadAnswer } from "../../src/http/dispatch";
-import { LentReads } from "../../src/http/socket-reads";
+import { SocketReads } from "../../src/http/socket-reads";
 import { type Scheme, schemes, startRawServer } from "../support/raw-server";
 import { aMoment, reasonOf, until, untilStill } from "../support/stage";
 
@@ -18,7 +18,7 @@ async function startPair(scheme: Scheme, answer: (socket: Socket) => unknown) {
     socket.on("data", () => answer(socket));
   };
   const server = await startRawServer(serve, scheme);
-  const reads = new LentReads();
+  const reads = new SocketReads();
   const connect = { port: 0, onread: reads.onread, rejectUnauthorized: false };
   const agent = new Agent({ connect: buildConnector(connect), pipelining: 1 });
   const request = { origin: server.url, path: "/", method: "GET" } as const;

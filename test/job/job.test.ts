@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { ProviderClient } from "../../src/client";
 import { type Provider, shortapi, trinetra } from "../../src/index";
-import { isSettled, jobState, type TaskState } from "../../src/job/job";
+import { isSettled, jobState } from "../../src/job/job";
+import type { TaskState } from "../../src/types";
 import { TestClock } from "../support/clock";
 import { failureOf, prompt, startStage, systemClock } from "../support/stage";
 

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { ProviderClient } from "../../src/client";
-import type { ImageEvent } from "../../src/job/job";
 import { trinetra } from "../../src/providers/index";
+import type { ImageEvent } from "../../src/types";
 import { TestClock } from "../support/clock";
 import { pixel, sendJson, startServer } from "../support/server";
 import { prompt } from "../support/stage";

@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
 import { ProviderClient } from "../../src/client";
-import type { ImageEvent } from "../../src/job/job";
 import type { Adapter, Outcome } from "../../src/provider";
 import { defineProvider } from "../../src/provider";
 import type { PollMoment, PollSchedule } from "../../src/schedule/schedule";
+import type { ImageEvent } from "../../src/types";
 import { promptOperation } from "../support/adapter";
 import { TestClock } from "../support/clock";
 import { pixel, sendJson, startServer } from "../support/server";

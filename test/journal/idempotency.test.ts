@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { directoryJournal } from "../../src/journal/directory";
 import { type Journal, memoryJournal } from "../../src/journal/journal";
-import type { ImageResult } from "../../src/result/result";
+import type { ImageResult } from "../../src/types";
 import {
   allProviders,
   failureOf,

@@ -1,9 +1,9 @@
 import { hostname } from "node:os";
 import { expect, test } from "vitest";
 import { isImageError } from "../../src/errors";
-import type { ImageJob } from "../../src/job/job";
 import type { Settlement } from "../../src/job/settlement";
 import { type Journal, memoryJournal } from "../../src/journal/journal";
+import type { ImageJob } from "../../src/types";
 import {
   allProviders,
   endedPid,

@@ -4,7 +4,6 @@ import { join } from "node:path";
 import { createImageClient, type ProviderImageClient } from "../../src/client";
 import type { ImageClientOptions } from "../../src/client-options";
 import { type AnyImageError, isImageError } from "../../src/errors";
-import type { ImageJob } from "../../src/job/job";
 import type { Journal } from "../../src/journal/journal";
 import { type JournalRecord, journalRecordSchema } from "../../src/journal/record";
 import { aigptimage, openaiCompatible, shortapi, trinetra } from "../../src/providers/index";
@@ -15,6 +14,7 @@ import {
   type SandboxProvider,
   startSandbox,
 } from "../../src/testing/sandbox";
+import type { ImageJob } from "../../src/types";
 import { listed } from "./contract";
 
 export const jobProviders = ["shortapi", "aigptimage", "trinetra"] as const;

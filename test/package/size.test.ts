@@ -73,6 +73,8 @@ test("the AI SDK's door brings at most 3 KB of its own, no provider, and nothing
   const own = loaded.filter(({ sources }) => sources.some((each) => each.includes("/doors/")));
   console.log(`ai-sdk: ${kilobytes(gzippedBytes(own))}`);
   expect(gzippedBytes(own)).toBeLessThanOrEqual(3 * 1024);
-  const others = sourcesOf(loaded).filter((each) => /^(providers\/|engine|transport)/.test(each));
+  const others = sourcesOf(loaded).filter((each) =>
+    /^(providers\/|runner|http\/transport)/.test(each),
+  );
   expect(others).toEqual([]);
 });

@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { Agent, type Dispatcher } from "undici";
 import { expect, test } from "vitest";
 import { ProviderClient } from "../../src/client";
-import type { ImageEvent, ImageJob } from "../../src/job/job";
 import type { SandboxFaultKind, SandboxProvider } from "../../src/testing/sandbox";
+import type { ImageEvent, ImageJob } from "../../src/types";
 import { TestClock } from "../support/clock";
 import { pixel, sendJson, startServer } from "../support/server";
 import {

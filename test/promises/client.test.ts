@@ -6,8 +6,8 @@ import {
   openaiCompatible,
   trinetra,
 } from "../../src/index";
-import type { ImageEvent } from "../../src/job/job";
 import { shortapi } from "../../src/providers/index";
+import type { ImageEvent } from "../../src/types";
 import { TestClock } from "../support/clock";
 import { pixel, sendJson, startServer } from "../support/server";
 import {

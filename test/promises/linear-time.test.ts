@@ -5,8 +5,8 @@ import ts from "typescript";
 import { expect, test } from "vitest";
 import { urlProblem } from "../../src/http/network-guard";
 import { createImageClient, openai, shortapi } from "../../src/index";
+import { shown } from "../../src/parse/shown";
 import { createProvider } from "../../src/provider";
-import { shown } from "../../src/request/request";
 
 const sourceRoot = fileURLToPath(new URL("../../src/", import.meta.url));
 

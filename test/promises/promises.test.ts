@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { ProviderClient } from "../../src/client";
 import type { AnyImageError } from "../../src/errors";
-import type { ImageEvent, ImageJob, JobReference } from "../../src/job/job";
 import type { SandboxFaultKind, SandboxProvider } from "../../src/testing/sandbox";
+import type { ImageEvent, ImageJob, JobReference } from "../../src/types";
 import { TestClock } from "../support/clock";
 import { deadPort, pixel, sendJson, startServer } from "../support/server";
 import {

@@ -21,10 +21,10 @@ import {
   trinetra,
   UnsupportedError,
 } from "../../src/index";
+import { expectedBy } from "../../src/parse/expected";
+import { callNames, hintFor, providerNames } from "../../src/parse/field-names";
+import { nearestTo } from "../../src/parse/nearest";
 import { createProvider, defineOperation, defineProvider } from "../../src/provider";
-import { expectedBy } from "../../src/request/expected";
-import { callNames, hintFor, providerNames } from "../../src/request/field-names";
-import { nearestTo } from "../../src/request/nearest";
 import { parseCallOptions } from "../../src/request/options";
 import { fakeImageClient } from "../../src/testing";
 import { onePixelPng, stubbed } from "../providers/fixtures";

@@ -9,7 +9,7 @@ import {
   ratioOf,
   sizeProblem,
   translateDimensions,
-} from "../../src/request/dimensions";
+} from "../../src/adapter/dimensions";
 
 /** The table of the notes, row by row. */
 const TABLE = {

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { createImageClient, localFile, openai, shortapi } from "../../src/index";
-import { isLocalFile, parseRequest, shown } from "../../src/request/request";
+import { shown } from "../../src/parse/shown";
+import { isLocalFile, parseRequest } from "../../src/request/request";
 import { onePixelPng } from "../providers/fixtures";
 
 const parse = (fields: object) => parseRequest("generate", { prompt: "x", ...fields });

@@ -4,7 +4,6 @@ import { ProviderClient } from "../../src/client";
 import type { ImageClientOptions } from "../../src/client-options";
 import { type AnyImageError, isImageError } from "../../src/errors";
 import { Transport } from "../../src/http/transport";
-import type { ImageEvent } from "../../src/job/job";
 import type { Provider, ProviderSettings } from "../../src/provider";
 import { aigptimage, openaiCompatible, shortapi, trinetra } from "../../src/providers/index";
 import {
@@ -16,6 +15,7 @@ import {
   type SandboxRequest,
   startSandbox,
 } from "../../src/testing/sandbox";
+import type { ImageEvent } from "../../src/types";
 import { TestClock } from "./clock";
 
 // The shared pool is made at the first send. That takes a while on a busy machine, and no request is

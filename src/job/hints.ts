@@ -1,5 +1,5 @@
 import { Ending, type EndSignal, sleep } from "../async/clock";
-import type { JobTask } from "../job/task";
+import type { JobTask } from "./task";
 
 /** How long after a query that a webhook brought about there is none for the next, at first. */
 const firstGapMs = 1_000;

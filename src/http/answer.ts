@@ -1,0 +1,23 @@
+/** One HTTP request, ready to go. */
+export interface HttpRequest {
+  readonly method: "GET" | "POST";
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string | Uint8Array;
+}
+
+/** What came back. */
+export interface Answer {
+  readonly status: number;
+  /** Names in lower case. */
+  readonly headers: Readonly<Record<string, string>>;
+  /**
+   * The parsed JSON; `undefined` where the body is not JSON. An integer beyond 2^53 is the string of its
+   * digits. Of a stream of server-sent events it is what the last one holds.
+   */
+  readonly body: unknown;
+  /** What the events of such a stream hold, in order, save those that {@link Adapter.isPartial} names. */
+  readonly events?: readonly unknown[] | undefined;
+  /** When it was made, in milliseconds since 1970: what a date in `Retry-After` is held against. */
+  readonly receivedAt: number;
+}
