@@ -33,7 +33,7 @@ test("of several processes that create one id exactly one succeeds", async () =>
   await build({
     stdin: {
       contents: `
-        import { directoryJournal } from "./src/directory-journal";
+        import { directoryJournal } from "./src/journal/directory";
         const journal = directoryJournal(process.argv[2]);
         process.stdin.once("data", async () => {
           const base = JSON.parse(process.argv[3]);

@@ -302,7 +302,7 @@ test("where a part of the package cannot be loaded, nothing is sent and nothing 
       console.log(await call.then(() => "made", (error) => error.code));`;
     return node("parts.mjs", text, { SANDBOX: JSON.stringify(sandbox.shortapi) });
   };
-  for (const part of ["engine", "journaling", "webhook-hints"]) {
+  for (const part of ["runner", "recovery", "notifications"]) {
     const [file = ""] = readdirSync(dist).filter((each) =>
       new RegExp(`^${part}-.*\\.js$`).test(each),
     );
