@@ -12,6 +12,7 @@ const entry = {
   index: "src/index.ts",
   provider: "src/provider.ts",
   testing: "src/testing/index.ts",
+  "ai-sdk": "src/doors/ai-sdk/index.ts",
 };
 
 /** A file each, so that a bundler leaves out those that an app does not use. */

@@ -7,6 +7,7 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^gpt-image-client$/, replacement: source("index.ts") },
+      { find: /^gpt-image-client\/ai-sdk$/, replacement: source("doors/ai-sdk/index.ts") },
       { find: /^gpt-image-client\/provider$/, replacement: source("provider.ts") },
       { find: /^gpt-image-client\/testing$/, replacement: source("testing/index.ts") },
     ],
@@ -16,6 +17,8 @@ export default defineConfig({
     // They need servers of other people's: `npm run test:network`.
     exclude: [...configDefaults.exclude, "test/network/**"],
     testTimeout: 20_000,
+    // Those that say that they may run at once wait for a server, or for their own time.
+    maxConcurrency: 16,
     typecheck: { enabled: true, include: ["test/**/*.test-d.ts"] },
     coverage: {
       include: ["src/**"],

@@ -16,10 +16,11 @@ import {
   type Cost,
   defineOperation,
   defineProvider,
+  imageField,
+  jobId,
   jsonOrText,
   lenient,
   type Outcome,
-  outputFromUrl,
   type Phase,
   promptUpTo,
   readStatus,
@@ -82,10 +83,10 @@ const states = {
 // ---- response schemas ----
 
 const record = z.looseObject({
-  taskId: lenient(z.string().min(1)),
+  taskId: lenient(jobId),
   state: lenient(stateWord(states)),
   resultJson: lenient(
-    z.pipe(jsonOrText, z.looseObject({ resultUrls: z.array(z.string().min(1)) })),
+    z.pipe(jsonOrText, z.looseObject({ resultUrls: z.array(lenient(imageField)) })),
   ),
   failCode: lenient(textOrNumber),
   failMsg: lenient(z.string()),
@@ -124,10 +125,11 @@ function read(phase: Phase, answer: Answer): Outcome {
   }
   if (state === "succeeded") {
     const { resultJson, creditsConsumed: amount } = data;
+    const outputs = resultJson?.resultUrls.flatMap((output) => output ?? []) ?? [];
     const cost: Cost | undefined =
       amount === undefined ? undefined : { amount, unit: "credits", basis: "reported" };
-    if (!resultJson?.resultUrls.length) return withoutImage("There is no URL in it", cost);
-    return { state, outputs: resultJson.resultUrls.map(outputFromUrl), cost };
+    if (outputs.length === 0) return withoutImage("There is no URL in it", cost);
+    return { state, outputs, cost };
   }
   // A word that nobody has heard yet means: still running.
   return { state: state ?? "running", word, known: state !== undefined };

@@ -1,7 +1,6 @@
-import { pipeline, Readable, type Transform } from "node:stream";
-import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
+import { Readable } from "node:stream";
 import { joined } from "./own-bytes";
-import { isBytes, isError, isUint8Array } from "./realm";
+import { isBytes, isUint8Array } from "./realm";
 
 /**
  * Takes the next piece. One that is lent is there until this returns: {@link kept} is for whoever needs it
@@ -35,42 +34,6 @@ export async function bytesOf(body: Body): Promise<Buffer> {
     return undefined;
   });
   return joined(chunks);
-}
-
-/** A body as it was before a server packed it, though nobody asked it to. */
-export function unpacked(body: Body, encoding: string | undefined): Body {
-  const name = encoding?.trim().toLowerCase() ?? "";
-  const unpack = Object.hasOwn(unpackers, name) ? unpackers[name] : undefined;
-  if (unpack === undefined) return body;
-  // What goes wrong on the way ends the last stream, and is heard there.
-  return bodyOf(pipeline(streamOf(body), unpack(), () => {}));
-}
-
-const unpackers: Readonly<Record<string, () => Transform>> = {
-  gzip: createGunzip,
-  "x-gzip": createGunzip,
-  deflate: createInflate,
-  br: createBrotliDecompress,
-};
-
-/** A body as a stream, for those who take nothing else. */
-function streamOf(body: Body): Readable {
-  let more: (() => void) | undefined;
-  const stream = new Readable({ read: () => more?.() });
-  const take: Take = (chunk, isLent) => {
-    if (stream.destroyed) throw new Error("Nobody reads any further");
-    if (stream.push(kept(chunk, isLent))) return undefined;
-    return new Promise((resolve) => {
-      more = resolve;
-    });
-  };
-  body.each(take).then(
-    () => stream.push(null),
-    (error: unknown) => stream.destroy(isError(error) ? error : new Error(String(error))),
-  );
-  // Whoever waits to bring more must hear that nobody comes for it.
-  stream.once("close", () => more?.());
-  return stream;
 }
 
 async function iterated(chunks: AsyncIterable<unknown>, take: Take): Promise<void> {

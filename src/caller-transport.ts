@@ -1,6 +1,7 @@
 import type { Dispatcher } from "undici";
 import { bodyOf } from "./body";
 import { abortSignalOf } from "./clock";
+import { unpacked } from "./content-encoding";
 import { type ExchangeEnds, flatHeaders, NotSentError, type OpenAnswer } from "./dispatch";
 import type { HttpRequest } from "./transport";
 
@@ -90,10 +91,11 @@ export async function sendWithFetch(
   const asking = fetch(url, options);
   onSending?.();
   const response = await asking;
-  // fetch has decoded the body already, and what the length says no longer holds.
-  const { "content-encoding": _, ...rest } = Object.fromEntries(response.headers);
-  if (_ !== undefined) delete rest["content-length"];
-  return { status: response.status, headers: rest, body: bodyOf(response.body ?? empty()) };
+  // fetch has decoded the body, unless there is a coding that it does not know; the length no longer holds.
+  const { "content-encoding": encoding, ...rest } = Object.fromEntries(response.headers);
+  if (encoding !== undefined) delete rest["content-length"];
+  const received = unpacked(bodyOf(response.body ?? empty()), encoding, true);
+  return { status: response.status, headers: rest, body: received };
 }
 
 async function* empty(): AsyncIterable<Uint8Array> {}

@@ -16,6 +16,7 @@ export interface Capabilities {
   readonly resumable: boolean;
   /** Whether the provider honours an idempotency key. */
   readonly idempotent: boolean;
+  /** What `generate` takes. */
   readonly generate: OperationCapabilities;
   /** Absent where the provider cannot edit. */
   readonly edit?: OperationCapabilities;

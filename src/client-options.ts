@@ -57,9 +57,12 @@ export interface ImageClientOptions {
   readonly webhooks?: WebhookOptions;
   /** Lets result URLs lead to private addresses. Default false. */
   readonly allowPrivateNetwork?: boolean;
-  /** The largest JSON answer that is read, in bytes. Default 64 MiB. */
+  /**
+   * The largest answer of the provider that is read, images as base64 and all, in bytes. Default 256 MiB.
+   * Each image in it may be as large as `maxDownloadBytes`, and all else in it 2 MiB.
+   */
   readonly maxAnswerBytes?: number;
-  /** The largest image that is fetched, in bytes. Default 256 MiB. */
+  /** The largest image that is fetched, or read from an answer, in bytes. Default 256 MiB. */
   readonly maxDownloadBytes?: number;
 }
 
@@ -138,7 +141,7 @@ const optionsSchema = once(() =>
           ),
         ),
         allowPrivateNetwork: z._default(z.boolean("true or false"), false),
-        maxAnswerBytes: z._default(positive("bytes, more than 0"), 64 * mebibyte),
+        maxAnswerBytes: z._default(positive("bytes, more than 0"), 256 * mebibyte),
         maxDownloadBytes: z._default(positive("bytes, more than 0"), 256 * mebibyte),
       },
       "an object with a provider",

@@ -33,6 +33,7 @@ export interface CloseOptions {
 export interface ImageClient {
   /** The provider's name. */
   readonly name: string;
+  /** What the provider can do. */
   readonly capabilities: Capabilities;
   /**
    * Every problem of a request, without sending anything; empty if it can be sent. With `images` it

@@ -24,6 +24,8 @@ import type { HttpRequest } from "./transport";
 /** What a create needs of its task. */
 export interface CreateHost {
   readonly job: ImageJob;
+  /** How many images it asks for. */
+  readonly n: number;
   facts(facts: ErrorFacts): ErrorFacts;
   /** Images that came whole in an answer that is no success otherwise. */
   salvage(images: readonly DecodedImage[]): Promise<readonly GeneratedImage[]>;
@@ -129,12 +131,13 @@ export class Create {
     const { clock, gateway, provider, attemptTimeoutMs } = this.#context;
     const { stop, signal, deadlineAt, createSink } = this.#limits;
     const { answersWith } = provider.adapter;
+    const { n } = this.#host;
     const end = this.#end;
     const onSending = this.#onSending;
     const limits =
       answersWith === "job"
-        ? { timeoutMs: attemptTimeoutMs, stop: end, signal, onSending }
-        : { timeoutMs: deadlineAt - clock.now(), stop: end, signal, createSink, onSending };
+        ? { timeoutMs: attemptTimeoutMs, stop: end, signal, onSending, n }
+        : { timeoutMs: deadlineAt - clock.now(), stop: end, signal, createSink, onSending, n };
     let reading: Reading;
     try {
       reading = await gateway.exchange("create", prepared, limits);
@@ -165,10 +168,10 @@ export class Create {
         break;
       case "refused":
       case "failed":
-        throw new CreateFailure(
-          reading.images.length === 0 ? outcome : { ...outcome, ...paidInPart },
-          { ...contextOf(reading), images: await this.#host.salvage(reading.images) },
-        );
+        throw new CreateFailure(reading.images.length === 0 ? outcome : withImages(outcome), {
+          ...contextOf(reading),
+          images: await this.#host.salvage(reading.images),
+        });
     }
     // Only an adapter that breaks the contract comes here: accepted perhaps, and no id to ask by.
     const nameless = { state: "refused", kind: "malformed_response", charged: "unknown" } as const;
@@ -275,6 +278,19 @@ const paidInPart = {
   charged: "yes",
   resend: "never",
 } as const;
+
+/** A refusal with images in it keeps its reason, and is no proof that nothing was paid. */
+function withImages(outcome: Refused): Refused {
+  if (!namesReason(outcome.kind)) return { ...outcome, ...paidInPart };
+  const charged = outcome.charged === "no" ? "unknown" : outcome.charged;
+  return { ...outcome, charged, resend: "never" };
+}
+
+/** Whether a kind says why, and not only that an answer could not be used. */
+function namesReason(kind: Refused["kind"]): boolean {
+  const open = ["malformed_response", "submission_unknown", "provider_unavailable"];
+  return ![...open, "generation_failed"].includes(kind);
+}
 
 /** An attempt at a create that did not end in a job. */
 class CreateFailure extends Error {

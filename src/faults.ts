@@ -120,7 +120,12 @@ export function messageOf(error: unknown): string {
   if (error instanceof ProxyError) return error.message;
   // fetch says "fetch failed" and keeps what happened in the cause.
   const inner = isError(error.cause) ? error.cause : error;
-  return inner.message || codeOf(inner) || inner.name;
+  const code = codeOf(inner);
+  // What undici 7 says of a status 100 (`onHeadersComplete` of lib/dispatcher/client-h1.js).
+  if (code === "UND_ERR_SOCKET" && inner.message === "bad response") {
+    return "The server sent a 100 Continue that nobody had asked for, which ended the connection";
+  }
+  return inner.message || code || inner.name;
 }
 
 /** The body of a download is longer than is taken. */

@@ -1,5 +1,5 @@
 import { within } from "./clock";
-import type { DecodedImage } from "./decoded-image";
+import { type DecodedImage, MemorySink } from "./decoded-image";
 import { AuthenticationError, CallbackError } from "./errors";
 import { elided } from "./failure";
 import { TransportFault } from "./faults";
@@ -8,8 +8,9 @@ import { shownCharacters } from "./json-scanner";
 import { encodeMultipart } from "./multipart";
 import type { Call, Outcome, Phase, Provider } from "./provider";
 import { readAnswer } from "./read-answer";
+import { salvaged } from "./salvage";
 import { redacted, Secrets } from "./secrets";
-import type { ExchangeLimits, HttpRequest, Transport } from "./transport";
+import type { ExchangeLimits, HttpAnswer, HttpRequest, Transport } from "./transport";
 import { userAgent } from "./user-agent";
 
 /** What a provider answered, read by its adapter. */
@@ -19,7 +20,7 @@ export interface Reading {
   readonly requestId: string | undefined;
   /** The answer without image bytes and without the key. */
   raw(): unknown;
-  /** Images that came whole in an answer to a create that is no success otherwise. */
+  /** Images that came whole in an answer that ends a task, and is no success otherwise. */
   readonly images: readonly DecodedImage[];
 }
 
@@ -114,7 +115,7 @@ export class Gateway {
     const { adapter } = this.#provider;
     const { method, url, body } = request;
     const headers = { ...request.headers, ...inLowerCase(adapter.authorize(apiKey)) };
-    const { timeoutMs, signal, stop, createSink, onSending } = limits;
+    const { timeoutMs, signal, stop, createSink, onSending, n } = limits;
     const answer = await this.#transport.exchange(
       body === undefined ? { method, url, headers } : { method, url, headers, body },
       {
@@ -122,25 +123,46 @@ export class Gateway {
         signal,
         stop,
         createSink,
+        n,
         onSending,
         isPoll: phase === "query",
         decodesImages: adapter.decodesImages,
+        isPartial: adapter.isPartial && ((type) => adapter.isPartial?.(type) ?? false),
       },
     );
-    const outcome = this.#clean(readAnswer(adapter, phase, answer, url));
-    const { images } = answer;
+    const outcome = this.#clean(limited(readAnswer(adapter, phase, answer, url), n));
     // As they are known now: it is asked for when this call is no longer under way.
     const secrets = this.#secrets.all;
     return {
       outcome,
-      images: images.length === 0 ? images : await salvaged(phase, outcome, images),
+      images: await this.#imagesOf(phase, outcome, answer, request, limits),
       status: answer.status,
       requestId: this.#struck(answer.headers["x-request-id"] ?? answer.headers["request-id"]),
       raw: () =>
         answer.body === undefined && answer.text !== undefined
           ? startOf(answer.text, secrets)
-          : elided(answer.body, secrets),
+          : elided(answer.events ?? answer.body, secrets),
     };
+  }
+
+  /** The images of an answer that no output of a success is, where they are all that there is of it. */
+  async #imagesOf(
+    phase: Phase,
+    outcome: Outcome,
+    answer: HttpAnswer,
+    request: HttpRequest,
+    { createSink = () => new MemorySink(), n = Number.POSITIVE_INFINITY }: ExchangeLimits,
+  ): Promise<readonly DecodedImage[]> {
+    const { state } = outcome;
+    // A poll that was refused is repeated, and the job has its images still.
+    if (state === "failed" || (phase === "create" && (state === "refused" || state === "absent"))) {
+      const { events, body, images } = answer;
+      const found = { answer: events ?? body, decoded: images, request };
+      return salvaged({ ...found, createSink, mostImages: n + 1 });
+    }
+    const used = new Set(state === "succeeded" ? outcome.outputs.map((each) => each.base64) : []);
+    for (const image of answer.images) if (!used.has(image)) await image.sink.discard();
+    return [];
   }
 
   /** A cause that shows no key. */
@@ -177,7 +199,7 @@ export class Gateway {
       }
       case "succeeded": {
         const outputs = outcome.outputs.map(({ url, base64, revisedPrompt }) => ({
-          url: this.#struckAddress(url),
+          url: this.#absolute(this.#struckAddress(url)),
           base64,
           revisedPrompt: this.#struck(revisedPrompt),
         }));
@@ -196,6 +218,15 @@ export class Gateway {
           categories: outcome.categories?.map((each) => this.#words(each)),
         };
     }
+  }
+
+  /** A URL as it can be asked for: a relative one belongs to the provider's own. */
+  #absolute(url: string | undefined): string | undefined {
+    if (url === undefined || URL.canParse(url)) return url;
+    const base = new URL(this.#provider.baseURL);
+    // So that what is below it stays below it.
+    if (!base.pathname.endsWith("/")) base.pathname += "/";
+    return URL.canParse(url, base.href) ? new URL(url, base).href : url;
   }
 
   #struck(text: string | undefined): string | undefined {
@@ -266,6 +297,12 @@ function inLowerCase(headers: HttpRequest["headers"]): Record<string, string> {
   return made;
 }
 
+/** No more images than were asked for and one: each further one would be fetched, and kept somewhere. */
+function limited(outcome: Outcome, n = Number.POSITIVE_INFINITY): Outcome {
+  if (outcome.state !== "succeeded" || outcome.outputs.length <= n + 1) return outcome;
+  return { ...outcome, outputs: outcome.outputs.slice(0, n + 1) };
+}
+
 function shortened(text: string): string {
   return text.length > longestMessage ? `${text.slice(0, longestMessage)}…` : text;
 }
@@ -277,19 +314,4 @@ function startOf(text: string, secrets: readonly string[]): string {
   return shortened(
     text.length < shownCharacters ? safe : safe.slice(0, Math.max(0, safe.length - longest)),
   );
-}
-
-/** The images that no output of a success is: what was paid for is kept, and the rest let go. */
-async function salvaged(
-  phase: Phase,
-  outcome: Outcome,
-  images: readonly DecodedImage[],
-): Promise<readonly DecodedImage[]> {
-  const isLost = phase === "create" && outcome.state !== "succeeded";
-  if (isLost) return images;
-  const used = new Set(
-    outcome.state === "succeeded" ? outcome.outputs.map((each) => each.base64) : [],
-  );
-  for (const image of images) if (!used.has(image)) await image.sink.discard();
-  return [];
 }

@@ -21,7 +21,9 @@ export interface ImageInfo {
    * does not tell, as an SVG without lengths of its own, or is broken.
    */
   readonly width: number | undefined;
+  /** In pixels, as `width`. */
   readonly height: number | undefined;
+  /** The size of the file, in bytes. */
   readonly byteLength: number;
 }
 

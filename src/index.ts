@@ -1,3 +1,8 @@
+/**
+ * Everything an app needs: the client, providers, requests, results, jobs, errors, journals and polling.
+ *
+ * @module gpt-image-client
+ */
 // ---- the client ----
 export type { Capabilities, OperationCapabilities } from "./capabilities";
 export {

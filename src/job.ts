@@ -21,6 +21,7 @@ export type TaskState =
 
 /** One native request of a job. */
 export interface TaskReference {
+  /** Its place in the job, from 0. */
   readonly index: number;
   /** How many images it asks for. */
   readonly n: number;
@@ -28,6 +29,7 @@ export interface TaskReference {
   readonly id?: string;
   /** The idempotency key that was sent, at a provider that honours one. */
   readonly key?: string;
+  /** How far it was when the reference was made. */
   readonly state: TaskState;
   /** What the provider said it costs; some say so in the answer to the create alone. */
   readonly cost?: Cost;
@@ -39,11 +41,15 @@ export interface JobReference {
   readonly v: 1;
   /** Ours, minted before anything is sent. */
   readonly id: string;
+  /** The provider's name: a client of another one refuses it. */
   readonly provider: string;
+  /** Where the provider was reached, without a query. */
   readonly baseURL: string;
+  /** What was asked for. */
   readonly operation: Operation;
-  /** ISO 8601. */
+  /** When the call was made, as ISO 8601. */
   readonly submittedAt: string;
+  /** Its native requests; several where `n` was split. */
   readonly tasks: readonly TaskReference[];
 }
 
@@ -88,6 +94,7 @@ export interface JobStatus {
   readonly settled: boolean;
   /** 0 to 1, where the provider says. */
   readonly progress?: number;
+  /** Each native request of the job, as of now. */
   readonly tasks: readonly TaskReference[];
 }
 
@@ -97,7 +104,9 @@ export interface JobStatus {
  * copy (`{ ...event }`) is not: pick its fields.
  */
 export type ImageEvent = {
+  /** The provider's name. */
   readonly provider: string;
+  /** The job's own id, as in its reference. */
   readonly jobId: string;
   /** Which task of a split request. */
   readonly task: number;
@@ -135,6 +144,7 @@ export type ImageEvent = {
 export interface ImageJob {
   /** Ours, minted before anything was sent. */
   readonly id: string;
+  /** The provider's name. */
   readonly provider: string;
   /** As plain JSON, for a database or a queue. A new object each time, as of now. */
   readonly reference: JobReference;

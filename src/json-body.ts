@@ -1,24 +1,49 @@
 import { type Body, kept } from "./body";
-import type { DecodedImage, ImageSink } from "./decoded-image";
-import { JsonScanner, shownCharacters } from "./json-scanner";
-import { isError } from "./realm";
+import { DecodedImage, type ImageSink } from "./decoded-image";
+import { beginsEventStream } from "./event-stream";
+import { EventStreamBody } from "./event-stream-body";
+import { ImageInspection } from "./image-inspection";
+import { beginsImage } from "./image-text";
+import { documentOf, ImageTooLargeError, JsonScanner, shownCharacters } from "./json-scanner";
+import { parseJson } from "./parse-json";
 
-/** How a JSON body is read. */
+/** How a body is read as JSON. */
 export interface JsonReading {
   readonly maxBytes: number;
   /** How long it is, where that was said; `NaN` where it was not. */
   readonly contentLength: number;
-  /** Where images go; left out, they stay the strings that they are. */
-  readonly createSink: (() => ImageSink) | undefined;
+  /** Where images go. */
+  readonly createSink: () => ImageSink;
+  /** Whether images stand in the document decoded, or stay the strings that they are. */
+  readonly decodesImages: boolean;
+  /** The largest image, in bytes. */
+  readonly maxImageBytes: number;
+  /** How many images are kept. */
+  readonly mostImages: number;
+  /** Whether a server-sent event of that type shows a picture that a later one completes. */
+  readonly isPartial: ((type: string) => boolean) | undefined;
   /** Takes the images that came whole, whatever becomes of the rest. */
   readonly images: DecodedImage[];
 }
 
 /** A body: what it says, or else how it begins. */
 export interface JsonBody {
-  /** `undefined` where it is not JSON. */
+  /** `undefined` where it is not JSON; of a stream of events what the last one holds. */
   readonly body: unknown;
+  /** What the events of a stream hold, where it is one. */
+  readonly events?: readonly unknown[];
   readonly text?: string;
+}
+
+/** A body that is looked at as it comes. */
+interface PieceReader {
+  /** The images that are whole. */
+  readonly images: readonly DecodedImage[];
+  /** Takes the next bytes, which are only lent, and may ask to wait before more come. */
+  write(bytes: Uint8Array): Promise<void> | undefined;
+  end(): Promise<JsonBody>;
+  /** Lets go of whatever is not a whole image. */
+  discard(): Promise<void>;
 }
 
 /** Below this, whatever is in it is text: two copies of it are no matter. */
@@ -27,14 +52,18 @@ const smallBytes = 64 * 1024;
 /** Smaller pieces are joined before they are looked at. */
 const tinyBytes = 1024;
 
-/** Reads a body as JSON; images in a large one go to sinks as they come, where there are any. */
-export async function readJson(
-  from: Body,
-  { maxBytes, contentLength, createSink, images }: JsonReading,
-): Promise<JsonBody> {
+/**
+ * All that is no image, in a body that is not small. A gzip of 57 KB may hold 60 MB of small objects, which
+ * are two gigabytes once parsed.
+ */
+const maxOtherBytes = 2 * 1024 * 1024;
+
+/** Reads a body as JSON; images in a large one go to sinks as they come. */
+export async function readJson(from: Body, reading: JsonReading): Promise<JsonBody> {
+  const { maxBytes, contentLength, images } = reading;
   let whole: JsonBody | undefined;
   const small: Buffer[] = [];
-  let scanner: JsonScanner | undefined;
+  let reader: PieceReader | undefined;
   const tiny: Buffer[] = [];
   let tinyLength = 0;
   let byteLength = 0;
@@ -48,66 +77,158 @@ export async function readJson(
       whole = parsed(chunk);
       if (whole.body !== undefined) return undefined;
     }
-    if (scanner === undefined) small.push(kept(chunk, isLent));
-    if (byteLength <= smallBytes || createSink === undefined) return undefined;
-    if (scanner === undefined) {
-      scanner = new JsonScanner(createSink);
-      return scan(scanner, Buffer.concat(small.splice(0)));
+    if (reader === undefined) small.push(kept(chunk, isLent));
+    if (byteLength <= smallBytes) return undefined;
+    if (reader === undefined) {
+      const first = Buffer.concat(small.splice(0));
+      reader = readerOf(first, reading);
+      return give(reader, first);
     }
-    if (tiny.length === 0 && chunk.byteLength >= tinyBytes) return scan(scanner, chunk);
+    if (tiny.length === 0 && chunk.byteLength >= tinyBytes) return give(reader, chunk);
     // A drip of single bytes would leave as many pieces.
     tiny.push(kept(chunk, isLent));
     tinyLength += chunk.byteLength;
-    return tinyLength >= tinyBytes ? flush(scanner) : undefined;
+    return tinyLength >= tinyBytes ? flush(reader) : undefined;
   };
-  const scan = (into: JsonScanner, bytes: Uint8Array): Promise<void> | undefined => {
-    const isReady = into.write(bytes);
+  const give = (to: PieceReader, bytes: Uint8Array): Promise<void> | undefined => {
+    const isReady = to.write(bytes);
     // At once: whoever gives up on the rest does not wait for the end of this.
-    if (into.imageCount > images.length) images.splice(0, images.length, ...into.images);
-    return isReady;
+    handOver(to);
+    return isReady?.then(() => handOver(to));
   };
-  const flush = (into: JsonScanner): Promise<void> | undefined => {
+  const handOver = (by: PieceReader) => {
+    const whole = by.images;
+    if (whole.length !== images.length) images.splice(0, images.length, ...whole);
+  };
+  const flush = (to: PieceReader): Promise<void> | undefined => {
     tinyLength = 0;
-    return scan(into, Buffer.concat(tiny.splice(0)));
+    return give(to, Buffer.concat(tiny.splice(0)));
+  };
+  /** It is no JSON, or broke off. */
+  const readSmall = (text?: string): PieceReader => {
+    const all = Buffer.concat(small.splice(0));
+    tiny.push(all);
+    const made = readerOf(all, reading, text);
+    reader = made;
+    return made;
   };
   try {
     await from.each(take);
-    const [first = Buffer.alloc(0), second] = small;
-    if (scanner === undefined) {
+    if (reader === undefined) {
+      const [first = Buffer.alloc(0), second] = small;
       const read = whole ?? parsed(second === undefined ? first : Buffer.concat(small));
-      if (read.body !== undefined) small.length = 0;
-      return read;
+      if (read.body !== undefined) return read;
+      whole = read;
     }
-    await flush(scanner);
-    return await scannedBy(scanner);
+    const last = reader ?? readSmall(whole?.text);
+    await flush(last);
+    return await last.end();
+  } catch (error) {
+    try {
+      // What came whole in it was paid for all the same.
+      await flush(reader ?? readSmall());
+    } catch {
+      // The first error is the one that is told.
+    }
+    throw error;
   } finally {
-    if (scanner !== undefined) void flush(scanner);
-    else if (small.length > 0 && createSink !== undefined) {
-      // It broke off, or is no JSON: what came whole in it was paid for all the same.
-      scanner = new JsonScanner(createSink);
-      scanner.write(Buffer.concat(small));
+    if (reader !== undefined) {
+      handOver(reader);
+      await reader.discard();
+      handOver(reader);
     }
-    images.splice(0, images.length, ...(scanner?.images ?? []));
-    if (scanner !== undefined) await scanner.discard();
   }
 }
 
 function parsed(bytes: Uint8Array): JsonBody {
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8");
   try {
-    return { body: JSON.parse(text) };
+    return { body: parseJson(text) };
   } catch {
     // What a body that is not JSON means is for the adapter to say.
     return { body: undefined, text: text.slice(0, shownCharacters) };
   }
 }
 
-async function scannedBy(scanner: JsonScanner): Promise<JsonBody> {
-  try {
-    return { body: await scanner.end() };
-  } catch (error) {
-    // Too deep for a reviver is as good as no JSON.
-    if (!(isError(error) && ["SyntaxError", "RangeError"].includes(error.name))) throw error;
-    return { body: undefined, text: scanner.start };
-  }
+/** How a page of HTML begins, or any other XML. A warning of PHP's before the JSON, `<br />`, does not. */
+const pageStart = /^[\s\ufeff]*<(!doctype|!--|\?xml|html|head|body|svg)/i;
+
+/** Whether a body is a page for people, whose images are logos: nobody paid for those. */
+function beginsPage(head: Buffer): boolean {
+  return pageStart.test(head.toString("utf8", 0, 256));
+}
+
+/**
+ * What reads a body that begins like that.
+ *
+ * @param text how it is shown if it is no JSON, where that is known already.
+ */
+function readerOf(head: Buffer, reading: JsonReading, text?: string): PieceReader {
+  const { createSink, isPartial = () => false } = reading;
+  const options = { ...reading, maxOtherBytes };
+  if (beginsPage(head))
+    return jsonReader(new JsonScanner(createSink, { ...options, mostImages: 0 }), text);
+  if (beginsImage(head)) return imageReader(createSink(), reading.maxImageBytes);
+  return beginsEventStream(head)
+    ? eventReader(new EventStreamBody(createSink, { ...options, isPartial }))
+    : jsonReader(new JsonScanner(createSink, options), text);
+}
+
+function jsonReader(scanner: JsonScanner, text: string | undefined): PieceReader {
+  return {
+    get images() {
+      return scanner.images;
+    },
+    write: (bytes) => scanner.write(bytes),
+    end: async () => {
+      const body = await documentOf(scanner);
+      return body === undefined ? { body, text: text ?? scanner.start } : { body };
+    },
+    discard: () => scanner.discard(),
+  };
+}
+
+function eventReader(stream: EventStreamBody): PieceReader {
+  return {
+    get images() {
+      return stream.images;
+    },
+    write: (bytes) => stream.write(bytes),
+    end: async () => {
+      const events = await stream.end();
+      const body = events.at(-1);
+      return body === undefined ? { body, text: stream.start } : { body, events };
+    },
+    discard: () => stream.discard(),
+  };
+}
+
+/** For a body that is an image itself. */
+function imageReader(sink: ImageSink, maxImageBytes: number): PieceReader {
+  const images: DecodedImage[] = [];
+  const inspection = new ImageInspection();
+  let head: Buffer = Buffer.alloc(0);
+  let byteLength = 0;
+  return {
+    images,
+    write: (bytes) => {
+      byteLength += bytes.byteLength;
+      if (byteLength > maxImageBytes) throw new ImageTooLargeError(maxImageBytes);
+      if (head.length < 64) head = Buffer.concat([head, bytes]).subarray(0, 64);
+      inspection.push(bytes);
+      sink.reserve(bytes.byteLength).set(bytes);
+      sink.commit(bytes.byteLength);
+      return sink.ready?.();
+    },
+    end: async () => {
+      sink.end?.();
+      inspection.end();
+      const image = new DecodedImage(sink, byteLength, head, inspection.isTruncated);
+      images.push(image);
+      return { body: undefined, text: image.toJSON() };
+    },
+    discard: async () => {
+      if (images.length === 0) await sink.discard();
+    },
+  };
 }

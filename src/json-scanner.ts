@@ -1,15 +1,20 @@
 import { randomBytes } from "node:crypto";
 import { DecodedImage, type ImageSink } from "./decoded-image";
 import { ImageInspection } from "./image-inspection";
-import { sniff } from "./media";
+import { isImageBase64 } from "./image-text";
+import { parseJson } from "./parse-json";
+import { isError } from "./realm";
 
 const quote = 0x22;
 const backslash = 0x5c;
 const dash = 0x2d;
 const underscore = 0x5f;
 
-/** A shorter string is not worth a detour. */
-const longStringBytes = 1024;
+/** A shorter string may be an image as well, and is left in the document. */
+const leastStringBytes = 32;
+
+/** So much of a data URL tells what it holds. */
+const leastDataUrlBytes = 192;
 
 /** How much base64 is decoded at once; a multiple of four. */
 const pieceBytes = 64 * 1024;
@@ -20,15 +25,40 @@ export const shownCharacters = 5_000;
 /** What stands before the base64 in a data URL. Some escape the slash of the media type. */
 const dataUrlHead = /^data:(?:[ !#-+\--[\]-~]|\\\/){0,100};base64,/i;
 
+/** How much of a document is taken; without limits where they are left out. */
+export interface ScanOptions {
+  /** Whether images stand in it decoded, as by default, or as the strings that they were. */
+  readonly decodesImages?: boolean;
+  /** The largest image, in bytes. */
+  readonly maxImageBytes?: number;
+  /** What comes after so many images are images is skipped, and an empty string stands for it. */
+  readonly mostImages?: number;
+  /** All that is no image, in bytes: small objects take fifty times as much memory, once parsed. */
+  readonly maxOtherBytes?: number;
+  /** How much of that came before the document. */
+  readonly otherBytesBefore?: number;
+}
+
+/**
+ * So much of images may be strings in the end, because it is not strict base64 (its lines are broken, it is
+ * of the URL's alphabet): that is in memory several times over.
+ */
+const mostUndecodedBytes = 64 * 1024 * 1024;
+
 /**
  * Reads a JSON document whose images are base64 strings, without ever holding such a string: its
  * contents go from the socket's bytes through a decoder into a sink, and a token takes its place in
  * a skeleton of the document, which is small and goes through `JSON.parse`. So the syntax is checked
- * to the end, and the result is that of `JSON.parse`, save that a long string which is the base64 of
+ * to the end, and the result is that of {@link parseJson}, save that a long string which is the base64 of
  * an image, alone or in a data URL, is a {@link DecodedImage}.
  */
 export class JsonScanner {
   readonly #createSink: () => ImageSink;
+  readonly #decodesImages: boolean;
+  readonly #maxImageBytes: number;
+  readonly #mostImages: number;
+  readonly #maxOtherBytes: number;
+  readonly #otherBytesBefore: number;
   /** The document's own bytes, and what was taken out between them. */
   readonly #skeleton: (Buffer | Base64Image)[] = [];
   readonly #found: Base64Image[] = [];
@@ -36,8 +66,17 @@ export class JsonScanner {
   /** Where in the skeleton the contents of the present string begin. */
   #mark = { piece: 0, offset: 0 };
   #stringBytes = 0;
-  /** The present string is known not to be an image. */
+  /** How much of it must have come before it is looked at. */
+  #leastBytes = leastStringBytes;
+  /** The present string is known not to be an image that can be decoded. */
   #isPlain = false;
+  /** It began as one all the same. */
+  #isUndecoded = false;
+  /** It is one image more than is taken. */
+  #isSurplus = false;
+  /** How long the skeleton is, and how much of it are images that could not be decoded. */
+  #keptBytes = 0;
+  #undecodedBytes = 0;
   /** The byte before was a backslash that escapes the next. */
   #isEscaped = false;
   #image: Base64Image | undefined;
@@ -46,18 +85,23 @@ export class JsonScanner {
   /** There has been one in an image: its writer escapes slashes, one in 64 letters. */
   #hasEscapes = false;
 
-  constructor(createSink: () => ImageSink) {
+  constructor(createSink: () => ImageSink, options: ScanOptions = {}) {
     this.#createSink = createSink;
+    this.#decodesImages = options.decodesImages ?? true;
+    this.#maxImageBytes = options.maxImageBytes ?? Number.POSITIVE_INFINITY;
+    this.#mostImages = options.mostImages ?? Number.POSITIVE_INFINITY;
+    this.#maxOtherBytes = options.maxOtherBytes ?? Number.POSITIVE_INFINITY;
+    this.#otherBytesBefore = options.otherBytesBefore ?? 0;
+  }
+
+  /** How many bytes of the document are no image. */
+  get otherBytes(): number {
+    return this.#keptBytes - this.#undecodedBytes;
   }
 
   /** The images that are whole, also where the document breaks after them. */
   get images(): readonly DecodedImage[] {
     return this.#found.flatMap((image) => image.decoded ?? []);
-  }
-
-  /** How many strings have turned out to be images so far. */
-  get imageCount(): number {
-    return this.#found.length;
   }
 
   /** The start of the document, to be shown. */
@@ -81,7 +125,7 @@ export class JsonScanner {
         this.#scan(bytes.subarray(at, at + pieceBytes));
       }
     }
-    return this.#image?.sink?.ready?.();
+    return this.#image?.sink.ready?.();
   }
 
   /**
@@ -91,6 +135,7 @@ export class JsonScanner {
    */
   async end(): Promise<unknown> {
     if (this.#image !== undefined) this.#giveUp(this.#image);
+    if (!this.#decodesImages) for (const image of this.#found) image.giveUp();
     const seen = new Set<DecodedImage>();
     const document = await this.#parsed(seen);
     const unseen = this.#found.filter(({ decoded }) => decoded !== undefined && !seen.has(decoded));
@@ -115,8 +160,8 @@ export class JsonScanner {
       }
     }
     const text = Buffer.concat(pieces).toString("utf8");
-    if (images.size === 0) return JSON.parse(text);
-    return JSON.parse(text, (_, value: unknown) => {
+    if (images.size === 0) return parseJson(text);
+    return parseJson(text, (_, value) => {
       const image = typeof value === "string" ? images.get(value) : undefined;
       if (image === undefined) return value;
       seen.add(image);
@@ -126,9 +171,9 @@ export class JsonScanner {
 
   /** Lets go of whatever is not a whole image. */
   async discard(): Promise<void> {
-    await this.#image?.sink?.discard();
+    await this.#image?.sink.discard();
     for (const piece of this.#skeleton) {
-      if (piece instanceof Base64Image && piece.decoded === undefined) await piece.sink?.discard();
+      if (piece instanceof Base64Image && piece.decoded === undefined) await piece.sink.discard();
     }
   }
 
@@ -140,16 +185,34 @@ export class JsonScanner {
       if (this.#image !== undefined) {
         at = this.#readImage(this.#image, bytes, at);
         from = at;
+      } else if (this.#isSurplus) {
+        at = this.#skipString(bytes, at);
+        from = at;
       } else if (this.#inString) {
         at = this.#readString(bytes, at);
-        if (this.#isPlain || this.#stringBytes < longStringBytes || !this.#inString) continue;
-        this.#skeleton.push(bytes.subarray(from, at));
+        if (this.#isPlain || this.#stringBytes < this.#leastBytes || !this.#inString) continue;
+        this.#keep(bytes.subarray(from, at));
         from = at;
         // Those were lent: it copies them.
         this.#tryImage();
       } else at = this.#readOutside(bytes, at, from);
     }
-    if (from < bytes.length) this.#skeleton.push(Buffer.from(bytes.subarray(from)));
+    if (from < bytes.length) this.#keep(Buffer.from(bytes.subarray(from)));
+  }
+
+  #keep(bytes: Buffer): void {
+    this.#skeleton.push(bytes);
+    this.#keptBytes += bytes.length;
+    this.#checkBytes();
+  }
+
+  #checkBytes(): void {
+    if (this.#otherBytesBefore + this.otherBytes > this.#maxOtherBytes) {
+      throw new Error(`The answer has more than ${this.#maxOtherBytes} bytes beside its images`);
+    }
+    if (this.#undecodedBytes > mostUndecodedBytes) {
+      throw new Error(`Its images are no strict base64, and more than ${mostUndecodedBytes} bytes`);
+    }
   }
 
   #readOutside(bytes: Buffer, at: number, from: number): number {
@@ -157,7 +220,9 @@ export class JsonScanner {
     if (found === -1) return bytes.length;
     this.#inString = true;
     this.#isPlain = false;
+    this.#isUndecoded = false;
     this.#stringBytes = 0;
+    this.#leastBytes = leastStringBytes;
     this.#mark = { piece: this.#skeleton.length, offset: found + 1 - from };
     return found + 1;
   }
@@ -171,24 +236,54 @@ export class JsonScanner {
     }
     const { end, stop } = nextMark(bytes, at);
     this.#stringBytes += end - at;
+    if (this.#isUndecoded) this.#undecodedBytes += end - at;
     if (stop === undefined) return end;
     // What ends the string, or escapes, is for the decoder to see.
-    if (this.#stringBytes >= longStringBytes && !this.#isPlain) return end;
+    if (this.#stringBytes >= this.#leastBytes && !this.#isPlain) return end;
     this.#isEscaped = stop === backslash;
     this.#inString = this.#isEscaped;
     return end + 1;
   }
 
-  /** The string is long. Its text leaves the skeleton and comes once more, for a decoder. */
+  /** Goes on past the end of a string that nobody takes, or past the next escape. */
+  #skipString(bytes: Buffer, at: number): number {
+    if (this.#isEscaped) {
+      this.#isEscaped = false;
+      return at + 1;
+    }
+    const { end, stop } = nextMark(bytes, at);
+    if (stop === undefined) return end;
+    this.#isEscaped = stop === backslash;
+    if (stop === quote) {
+      this.#isSurplus = false;
+      this.#inString = false;
+      this.#keep(Buffer.of(quote));
+    }
+    return end + 1;
+  }
+
+  /** The string is not short. If it begins an image, its text leaves the skeleton and comes once more, for a decoder. */
   #tryImage(): void {
     const { piece, offset } = this.#mark;
     // Only bytes have come since the string began.
     const whole = Buffer.concat(this.#skeleton.splice(piece).filter(Buffer.isBuffer));
-    this.#skeleton.push(whole.subarray(0, offset));
     const raw = whole.subarray(offset);
-    const [head = ""] = dataUrlHead.exec(raw.toString("latin1", 0, 128)) ?? [];
-    this.#image = new Base64Image(this.#createSink, head);
-    this.#scan(raw.subarray(head.length));
+    const start = raw.toString("latin1", 0, 1024);
+    const [head = ""] = dataUrlHead.exec(start) ?? [];
+    if (!isImageBase64(withoutEscapes(start.slice(head.length)))) {
+      this.#skeleton.push(whole);
+      if (start.startsWith("data:") && start.length < leastDataUrlBytes) {
+        this.#leastBytes = leastDataUrlBytes;
+      } else this.#isPlain = true;
+      return;
+    }
+    this.#skeleton.push(whole.subarray(0, offset));
+    this.#keptBytes -= raw.length;
+    if (this.#found.length >= this.#mostImages) this.#isSurplus = true;
+    else {
+      this.#image = new Base64Image(this.#createSink(), head, this.#maxImageBytes);
+      this.#scan(raw.subarray(head.length));
+    }
   }
 
   /** Goes on to the end of the image, of the bytes or of an escape, or to where it is no image. */
@@ -217,7 +312,8 @@ export class JsonScanner {
       this.#giveUp(image);
       return end;
     }
-    this.#skeleton.push(image, Buffer.of(quote));
+    this.#skeleton.push(image);
+    this.#keep(Buffer.of(quote));
     this.#found.push(image);
     this.#image = undefined;
     this.#inString = false;
@@ -237,10 +333,34 @@ export class JsonScanner {
 
   /** It is no image, or broke off: the string goes into the skeleton as the text that it was. */
   #giveUp(image: Base64Image): void {
-    this.#skeleton.push(image, Buffer.from(this.#escape, "latin1"));
+    this.#skeleton.push(image);
+    this.#keptBytes += image.textBytes;
+    this.#undecodedBytes += image.textBytes;
+    this.#keep(Buffer.from(this.#escape, "latin1"));
     this.#escape = "";
     this.#image = undefined;
     this.#isPlain = true;
+    this.#isUndecoded = true;
+  }
+}
+
+/** What a scanner has read; `undefined` where it is no JSON. */
+export async function documentOf(scanner: JsonScanner): Promise<unknown> {
+  try {
+    return await scanner.end();
+  } catch (error) {
+    // Too deep to be looked at is as good as no JSON.
+    if (!(isError(error) && ["SyntaxError", "RangeError"].includes(error.name))) throw error;
+    return undefined;
+  }
+}
+
+/** An image in an answer is larger than the client takes. */
+export class ImageTooLargeError extends Error {
+  override readonly name = "ImageTooLargeError";
+
+  constructor(maxBytes: number) {
+    super(`An image in the answer is larger than ${maxBytes} bytes (\`maxDownloadBytes\`)`);
   }
 }
 
@@ -251,6 +371,13 @@ function nextMark(bytes: Buffer, at: number): { end: number; stop?: number } {
   const escapeAt = bytes.subarray(at, limit).indexOf(backslash);
   if (escapeAt !== -1) return { end: at + escapeAt, stop: backslash };
   return quoteAt === -1 ? { end: limit } : { end: limit, stop: quote };
+}
+
+/** What the beginning of base64 is that may have its slashes and pluses escaped. */
+function withoutEscapes(text: string): string {
+  return text
+    .replaceAll("\\/", "/")
+    .replace(/\\u00(2[bf])/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
 }
 
 /** What an escape of JSON stands for; `undefined` where it is none. */
@@ -264,14 +391,13 @@ function unescaped(sequence: string): string | undefined {
   }
 }
 
-/** How many bytes are kept to say what an image is, and how much base64 is needed for that. */
+/** How many bytes are kept to say what an image is. */
 const headBytes = 64;
-const signatureLetters = 24;
 
-/** Decodes base64 as it comes, as long as it is that of an image, and strictly so. */
+/** Decodes the base64 of an image as it comes, as long as it is strictly so. */
 class Base64Image {
-  readonly #createSink: () => ImageSink;
-  #sink: ImageSink | undefined;
+  readonly sink: ImageSink;
+  readonly #maxBytes: number;
   /** What stands before the base64 in a data URL, as it came. */
   readonly #before: string;
   /** The last characters, up to four: only what nothing follows may be padded. */
@@ -281,14 +407,15 @@ class Base64Image {
   readonly #inspection = new ImageInspection();
   #decoded: DecodedImage | undefined;
 
-  constructor(createSink: () => ImageSink, before: string) {
-    this.#createSink = createSink;
+  constructor(sink: ImageSink, before: string, maxBytes: number) {
+    this.sink = sink;
     this.#before = before;
+    this.#maxBytes = maxBytes;
   }
 
-  /** Made once it is known to be an image: many a long string is none. */
-  get sink(): ImageSink | undefined {
-    return this.#sink;
+  /** How long its text is, as far as it has come. */
+  get textBytes(): number {
+    return this.#before.length + Math.ceil(this.#byteLength / 3) * 4 + this.#rest.length;
   }
 
   /** The image, once it is whole. */
@@ -313,8 +440,7 @@ class Base64Image {
     const letters = bytes.subarray(at, end);
     const isOther = letters.includes(dash) || letters.includes(underscore);
     while (end - at > 4) {
-      const most = this.#sink === undefined ? signatureLetters : pieceBytes;
-      const length = Math.min((end - at - 1) & ~3, most);
+      const length = Math.min((end - at - 1) & ~3, pieceBytes);
       if (isOther || !this.#decode(bytes.toString("latin1", at, at + length))) return at;
       at += length;
     }
@@ -330,16 +456,13 @@ class Base64Image {
   end(): boolean {
     const last = Buffer.from(this.#rest, "base64");
     // Whatever a decoder forgives would not come back the same.
-    if (last.toString("base64") !== this.#rest || this.#sink === undefined) return false;
-    this.#sink.reserve(last.length).set(last);
-    this.#sink.commit(last.length);
-    this.#sink.end?.();
-    this.#inspection.push(last);
+    if (last.toString("base64") !== this.#rest) return false;
+    this.#take(last);
+    this.sink.end?.();
     this.#inspection.end();
-    this.#byteLength += last.length;
     this.#rest = "";
     const { isTruncated } = this.#inspection;
-    this.#decoded = new DecodedImage(this.#sink, this.#byteLength, this.#head, isTruncated);
+    this.#decoded = new DecodedImage(this.sink, this.#byteLength, this.#head, isTruncated);
     return true;
   }
 
@@ -350,39 +473,31 @@ class Base64Image {
 
   /** The string as it came: what is decoded is strict base64, so that encoding gives it back. */
   async text(): Promise<Buffer> {
-    const decoded = (await this.#sink?.read()) ?? this.#head;
+    const decoded = await this.sink.read();
     return Buffer.from(this.#before + decoded.toString("base64") + this.#rest, "latin1");
   }
 
-  /** Decodes whole quartets; false where they are not, or are padded, or begin no image. */
+  /** Decodes whole quartets; false where they are not, or are padded. */
   #decode(text: string): boolean {
-    if (this.#sink === undefined) return this.#decodeHead(text);
     const byteLength = (text.length / 4) * 3;
-    const room = this.#sink.reserve(byteLength);
+    const room = this.sink.reserve(byteLength);
     if (room.write(text, "base64") !== byteLength) return false;
-    if (this.#head.length < headBytes) {
-      this.#head = Buffer.concat([this.#head, room.subarray(0, byteLength)]).subarray(0, headBytes);
-    }
-    this.#byteLength += byteLength;
-    this.#inspection.push(room.subarray(0, byteLength));
-    this.#sink.commit(byteLength);
+    this.#took(room.subarray(0, byteLength));
     return true;
   }
 
-  /** The first few letters, until they say what it is. */
-  #decodeHead(text: string): boolean {
-    const decoded = Buffer.from(text, "base64");
-    if (decoded.length !== (text.length / 4) * 3) return false;
-    const head = Buffer.concat([this.#head, decoded]);
-    const isKnown = head.length >= (signatureLetters / 4) * 3;
-    if (isKnown && sniff(head) === undefined) return false;
-    this.#head = head;
-    this.#byteLength = head.length;
-    if (!isKnown) return true;
-    this.#sink = this.#createSink();
-    this.#sink.reserve(head.length).set(head);
-    this.#sink.commit(head.length);
-    this.#inspection.push(head);
-    return true;
+  #take(bytes: Buffer): void {
+    this.sink.reserve(bytes.length).set(bytes);
+    this.#took(bytes);
+  }
+
+  #took(bytes: Buffer): void {
+    if (this.#head.length < headBytes) {
+      this.#head = Buffer.concat([this.#head, bytes]).subarray(0, headBytes);
+    }
+    this.#byteLength += bytes.length;
+    this.#inspection.push(bytes);
+    this.sink.commit(bytes.length);
+    if (this.#byteLength > this.#maxBytes) throw new ImageTooLargeError(this.#maxBytes);
   }
 }

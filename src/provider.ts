@@ -1,3 +1,8 @@
+/**
+ * Everything an adapter of your own is made of.
+ *
+ * @module gpt-image-client/provider
+ */
 import type { Adapter } from "./adapter/contract";
 import { parseBaseURL } from "./base-url";
 import { InvalidRequestError } from "./errors";
@@ -29,13 +34,12 @@ export {
 export { defineOperation, type OperationDescription } from "./adapter/define";
 export { isOpenAIOrigin, type OpenAIEndpoint, readOpenAIError } from "./adapter/openai-error";
 export {
-  imageText,
+  imageField,
+  jobId,
   jsonOrText,
   jsonValue,
   lenient,
   numberOrText,
-  outputFromBase64,
-  outputFromUrl,
   promptUpTo,
   stateWord,
   textOrNumber,

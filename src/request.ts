@@ -89,7 +89,9 @@ interface CommonRequest {
 
 /** A picture from words. The same for every provider. */
 export interface GenerateRequest extends CommonRequest {
+  /** Not here: a request with images is an {@link EditRequest}. */
   readonly images?: undefined;
+  /** Not here: it says what to change in an edit. */
   readonly mask?: undefined;
 }
 

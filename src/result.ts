@@ -6,7 +6,9 @@ import type { Usage } from "./provider";
 
 /** When a job was sent and settled. */
 export interface Timing {
+  /** When the first create was sent. */
   readonly submittedAt: Date;
+  /** When the last task was known to have settled. */
   readonly completedAt: Date;
   /** Milliseconds between the two. */
   readonly durationMs: number;
@@ -36,14 +38,17 @@ export class ImageResult {
   readonly images: readonly [GeneratedImage, ...GeneratedImage[]];
   /** The errors of split tasks that gave nothing, and of images that could not be saved. */
   readonly failures: readonly ImageError[];
+  /** The provider's name. */
   readonly provider: string;
   /** As the provider names it, where it does. */
   declare readonly model?: string;
+  /** The job that was paid for: `job.release()` lets a journal forget it. */
   readonly job: ImageJob;
   /** Of the tasks that succeeded; absent where the provider does not say. */
   declare readonly cost?: Cost;
   /** Tokens, where the provider counts them. */
   declare readonly usage?: Usage;
+  /** When it was sent and settled, and after how many polls. */
   readonly timing: Timing;
   /** The provider's last answer for each task that succeeded, without image bytes. */
   readonly raw: readonly unknown[];

@@ -409,8 +409,10 @@ export class RunningJob implements TaskJob {
       asked += task.n;
       came += outcome.outputs.length;
     }
-    if (came >= asked) return [...this.#warnings];
-    return [...this.#warnings, `${asked} images were asked for and paid tasks gave ${came}`];
+    if (came === asked) return [...this.#warnings];
+    const limit = came > asked ? ": of each task one too many is kept, and no more" : "";
+    const warning = `${asked} images were asked for and paid tasks gave ${came}${limit}`;
+    return [...this.#warnings, warning];
   }
 
   #timing(): Timing {

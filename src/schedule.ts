@@ -14,10 +14,13 @@ export interface PollMoment {
    * far back it may have ended.
    */
   readonly previousAgeMs?: number | undefined;
+  /** The provider's name, such as `"trinetra"`. */
   readonly provider: string;
+  /** What the job does: edits may take longer. */
   readonly operation: Operation;
   /** As it was asked for, such as `"low"` or `"high"`. */
   readonly quality?: string | undefined;
+  /** How large a picture was asked for; absent where the request does not tell. */
   readonly sizeClass?: SizeClass | undefined;
   /** The provider's own least wait between two polls, in milliseconds. */
   readonly floorMs?: number | undefined;

@@ -519,7 +519,7 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     const { adapter } = provider;
     if (this.#id === undefined || adapter.query === undefined) return undefined;
     const request = await gateway.prepare(adapter.query(this.#id));
-    const limits = { timeoutMs: attemptTimeoutMs, signal };
+    const limits = { timeoutMs: attemptTimeoutMs, signal, n: this.n };
     const { outcome } = await gateway.exchange("query", request, limits);
     return outcome.state === "succeeded" ? outcome.outputs : undefined;
   }
@@ -568,7 +568,7 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     let reading: Reading;
     try {
       const request = await gateway.prepare(adapter.query(id));
-      const limits = { timeoutMs: attemptTimeoutMs, signal };
+      const limits = { timeoutMs: attemptTimeoutMs, signal, n: this.n };
       reading = await gateway.exchange("query", request, limits);
     } catch (error) {
       if (signal.aborted) return {};
@@ -625,7 +625,9 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
           : { stopped: error };
       }
       case "failed": {
-        const facts = this.facts({ ...contextOf(reading), charged: outcome.charged });
+        const { charged } = outcome;
+        const images = await this.salvage(reading.images);
+        const facts = this.facts({ ...contextOf(reading), charged, images });
         const error = errorOf(outcome, facts);
         try {
           await this.ledger?.failed(outcome);

@@ -1,5 +1,5 @@
 import type { Dispatcher } from "undici";
-import { type Body, unpacked } from "./body";
+import type { Body } from "./body";
 import {
   type RequestDispatcher,
   sendWithDispatcher,
@@ -7,6 +7,7 @@ import {
   tellsOfSending,
 } from "./caller-transport";
 import { type Clock, Ending, type EndSignal, sleep, within } from "./clock";
+import { unpacked } from "./content-encoding";
 import { type DecodedImage, type ImageSink, MemorySink } from "./decoded-image";
 import {
   dispatch,
@@ -57,6 +58,10 @@ export interface ExchangeLimits {
   readonly decodesImages?: boolean | undefined;
   /** Where they go; into memory where this is left out. */
   readonly createSink?: (() => ImageSink) | undefined;
+  /** How many images were asked for: one more is kept, and no others. */
+  readonly n?: number | undefined;
+  /** As the adapter's. */
+  readonly isPartial?: ((type: string) => boolean) | undefined;
 }
 
 /** An answer, with the start of a body that is not JSON, and the images that came in one. */
@@ -114,7 +119,7 @@ export class Transport {
    * @throws {@link TransportFault} if there is no answer; the signal's reason if it aborts.
    */
   async exchange(request: HttpRequest, limits: ExchangeLimits): Promise<HttpAnswer> {
-    const { clock, maxAnswerBytes, fetch, dispatcher } = this.#options;
+    const { clock, maxAnswerBytes, maxDownloadBytes, fetch, dispatcher } = this.#options;
     const timer = new Timer(clock, limits.timeoutMs, limits.signal);
     let head: Pick<OpenAnswer, "status" | "headers"> | undefined;
     let hasLeft = false;
@@ -125,13 +130,17 @@ export class Transport {
       const { status, headers } = answer;
       head = { status, headers };
       try {
-        const { body, text } = await readJson(unpacked(answer.body, headers["content-encoding"]), {
+        const read = await readJson(unpacked(answer.body, headers["content-encoding"]), {
           maxBytes: maxAnswerBytes,
           contentLength: unpackedLength(headers),
-          createSink: limits.decodesImages ? (limits.createSink ?? inMemory(headers)) : undefined,
+          createSink: limits.createSink ?? inMemory(headers),
+          decodesImages: limits.decodesImages ?? false,
+          maxImageBytes: maxDownloadBytes,
+          mostImages: (limits.n ?? Number.POSITIVE_INFINITY) + 1,
+          isPartial: limits.isPartial,
           images,
         });
-        return { status, headers, body, text, images, receivedAt: answeredAt(headers, clock) };
+        return { status, headers, ...read, images, receivedAt: answeredAt(headers, clock) };
       } finally {
         if (handedOut !== undefined) {
           for (const each of images) if (!handedOut.includes(each)) void each.sink.discard();
@@ -148,7 +157,11 @@ export class Transport {
       const answering = this.#send(request, this.#wayOf(request.url, route), ends, read);
       // What is the caller's own, or a disk, may be deaf to the signal: nobody waits for it.
       const isDeaf = (fetch ?? dispatcher ?? limits.createSink) !== undefined;
-      return await (isDeaf ? within(clock, answering, { signal: timer }) : answering);
+      const answer = await (isDeaf ? within(clock, answering, { signal: timer }) : answering);
+      // What was packed has ended; what follows it may have no end.
+      if (fetch !== undefined || "content-encoding" in answer.headers)
+        timer.abort(notReadFurther());
+      return answer;
     } catch (error) {
       // A body that was not read to its end would keep its connection.
       timer.abort(notReadFurther());
@@ -216,7 +229,10 @@ export class Transport {
       const onDeadline = () =>
         new DownloadFault(`It did not end within ${timeoutMs} ms`, { transient: false });
       const deadlineAt = clock.now() + timeoutMs;
-      return await within(clock, reading(), { signal: timer, deadlineAt, onDeadline });
+      const value = await within(clock, reading(), { signal: timer, deadlineAt, onDeadline });
+      // As above, of a download that was packed.
+      timer.abort(notReadFurther());
+      return value;
     } catch (error) {
       // A body that was not read to its end would keep its connection.
       timer.abort(notReadFurther());

@@ -2,6 +2,7 @@ import { createHmac, timingSafeEqual } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { PassThrough, Readable } from "node:stream";
 import type { ImageJob } from "./job";
+import { parseJson } from "./parse-json";
 import type { WebhookDescription } from "./provider";
 
 /** How a client learns of ends by webhook. */
@@ -114,7 +115,7 @@ export class WebhookReceiver implements Webhooks {
     if (address === "request") return this.#targetOfAddress(new URL(request.url).searchParams);
     const text = await limitedText(request);
     if (text === undefined) return undefined;
-    const body: unknown = JSON.parse(text);
+    const body = parseJson(text);
     const headers = Object.fromEntries(request.headers);
     if (signature !== undefined && !this.#isSigned(signature({ body, headers, text }))) {
       return undefined;

@@ -134,7 +134,12 @@ test("what an adapter is made of stands on schemas, cost, decoded images, dimens
   const contract = ["cost", "decoded-image", "dimensions", "request", "zod/mini"];
   expect(targets("adapter/contract")).toEqual(contract);
   expect(targets("adapter/define")).toEqual(["adapter/contract", "cost", "dimensions", "zod/mini"]);
-  expect(targets("adapter/reading")).toEqual(["adapter/contract", "decoded-image", "zod/mini"]);
+  expect(targets("adapter/reading")).toEqual([
+    "adapter/contract",
+    "decoded-image",
+    "image-text",
+    "zod/mini",
+  ]);
   expect(targets("adapter/refusals")).toEqual(["adapter/contract", "cost"]);
   const openaiError = ["adapter/contract", "adapter/reading", "adapter/refusals", "zod/mini"];
   expect(targets("adapter/openai-error")).toEqual(openaiError);
@@ -162,6 +167,20 @@ test("the face of the contract adds addresses, errors, headers and how a provide
       "request",
     ],
   ]);
+  // Every adapter carries what tells an image from words: it stands alone.
+  expect(targets("image-text")).toEqual([]);
+});
+
+test("the readers of answers know bytes and images: no provider, no client, no transport", () => {
+  expect(targets("parse-json")).toEqual([]);
+  expect(targets("event-stream")).toEqual([]);
+  expect(targets("json-scanner")).toEqual([
+    ...["decoded-image", "image-inspection", "image-text", "parse-json", "realm"],
+  ]);
+  expect(targets("event-stream-body")).toEqual(["decoded-image", "event-stream", "json-scanner"]);
+  expect(targets("zlib-sink")).toEqual(["body"]);
+  expect(targets("gunzip-sink")).toEqual(["body", "zlib-sink"]);
+  expect(targets("content-encoding")).toEqual(["body", "gunzip-sink", "image-text", "zlib-sink"]);
 });
 
 test.each(adapters)("%s imports zod and the contract, and nothing else", (adapter) => {
@@ -255,6 +274,23 @@ test("the sandbox is written from the pages, not from the adapters", () => {
   expect(ours).toEqual([]);
 });
 
+test("a door knows the package's public face, its own files, and no other package", () => {
+  const doors = imports.filter(({ from: name }) => name.startsWith("doors/"));
+  expect(doors.length).toBeGreaterThan(5);
+  const beyond = doors.filter(({ from: name, to }) => {
+    const own = name.split("/").slice(0, 2).join("/");
+    return to !== "index" && !to.startsWith(`${own}/`);
+  });
+  expect(beyond).toEqual([]);
+});
+
+test("nothing but a door knows a door: one that is not used loads nothing", () => {
+  const entered = imports.filter(
+    ({ from: name, to }) => to.startsWith("doors/") && !name.startsWith("doors/"),
+  );
+  expect(entered).toEqual([]);
+});
+
 test("no value is imported in a circle", () => {
   const circles: string[] = [];
   const visit = (name: string, path: readonly string[]): void => {
@@ -341,14 +377,14 @@ test("the top of the repository holds what belongs there and nothing else", () =
     ...["README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "AGENTS.md"],
     ...["package.json", "package-lock.json", "tsconfig.json", "biome.json"],
     ...["tsup.config.ts", "vitest.config.ts"],
-    ...[".ci", "src", "test", "examples", "docs", "bench", "scripts"],
+    ...[".ci", "src", "test", "examples", "docs", "findings"],
     // Made by the tools, and ignored by git.
     ...["node_modules", "dist", "coverage", "output"],
   ];
   expect(readdirSync(root).filter((name) => !allowed.includes(name))).toEqual([]);
 });
 
-test.each(["index.ts", "provider.ts", "testing/index.ts"])(
+test.each(["index.ts", "provider.ts", "testing/index.ts", "doors/ai-sdk/index.ts"])(
   "every name exported from %s is documented where it is declared",
   (name) => {
     const module = checker.getSymbolAtLocation(sourceOf(name));
@@ -365,7 +401,9 @@ test.each(["index.ts", "provider.ts", "testing/index.ts"])(
 );
 
 test("index.ts is explicit named exports and nothing else", () => {
-  for (const name of ["index.ts", "testing/index.ts", "providers/index.ts"]) {
+  for (const name of [
+    ...["index.ts", "testing/index.ts", "providers/index.ts", "doors/ai-sdk/index.ts"],
+  ]) {
     for (const statement of sourceOf(name).statements) {
       expect(ts.isExportDeclaration(statement)).toBe(true);
       if (!ts.isExportDeclaration(statement)) continue;

@@ -1,6 +1,6 @@
 import { Readable } from "node:stream";
 import { expect, test } from "vitest";
-import { bodyOf, bytesOf, unpacked } from "../src/body";
+import { bodyOf, bytesOf } from "../src/body";
 import { aMoment, reasonOf } from "./support/stage";
 
 const pieces = [Buffer.from("one "), Buffer.from("two "), Buffer.from("three")];
@@ -45,13 +45,6 @@ test("a stream that was read to its end before gives nothing more", async () => 
   const stream = Readable.from(pieces);
   await bytesOf(bodyOf(stream));
   expect(await bytesOf(bodyOf(stream))).toHaveLength(0);
-});
-
-test("a body packed in a way that nobody knows is as it came", async () => {
-  for (const encoding of ["zebra", "constructor", "", undefined]) {
-    const body = unpacked(bodyOf(Readable.from(pieces)), encoding);
-    expect((await bytesOf(body)).toString()).toBe("one two three");
-  }
 });
 
 async function* iterate(values: readonly unknown[]) {

@@ -207,6 +207,16 @@ describe("what single examples show", { timeout: 60_000 }, () => {
     expect(stdout).toMatch(/GET …\/image: 200 image\/png \d{4,}/);
   });
 
+  test("ai-sdk: two files, what they cost, and one purchase under a fault", async () => {
+    const { pictures, stdout } = await runOf("ai-sdk");
+
+    expect(Object.values(pictures)).toEqual([landscape, landscape]);
+    expect(stdout).toContain("image/png, ");
+    expect(stdout).toMatch(/^6 credits$/m);
+    expect(stdout).toContain("SubmissionUnknownError, charged: unknown");
+    expect(stdout).toContain("Bought: 1");
+  });
+
   test("custom-provider: says how small an adapter is", async () => {
     const { stdout } = await runOf("custom-provider");
 

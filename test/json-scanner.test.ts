@@ -5,6 +5,7 @@ import { type Body, bodyOf } from "../src/body";
 import { DecodedImage, MemorySink } from "../src/decoded-image";
 import { readJson } from "../src/json-body";
 import { JsonScanner } from "../src/json-scanner";
+import { parseJson } from "../src/parse-json";
 import { pictureOf } from "./support/media";
 import { reasonOf } from "./support/stage";
 
@@ -40,7 +41,7 @@ async function same(document: string | Buffer, cuts: readonly number[] = []): Pr
   const text = Buffer.from(document).toString("utf8");
   let expected: unknown;
   try {
-    expected = { value: JSON.parse(text) };
+    expected = { value: parseJson(text) };
   } catch (error) {
     expected = { error: error instanceof Error ? error.name : "" };
   }
@@ -50,6 +51,11 @@ async function same(document: string | Buffer, cuts: readonly number[] = []): Pr
   );
   expect(actual).toEqual(expected);
 }
+
+const unlimited = {
+  ...{ maxBytes: 1e6, contentLength: Number.NaN, maxImageBytes: 1e6, mostImages: 10 },
+  ...{ createSink: () => new MemorySink(), decodesImages: true, isPartial: undefined },
+};
 
 const image = pictureOf(2_000);
 const base64 = image.toString("base64");
@@ -194,7 +200,7 @@ test("base64 that is no image stays a string", async () => {
 test("a broken document hands over the images that were whole", async () => {
   const second = pictureOf(1_500, 9).toString("base64");
   const document = `{"data":[{"b64_json":"${base64}"},{"b64_json":"${second}"}]}`;
-  const cutAt = document.indexOf(second) + 600;
+  const cutAt = document.indexOf(second) + 602;
   for (const broken of [document.slice(0, cutAt), `${document.slice(0, cutAt)}"]`]) {
     const scanner = new JsonScanner(() => new MemorySink());
     await scanner.write(Buffer.from(broken));
@@ -227,9 +233,7 @@ test("a body that drips byte by byte is read the same", async () => {
   const document = `${" ".repeat(66_000)}${JSON.stringify([picture.toString("base64"), "é"])}`;
   const images: DecodedImage[] = [];
   const reading = {
-    maxBytes: 1e6,
-    contentLength: Number.NaN,
-    createSink: () => new MemorySink(),
+    ...unlimited,
     images,
   };
   const { body } = await readJson(bodyOf(drip(document)), reading);
@@ -257,9 +261,7 @@ test("a body is read the same below and above the size where images are looked f
     const document = JSON.stringify({ data: [{ b64_json: pictureOf(length).toString("base64") }] });
     const images: DecodedImage[] = [];
     const reading = {
-      maxBytes: 1e6,
-      contentLength: Number.NaN,
-      createSink: () => new MemorySink(),
+      ...unlimited,
       images,
     };
     const { body } = await readJson(bodyOf(inPieces(document)), reading);
@@ -286,14 +288,14 @@ function lending(document: string, pieceBytes: number, { breaksOff = false } = {
 }
 
 test.each([
-  ["looked for", () => new MemorySink()],
-  ["left alone", undefined],
-])("answers that come at once keep apart, where images are %s", async (_, createSink) => {
+  ["looked for", true],
+  ["left alone", false],
+])("answers that come at once keep apart, where images are %s", async (_, decodesImages) => {
   const lengths = Array.from({ length: 40 }, (_, at) => 1_000 + at * 3_000);
   const documents = lengths.map((length, at) =>
     JSON.stringify({ at, text: "é ".repeat(length / 3) }),
   );
-  const reading = { maxBytes: 1e6, contentLength: Number.NaN, createSink, images: [] };
+  const reading = { ...unlimited, decodesImages, images: [] };
   const reads = documents.map(async (document, at) => {
     const breaksOff = at % 5 === 4;
     const body = lending(document, 777 + 100 * at, { breaksOff });
@@ -312,7 +314,7 @@ test.each([
   ["pieces", 1_000],
 ])("an answer whose length was said is read from %s", async (_, pieceBytes) => {
   const contentLength = Buffer.byteLength(picture);
-  const reading = { maxBytes: 1e6, contentLength, createSink: () => new MemorySink(), images: [] };
+  const reading = { ...unlimited, contentLength, images: [] };
   expect(await readJson(lending(picture, pieceBytes), reading)).toEqual({
     body: JSON.parse(picture),
   });
@@ -327,7 +329,7 @@ test.each([
     const torn = picture.slice(0, -1);
     const images: DecodedImage[] = [];
     const contentLength = Buffer.byteLength(torn);
-    const reading = { maxBytes: 1e6, contentLength, createSink: () => new MemorySink(), images };
+    const reading = { ...unlimited, contentLength, images };
     expect(await readJson(lending(torn, pieceBytes), reading)).toEqual({
       body: undefined,
       text: torn,
@@ -340,7 +342,7 @@ test.each([
 test("an image in an answer that broke off is handed over", async () => {
   const images: DecodedImage[] = [];
   const contentLength = Buffer.byteLength(picture);
-  const reading = { maxBytes: 1e6, contentLength, createSink: () => new MemorySink(), images };
+  const reading = { ...unlimited, contentLength, images };
   const torn = lending(picture.slice(0, -2), 1_000, { breaksOff: true });
   expect(await reasonOf(readJson(torn, reading))).toEqual(new Error("It broke off"));
   expect(images).toHaveLength(1);

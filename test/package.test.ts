@@ -88,12 +88,22 @@ async function verdict(name: string, ...args: string[]): Promise<string> {
 }
 
 describe("the tarball", () => {
-  test("holds dist, package.json, README and LICENSE, and nothing else", async () => {
+  test("holds dist, docs, examples and what npm always packs, and nothing else", async () => {
     const { stdout } = await run("tar", ["tzf", tarball]);
     const files = stdout.trim().split("\n");
-    const others = files.filter((file) => !file.startsWith("package/dist/"));
-    expect(others.sort()).toEqual(["package/LICENSE", "package/README.md", "package/package.json"]);
-    for (const entry of ["index", "provider", "testing"]) {
+    const others = files.filter((file) => !/^package\/(dist|docs|examples)\//.test(file));
+    expect(others.sort()).toEqual([
+      ...["package/CHANGELOG.md", "package/LICENSE", "package/README.md", "package/package.json"],
+    ]);
+    // What the README shows and what it names first.
+    for (const path of [
+      "docs/contact-sheet.png",
+      "docs/getting-started.md",
+      "examples/generate.ts",
+    ]) {
+      expect(files).toContain(`package/${path}`);
+    }
+    for (const entry of ["index", "ai-sdk", "provider", "testing"]) {
       for (const ending of ["js", "d.ts", "cjs", "d.cts"]) {
         expect(files).toContain(`package/dist/${entry}.${ending}`);
       }
@@ -113,6 +123,7 @@ describe("the tarball", () => {
 
 const entries = {
   "gpt-image-client": ["createImageClient", "trinetra", "isImageError", "localFile"],
+  "gpt-image-client/ai-sdk": ["imageModel", "createImageProvider", "imageOptions"],
   "gpt-image-client/provider": ["defineProvider", "defineOperation", "readStatus"],
   "gpt-image-client/testing": ["fakeImageClient", "startSandbox"],
 };
@@ -194,10 +205,13 @@ describe("installed into an empty project", () => {
       }
       export const fake = fakeImageClient({ images: [new Uint8Array([1])] });
       export const define = defineProvider;
+      export const model = imageModel(fake, { modelId: "mine" });
+      export const models = createImageProvider({ mine: fake });
       // @ts-expect-error a number is no prompt
       export const wrong = client.generate({ prompt: 1 });`;
     const imports = `
       import { createImageClient, type ImageClient, isImageError, trinetra } from "gpt-image-client";
+      import { createImageProvider, imageModel } from "gpt-image-client/ai-sdk";
       import { defineProvider } from "gpt-image-client/provider";
       import { fakeImageClient } from "gpt-image-client/testing";`;
     await write("user.mts", imports + body);

@@ -56,3 +56,18 @@ test("what sends, and what only some clients need, is loaded on first use", asyn
   expect(later).toEqual(expect.arrayContaining([...rooms, ...seldom]));
   expect(loaded.filter((each) => later.includes(each))).toEqual([]);
 });
+
+test("a door that is not used loads nothing", async () => {
+  const { loaded, later } = await sizesOf("createImageClient", "openai", "trinetra");
+  expect([...loaded, ...later].filter((each) => each.startsWith("doors/"))).toEqual([]);
+});
+
+test("the AI SDK's door brings at most 3 KB of its own, no provider, and nothing that sends", async () => {
+  const names = ["imageModel", "createImageProvider", "imageOptions", "imageMetadata"];
+  const { loaded } = await bundle("./src/doors/ai-sdk/index.ts", names);
+  const own = loaded.filter(({ sources }) => sources.some((each) => each.includes("/doors/")));
+  console.log(`ai-sdk: ${kilobytes(gzippedBytes(own))}`);
+  expect(gzippedBytes(own)).toBeLessThanOrEqual(3 * 1024);
+  const others = sourcesOf(loaded).filter((each) => /^(providers\/|engine|transport)/.test(each));
+  expect(others).toEqual([]);
+});

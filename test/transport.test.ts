@@ -5,10 +5,11 @@ import { Agent, type Dispatcher } from "undici";
 import { afterEach, expect, test, vi } from "vitest";
 import { bytesOf } from "../src/body";
 import { ProviderClient } from "../src/client";
-import type { ImageClientOptions } from "../src/client-options";
+import { type ImageClientOptions, parseClientOptions } from "../src/client-options";
 import type { Clock } from "../src/clock";
 import { systemClock } from "../src/clock";
 import { DownloadFault, TransportFault } from "../src/faults";
+import { trinetra } from "../src/providers/index";
 import { Transport, type TransportOptions } from "../src/transport";
 import { TestClock } from "./support/clock";
 import { deadPort, pixel, sendJson, startServer, type TestServer } from "./support/server";
@@ -61,17 +62,19 @@ test("an answer larger than maxAnswerBytes gives no answer, and a larger limit t
   expect(answer.body).toEqual({ text: "x".repeat(2_000) });
 });
 
-test("the default limits are 64 MiB for an answer and 256 MiB for an image", async () => {
+test("the default limits are 256 MiB for an answer and for an image, and 2 MiB for what is no image", async () => {
   await using stage = await startStage({ jobDurationMs: 0 });
   const mebibyte = 1024 * 1024;
   const target = { provider: "shortapi", phase: "create", fault: "huge" } as const;
-  stage.sandbox.inject({ ...target, bytes: 64 * mebibyte });
+  const { maxAnswerBytes } = parseClientOptions({ provider: trinetra() });
+  expect(maxAnswerBytes).toBe(256 * mebibyte);
+  stage.sandbox.inject({ ...target, bytes: 2 * mebibyte });
   const client = stage.client("shortapi");
   expect((await client.generate({ prompt })).images).toHaveLength(1);
-  stage.sandbox.inject({ ...target, bytes: 64 * mebibyte + 1 });
+  stage.sandbox.inject({ ...target, bytes: 2 * mebibyte + 1 });
   const error = await failureOf(client.generate({ prompt }));
   expect(error).toMatchObject({ charged: "unknown" });
-  expect(error.message).toContain(String(64 * mebibyte));
+  expect(error.message).toContain(`${2 * mebibyte} bytes beside its images`);
   let length = 0;
   const server = await startServer((_, response) => {
     response.writeHead(200, { "content-length": 256 * mebibyte + 1 });

@@ -32,8 +32,13 @@ export interface Answer {
   readonly status: number;
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string>>;
-  /** The parsed JSON; `undefined` where the body is not JSON. */
+  /**
+   * The parsed JSON; `undefined` where the body is not JSON. An integer beyond 2^53 is the string of its
+   * digits. Of a stream of server-sent events it is what the last one holds.
+   */
   readonly body: unknown;
+  /** What the events of such a stream hold, in order, save those that {@link Adapter.isPartial} names. */
+  readonly events?: readonly unknown[] | undefined;
   /** When it was made, in milliseconds since 1970: what a date in `Retry-After` is held against. */
   readonly receivedAt: number;
 }
@@ -96,15 +101,18 @@ export interface Succeeded {
 /** One picture, as a URL or as base64; both where the provider gives both. */
 export interface Output {
   readonly url?: string | undefined;
-  /** As {@link imageText} reads it. */
+  /** As {@link imageField} reads it. */
   readonly base64?: string | DecodedImage | undefined;
   readonly revisedPrompt?: string | undefined;
 }
 
 /** Tokens, as the provider counted them. */
 export interface Usage {
+  /** All that went in. */
   readonly inputTokens?: number;
+  /** All that came out. */
   readonly outputTokens?: number;
+  /** Both together, as the provider says. */
   readonly totalTokens?: number;
   /** The part of `inputTokens` that is text. */
   readonly inputTextTokens?: number;
@@ -222,10 +230,15 @@ export interface Adapter {
   /** A create repeated with the same `task.key` yields the same job and is billed once. */
   readonly idempotent: boolean;
   /**
-   * Whether its schemas read images with {@link imageText}: those of a large answer are then decoded
+   * Whether its schemas read images with {@link imageField}: those of a large answer are then decoded
    * while it comes, and never a string. Without it they are the strings that the provider sent.
    */
   readonly decodesImages?: boolean;
+  /**
+   * Whether a server-sent event of that type shows a picture that a later event completes. It is let go
+   * of; without this every picture of a stream is one that was paid for.
+   */
+  isPartial?(type: string): boolean;
   /**
    * Its endpoint is the caller's own: an `error.charged` of `"no"` in a body is believed. `"yes"` and
    * `"unknown"` always are, by the client.

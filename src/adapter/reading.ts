@@ -1,9 +1,21 @@
 import * as z from "zod/mini";
 import { DecodedImage } from "../decoded-image";
+import { pictureIn } from "../image-text";
 import type { Output } from "./contract";
 
-/** Reads a string, or a number as a string: providers send ids and codes as either. */
+/** Reads a string, or a number as a string: providers send codes as either. */
 export const textOrNumber = z.pipe(z.union([z.string(), z.number()]), z.transform(String));
+
+/**
+ * Reads a provider's id of a job, from a string or a number. What is not certain to be the id that was
+ * written is none, since it would ask for somebody else's job: a number that is no integer or larger than
+ * a double holds (whole ones beyond 2^53 come as strings), zero, which is what some servers write for "no
+ * job", a dot, which a URL would not keep, and characters that no text can hold.
+ */
+export const jobId = z.union([
+  z.string().check(z.regex(/^(?!\.{1,2}$)[^\p{Surrogate}\ufffd]+$/u)),
+  z.pipe(z.int().check(z.positive()), z.transform(String)),
+]);
 
 /** Reads a number, or a string that holds one; `null`, `""` and the like are no number, and not 0. */
 export const numberOrText = z.pipe(
@@ -32,7 +44,8 @@ export function lenient<Schema extends z.core.$ZodType>(schema: Schema) {
 export const jsonOrText = z.transform((value: unknown, context) => {
   if (typeof value !== "string") return value;
   try {
-    const parsed: unknown = JSON.parse(value);
+    // It drops a byte order mark as well.
+    const parsed: unknown = JSON.parse(value.trimStart());
     return parsed;
   } catch {
     // Reported to the schema around it, which says what becomes of a value that cannot be read.
@@ -63,22 +76,14 @@ export function promptUpTo(limit: number) {
 }
 
 /**
- * Reads a field that holds an image as base64 or as a URL: a large image is decoded while its answer
- * comes in, and what stands there then is the image.
+ * Reads a field that holds an image, as base64, as a data URL or as a URL, whatever the field is named.
+ * A word such as `"None"`, an error's words and whatever else is no image are as good as no field. A large
+ * image is decoded while its answer comes in, and what stands there then is the image.
  */
-export const imageText = z.custom<string | DecodedImage>(
-  (value) => (typeof value === "string" && value !== "") || value instanceof DecodedImage,
-  "a string",
-);
-
-/** A picture from what {@link imageText} read: a URL, or a data URL, which is the picture itself. */
-export function outputFromUrl(url: string | DecodedImage): Output {
-  if (url instanceof DecodedImage) return { base64: url };
-  const data = /^data:[^,]*;base64,/i.exec(url);
-  return data === null ? { url } : { base64: url.slice(data[0].length) };
-}
-
-/** A picture from what {@link imageText} read: base64, which some send as a data URL. */
-export function outputFromBase64(text: string | DecodedImage): Output {
-  return { base64: typeof text === "string" ? text.replace(/^data:[^,]{0,100},/, "") : text };
-}
+export const imageField = z.transform((value: unknown, context): Output => {
+  if (value instanceof DecodedImage) return { base64: value };
+  const picture = typeof value === "string" ? pictureIn(value) : undefined;
+  if (picture !== undefined) return picture;
+  context.issues.push({ code: "custom", message: "neither an image nor a URL", input: value });
+  return z.NEVER;
+});

@@ -5,14 +5,14 @@ import {
   defineOperation,
   defineProvider,
   type InputRule,
-  imageText,
+  imageField,
   isUncertain,
+  jobId,
   jsonOrText,
   lenient,
   moderated,
   numberOrText,
   type Outcome,
-  outputFromUrl,
   type Phase,
   promptUpTo,
   type Refused,
@@ -85,12 +85,12 @@ const states = {
 // ---- response schemas ----
 
 const record = z.looseObject({
-  taskId: lenient(z.string().check(z.minLength(1))),
+  taskId: lenient(jobId),
   state: lenient(stateWord(states)),
   model: lenient(z.string()),
   progress: lenient(z.pipe(numberOrText, z.number().check(z.minimum(0), z.maximum(100)))),
   resultJson: lenient(
-    z.pipe(jsonOrText, z.looseObject({ resultUrls: z.array(lenient(imageText)) })),
+    z.pipe(jsonOrText, z.looseObject({ resultUrls: z.array(lenient(imageField)) })),
   ),
   failCode: lenient(textOrNumber),
   failMsg: lenient(z.string()),
@@ -148,9 +148,9 @@ function readRecord(
 ): Outcome {
   if (state === "failed") return failure(data.failMsg ?? "The task failed", data.failCode);
   if (state === "succeeded") {
-    const urls = data.resultJson?.resultUrls.filter((url) => url !== undefined) ?? [];
-    if (urls.length === 0) return withoutImage("The task succeeded, and resultJson has no URL");
-    return { state, outputs: urls.map(outputFromUrl), model: data.model };
+    const outputs = data.resultJson?.resultUrls.filter((url) => url !== undefined) ?? [];
+    if (outputs.length === 0) return withoutImage("The task succeeded, and resultJson has no URL");
+    return { state, outputs, model: data.model };
   }
   const progress = data.progress === undefined ? undefined : data.progress / 100;
   return { state: state ?? "running", word, known: state !== undefined, progress };

@@ -9,15 +9,13 @@ import {
   defineOperation,
   gptImage2Prices,
   type InputRule,
-  imageText,
+  imageField,
   isOpenAIOrigin,
   jsonValue,
   lenient,
   type OpenAIEndpoint,
   type Outcome,
   type Output,
-  outputFromBase64,
-  outputFromUrl,
   type Part,
   type Phase,
   type Provider,
@@ -163,8 +161,8 @@ const text = lenient(z.string().check(z.minLength(1)));
 
 const picture = compiled(
   z.looseObject({
-    url: lenient(imageText),
-    b64_json: lenient(imageText),
+    url: lenient(imageField),
+    b64_json: lenient(imageField),
     revised_prompt: text,
   }),
 );
@@ -214,11 +212,18 @@ const usage = z.pipe(
 
 const images = compiled(
   z.looseObject({
-    data: z.array(lenient(picture)),
+    data: z.array(z.unknown()),
     usage: lenient(usage),
     model: text,
   }),
 );
+
+/** An event of a stream: one picture, or all that an answer without a stream would hold. */
+const event = z.looseObject({
+  data: lenient(z.array(z.unknown())),
+  usage: z.optional(z.unknown()),
+  model: z.optional(z.unknown()),
+});
 
 // ---- reading ----
 
@@ -228,7 +233,7 @@ interface Endpoint extends OpenAIEndpoint {
 }
 
 function read(endpoint: Endpoint, phase: Phase, answer: Answer): Outcome {
-  const found = z.safeParse(images, unwrapped(answer.body)).data;
+  const found = z.safeParse(images, listIn(answer)).data;
   const outputs = found?.data.flatMap((each) => outputOf(each) ?? []) ?? [];
   const cost = priceOfUsage(endpoint.prices, found?.usage);
   // Pictures that are there are there, whatever stands beside them.
@@ -236,22 +241,58 @@ function read(endpoint: Endpoint, phase: Phase, answer: Answer): Outcome {
     return { state: "succeeded", outputs, usage: found?.usage, cost, model: found?.model };
   }
   const error = readOpenAIError(phase, answer, endpoint);
-  if (error !== undefined) return error;
+  if (error !== undefined) return answer.events === undefined ? error : afterStream(answer, error);
   if (found === undefined) return unreadable(phase, "There is no list of images in it");
+  if (found.data.some(namesWork)) {
+    return unreadable(phase, "It names a task, and there is no image in it");
+  }
   return withoutImage("There is no image in it", cost);
 }
 
-/** What holds the list of images: the answer itself, or what it wraps. */
+/** A stream that began under 200 may have done the work, and shown partial images that were let go of. */
+function afterStream({ status }: Answer, error: Outcome): Outcome {
+  const isRefusal = error.state === "refused" && error.charged === "no" && status < 300;
+  return isRefusal ? { ...error, charged: "unknown", resend: "never" } : error;
+}
+
+/** What holds the list of images: the answer itself, what it wraps, or the events of a stream. */
+function listIn({ body, events }: Answer): unknown {
+  if (events === undefined) return unwrapped(body);
+  const found = events.flatMap((each) => {
+    const { data } = event.safeParse(unwrapped(each));
+    return data === undefined ? [] : [data];
+  });
+  const usages = found.flatMap(({ usage }) => usage ?? []);
+  return {
+    data: found.flatMap((each) => each.data ?? [each]),
+    // Of several nobody says whether they add up.
+    usage: usages.length === 1 ? usages[0] : undefined,
+    model: found.find(({ model }) => model !== undefined)?.model,
+  };
+}
+
+/** Whether an item names work that may go on, where a picture is due: then nobody knows what was paid. */
+function namesWork(item: unknown): boolean {
+  if (typeof item !== "object") return true;
+  return Object.entries(item ?? {}).some(
+    ([name, value]) => /^(id|status|state|type|task|job)$|_id$|Id$/.test(name) && Boolean(value),
+  );
+}
+
 function unwrapped(body: unknown): unknown {
   if (typeof body !== "object" || body === null || !("data" in body)) return body;
   return typeof body.data === "object" && !Array.isArray(body.data) ? body.data : body;
 }
 
-function outputOf(each: z.output<typeof picture> | undefined): Output | undefined {
-  const fromUrl = each?.url === undefined ? undefined : outputFromUrl(each.url);
-  const fromBase64 = each?.b64_json === undefined ? fromUrl : outputFromBase64(each.b64_json);
-  if (fromBase64 === undefined) return undefined;
-  return { url: fromUrl?.url, base64: fromBase64.base64, revisedPrompt: each?.revised_prompt };
+/** What stands in one field may be what the other is for. */
+function outputOf(item: unknown): Output | undefined {
+  const { url: first, b64_json: second, revised_prompt } = z.safeParse(picture, item).data ?? {};
+  if (first === undefined && second === undefined) return undefined;
+  return {
+    url: first?.url ?? second?.url,
+    base64: second?.base64 ?? first?.base64,
+    revisedPrompt: revised_prompt,
+  };
 }
 
 // ---- definition ----
@@ -288,6 +329,7 @@ function createAdapter(settings: {
     idempotent: false,
     trustsCharged: trustCharged === true,
     decodesImages: true,
+    isPartial: (type) => type.endsWith(".partial_image"),
     operations: {
       generate: defineOperation({ ...common, create: (task) => createGeneration(model, task) }),
       edit: defineOperation({ ...common, inputs, create: (task) => createEdit(model, task) }),

@@ -6,14 +6,14 @@ import {
   type Cost,
   defineOperation,
   defineProvider,
-  imageText,
+  imageField,
   isUncertain,
+  jobId,
   kindOfStatus,
   lenient,
   moderated,
   numberOrText,
   type Outcome,
-  outputFromUrl,
   type Phase,
   promptUpTo,
   readStatus,
@@ -73,7 +73,7 @@ const states = {
 
 const message = lenient(z.string().check(z.minLength(1)));
 
-const id = lenient(z.pipe(textOrNumber, z.string().check(z.minLength(1))));
+const id = lenient(jobId);
 
 const data = z.looseObject({
   job_id: id,
@@ -81,7 +81,7 @@ const data = z.looseObject({
   status: lenient(stateWord(states)),
   result: lenient(
     z.looseObject({
-      images: lenient(z.array(lenient(z.looseObject({ url: lenient(imageText) })))),
+      images: lenient(z.array(lenient(z.looseObject({ url: lenient(imageField) })))),
     }),
   ),
   refunded: lenient(z.boolean()),
@@ -145,9 +145,9 @@ function readJob(
     return { state: "failed", kind, charged, resend: "never", message: text, code: word, cost };
   }
   if (state === "succeeded") {
-    const urls = job.result?.images?.flatMap((image) => image?.url ?? []) ?? [];
-    if (urls.length === 0) return withoutImage("The job succeeded, and has no image URL", cost);
-    return { state, outputs: urls.map(outputFromUrl), cost };
+    const outputs = job.result?.images?.flatMap((image) => image?.url ?? []) ?? [];
+    if (outputs.length === 0) return withoutImage("The job succeeded, and has no image URL", cost);
+    return { state, outputs, cost };
   }
   return { state: state ?? "running", word, known: state !== undefined, cost };
 }

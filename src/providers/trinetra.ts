@@ -7,11 +7,11 @@ import {
   defineOperation,
   defineProvider,
   type ErrorWords,
-  imageText,
+  imageField,
+  jobId,
   lenient,
   moderated,
   type Outcome,
-  outputFromUrl,
   type Phase,
   promptUpTo,
   readStatus,
@@ -117,13 +117,13 @@ const errorText = lenient(
 
 const job = z.looseObject({
   // The create says `job_id`, the query `id`.
-  job_id: text,
-  id: text,
+  job_id: lenient(jobId),
+  id: lenient(jobId),
   status: lenient(stateWord(states)),
   model: text,
   output: lenient(
     z.looseObject({
-      outputs: lenient(z.array(lenient(z.looseObject({ url: lenient(imageText) })))),
+      outputs: lenient(z.array(lenient(z.looseObject({ url: lenient(imageField) })))),
     }),
   ),
   credits_charged: lenient(z.number().check(z.minimum(0))),
@@ -183,9 +183,9 @@ function costOf({ credits_charged }: z.output<typeof job>): Cost | undefined {
 
 function success(body: z.output<typeof job>): Outcome {
   const cost = costOf(body);
-  const urls = body.output?.outputs?.flatMap((output) => output?.url ?? []) ?? [];
-  if (urls.length === 0) return withoutImage("The job succeeded, and has no image URL", cost);
-  return { state: "succeeded", outputs: urls.map(outputFromUrl), cost, model: body.model };
+  const outputs = body.output?.outputs?.flatMap((output) => output?.url ?? []) ?? [];
+  if (outputs.length === 0) return withoutImage("The job succeeded, and has no image URL", cost);
+  return { state: "succeeded", outputs, cost, model: body.model };
 }
 
 function failure(body: z.output<typeof job>, word: string): Outcome {

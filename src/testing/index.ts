@@ -1,3 +1,8 @@
+/**
+ * A fake client without sockets, and a sandbox that plays the providers on a real local server.
+ *
+ * @module gpt-image-client/testing
+ */
 export {
   type FakeCall,
   type FakeImageClient,

@@ -1,12 +1,13 @@
 import { setMaxListeners } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { type ApiContext, handleApi, scripts } from "./sandbox/api";
+import { type ApiContext, handleApi } from "./sandbox/api";
 import { Cdn } from "./sandbox/cdn";
 import { FaultQueue } from "./sandbox/faults";
 import { jsonAnswer, largestBodyBytes, send } from "./sandbox/http";
 import { Jobs } from "./sandbox/jobs";
 import { type LoggedRequest, logEntry } from "./sandbox/request-log";
+import { scripts } from "./sandbox/routes";
 import type { ProviderScript } from "./sandbox/script";
 import type { Sandbox, SandboxAccess, SandboxOptions } from "./sandbox/types";
 import { WebhookPoster } from "./sandbox/webhooks";

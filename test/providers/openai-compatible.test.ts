@@ -2,6 +2,7 @@ import { setupServer } from "msw/node";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { openai, openaiCompatible } from "../../src/index";
 import { readAnswer } from "../../src/read-answer";
+import { pictureOf } from "../support/media";
 import { answer, answers, clientOf, jpegHead, json, onePixelPng, pages } from "./fixtures";
 
 const origin = "https://gateway.test";
@@ -203,7 +204,8 @@ test("17 input images are too many", () => {
 test("the page's own answer is read: url, b64_json and revised_prompt, and usage of nothing", async () => {
   expect(read("create", answer(200, json(pages.openai.succeeded)))).toEqual({
     state: "succeeded",
-    outputs: [{ url: "https://...", base64: "...", revisedPrompt: "..." }],
+    // Three dots are no picture.
+    outputs: [{ url: "https://...", base64: undefined, revisedPrompt: "..." }],
     usage: {},
     cost: undefined,
     model: undefined,
@@ -220,9 +222,10 @@ test("url alone, b64_json alone and a data URL all give a picture", () => {
   expect(outputs({ url: "https://a.test/1.png" })).toMatchObject({
     outputs: [{ url: "https://a.test/1.png" }],
   });
-  expect(outputs({ b64_json: "AAAA" })).toMatchObject({ outputs: [{ base64: "AAAA" }] });
-  expect(outputs({ url: "data:image/png;base64,AAAA" })).toMatchObject({
-    outputs: [{ base64: "AAAA", url: undefined }],
+  const base64 = picture.b64_json;
+  expect(outputs({ b64_json: base64 })).toMatchObject({ outputs: [{ base64 }] });
+  expect(outputs({ url: `data:image/png;base64,${base64}` })).toMatchObject({
+    outputs: [{ base64, url: undefined }],
   });
 });
 
@@ -247,8 +250,66 @@ test.each([{}, "", null, { message: "" }])(
   },
 );
 
+test("what stands in one field may be what the other is for", () => {
+  const outputs = (each: object) => read("create", answer(200, { data: [each] }));
+  const [base64, url] = [picture.b64_json, "https://a.test/1.png"];
+  for (const each of [
+    { b64_json: url },
+    { b64_json: url, url: "None" },
+    { b64_json: "None", url },
+    { b64_json: ` ${url}\n` },
+  ]) {
+    expect(outputs(each)).toMatchObject({ outputs: [{ url, base64: undefined }] });
+  }
+  for (const each of [
+    { url: base64 },
+    { b64_json: `data:image/png;base64,${base64}`, url: "null" },
+    { b64_json: `\n${base64}\n` },
+  ]) {
+    expect(outputs(each)).toMatchObject({ outputs: [{ base64, url: undefined }] });
+  }
+  expect(outputs({ b64_json: "https://b.test/2.png", url })).toMatchObject({ outputs: [{ url }] });
+});
+
+test("what is no image is none, whatever field it stands in", () => {
+  const words = ["None", "undefined", "null", "N/A", "[object Object]", " ", "<html></html>", "{}"];
+  const encoded = ["<html></html>", '{"error":"no"}', "hello world, no picture here"];
+  const junk = [
+    ...[...words, ...encoded.map((each) => Buffer.from(each).toString("base64"))],
+    ...["data:image/png;base64,undefined", "data:text/html;base64,PGh0bWw+", "A".repeat(5_000)],
+    ...["The image could not be made: policy/safety.", pictureless(3_000)],
+  ];
+  for (const each of junk) {
+    for (const item of [{ b64_json: each }, { url: each }, { b64_json: each, url: each }]) {
+      const outcome = read("create", answer(200, { data: [item] }));
+      expect([each, outcome]).toMatchObject([
+        each,
+        { state: "failed", kind: "malformed_response", charged: "yes" },
+      ]);
+    }
+  }
+});
+
+/** The base64 of noise. */
+function pictureless(byteLength: number): string {
+  return pictureOf(byteLength).subarray(16).toString("base64");
+}
+
+test.each([
+  [[{ task_id: "t-1" }]],
+  [[{ id: "img_1", status: "processing" }]],
+  [[{ url: null, b64_json: null, taskId: 17 }]],
+  [["t-1"]],
+])("a list that names work in place of pictures, %j, does not say that it was charged", (data) => {
+  expect(read("create", answer(200, { data }))).toMatchObject({
+    state: "refused",
+    kind: "malformed_response",
+    charged: "unknown",
+  });
+});
+
 test("success without an image was charged", () => {
-  for (const data of [[], [{}], [{ url: "" }], [null]]) {
+  for (const data of [[], [{}], [{ url: "" }], [null], [{ revised_prompt: "x", index: 0 }]]) {
     expect(read("create", answer(200, { data }))).toMatchObject({
       state: "failed",
       kind: "malformed_response",

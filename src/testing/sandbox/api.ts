@@ -1,13 +1,12 @@
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { aigptimage } from "./aigptimage";
 import { answerInstead, deliver, waitUntil } from "./delivery";
 import type { FaultQueue } from "./faults";
 import { type Answer, type Body, jsonAnswer, parseBody, readBytes, reset, send } from "./http";
 import type { Jobs, Order } from "./jobs";
-import { openaiCompatible } from "./openai-compatible";
 import { formatProblem } from "./pictures";
 import type { LoggedRequest } from "./request-log";
+import { findTarget } from "./routes";
 import {
   type ApiRequest,
   type ProviderScript,
@@ -15,31 +14,8 @@ import {
   type Route,
   type ScriptSettings,
 } from "./script";
-import { shortapi } from "./shortapi";
-import { trinetra } from "./trinetra";
 import type { SandboxFault } from "./types";
 import type { WebhookPoster } from "./webhooks";
-
-export const scripts = { shortapi, aigptimage, trinetra, openaiCompatible } as const;
-
-interface Target {
-  readonly script: ProviderScript;
-  readonly path: string;
-  readonly route: Route | undefined;
-}
-
-/** Whose endpoint a URL is, and which one. */
-export function findTarget(method: string, url: string): Target | undefined {
-  if (!URL.canParse(url, "http://sandbox")) return undefined;
-  const { pathname, searchParams } = new URL(url, "http://sandbox");
-  for (const script of Object.values(scripts)) {
-    const prefix = script.prefixes.find((one) => pathname.startsWith(`${one}/`));
-    if (prefix === undefined) continue;
-    const path = pathname.slice(prefix.length);
-    return { script, path, route: script.route(method, path, searchParams) };
-  }
-  return undefined;
-}
 
 /** What all requests to the API share. */
 export interface ApiContext {

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from "node:http";
-import { findTarget, scripts } from "./api";
+import { findTarget, scripts } from "./routes";
 import type { SandboxRequest } from "./types";
 
 type Writable<T> = { -readonly [Key in keyof T]: T[Key] };

@@ -1,0 +1,142 @@
+import type { Transform } from "node:stream";
+import * as zlib from "node:zlib";
+import { type Body, kept, type Take } from "./body";
+import { GunzipSink } from "./gunzip-sink";
+import { beginsImage } from "./image-text";
+import { type ByteSink, ZlibSink } from "./zlib-sink";
+
+/** A sink for packed bytes in front of the one for what was packed. */
+type Decoder = (next: ByteSink) => ByteSink;
+
+/** curl's limit as well: each further one multiplies what a few bytes unpack to. */
+const mostCodings = 5;
+
+/**
+ * A body as it was before a server packed it, though nobody asked it to. It ends where what was packed
+ * ends: of bytes after that nobody takes any, and whoever brings them hears an error.
+ *
+ * A coding that is not known here, or more than five, is refused as the first bytes come, unless these
+ * are plainly those of a text or an image: some servers name a character set, or what a storage did
+ * (`aws-chunked`), and packed nothing.
+ *
+ * @param isPerhapsDone whether it may be unpacked already, as `fetch` does it, but not for each coding.
+ */
+export function unpacked(
+  body: Body,
+  contentEncoding: string | undefined,
+  isPerhapsDone = false,
+): Body {
+  if (contentEncoding === undefined) return body;
+  const codings = contentEncoding
+    .toLowerCase()
+    .split(",")
+    .map((each) => each.trim())
+    .filter((each) => each !== "" && each !== "identity");
+  if (codings.length === 0) return body;
+  const known = codings.flatMap((each) => decoderOf(each) ?? []);
+  const isKnown = known.length === codings.length && codings.length <= mostCodings;
+  // The one that was applied last is undone first.
+  const decode: Decoder = isKnown
+    ? (next) => known.reduce((sink, decoder) => decoder(sink), next)
+    : (next) => refusing(contentEncoding, next);
+  return decodedBy(body, isKnown && !isPerhapsDone ? decode : unlessPlain(decode));
+}
+
+function decodedBy(body: Body, decode: Decoder): Body {
+  return {
+    each: (take) =>
+      new Promise((resolve, reject) => {
+        const sink = decode({ take, end: resolve, fail: reject });
+        body.each(sink.take).then(sink.end, sink.fail);
+      }),
+  };
+}
+
+function decoderOf(coding: string): Decoder | undefined {
+  switch (coding) {
+    case "gzip":
+    case "x-gzip":
+      return (next) => new GunzipSink(next);
+    case "deflate":
+      // The standard means zlib's format, and some servers send the bare one.
+      return (next) =>
+        byHead(2, next, (head) =>
+          zlibSink(isZlib(head) ? zlib.createInflate() : zlib.createInflateRaw(), next),
+        );
+    case "br":
+      return (next) => zlibSink(zlib.createBrotliDecompress(), next);
+    case "zstd": {
+      // From Node 22.15 on.
+      const create: unknown = Reflect.get(zlib, "createZstdDecompress");
+      if (typeof create !== "function") return undefined;
+      // It makes what the others make; the types of Node 20 do not know it.
+      return (next) => zlibSink(create() as Transform, next);
+    }
+    default:
+      return undefined;
+  }
+}
+
+function zlibSink(stream: Transform, next: ByteSink): ByteSink {
+  return new ZlibSink(stream, next);
+}
+
+/** RFC 1950: the method is 8, and both bytes together are a multiple of 31. */
+function isZlib(head: Buffer): boolean {
+  const [first = 0, second = 0] = head;
+  return (first & 0x0f) === 8 && (first * 256 + second) % 31 === 0;
+}
+
+/** What is plain text or an image goes on as it is; anything else is decoded. */
+function unlessPlain(decode: Decoder): Decoder {
+  return (next) => byHead(64, next, (head) => (isPlain(head) ? next : decode(next)));
+}
+
+const control = /(?![\t\n\r])\p{Cc}/u;
+
+function isPlain(head: Buffer): boolean {
+  if (beginsImage(head)) return true;
+  try {
+    // As a stream: the last character may be cut.
+    const text = new TextDecoder("utf-8", { fatal: true }).decode(head, { stream: true });
+    return !control.test(text);
+  } catch {
+    // It is no UTF-8.
+    return false;
+  }
+}
+
+function refusing(contentEncoding: string, next: ByteSink): ByteSink {
+  const take = () => {
+    throw new Error(`It is packed as ${JSON.stringify(contentEncoding)}, which is not known here`);
+  };
+  return { ...next, take };
+}
+
+/** A sink that is chosen by the first bytes, as soon as there are so many, or no more come. */
+function byHead(length: number, next: ByteSink, choose: (head: Buffer) => ByteSink): ByteSink {
+  let head: Buffer = Buffer.alloc(0);
+  let chosen: ByteSink | undefined;
+  const open = (): { sink: ByteSink; taken: Promise<void> | undefined } => {
+    chosen = choose(head);
+    return { sink: chosen, taken: chosen.take(head, false) };
+  };
+  const take: Take = (chunk, isLent) => {
+    if (chosen !== undefined) return chosen.take(chunk, isLent);
+    head = Buffer.concat([head, kept(chunk, isLent)]);
+    return head.length < length ? undefined : open().taken;
+  };
+  const fail = (error: unknown) => (chosen ?? next).fail(error);
+  const end = () => {
+    if (chosen !== undefined) return chosen.end();
+    if (head.length === 0) return next.end();
+    try {
+      const { sink, taken } = open();
+      if (taken === undefined) sink.end();
+      else taken.then(sink.end, sink.fail);
+    } catch (error) {
+      fail(error);
+    }
+  };
+  return { take, end, fail };
+}

@@ -1,0 +1,57 @@
+/** How much is looked at: before the `<svg` there may be a declaration and a comment. */
+const headBytes = 768;
+const headLetters = (headBytes / 3) * 4;
+
+/**
+ * How pictures begin, `?` for a byte that may be any. More than `sniff` names, and without its parsers:
+ * every adapter carries this, whatever else is loaded on first use.
+ */
+const signatures = [
+  ...["\x89PNG\r\n\x1a\n", "\xff\xd8\xff", "RIFF????WEBP", "GIF87a", "GIF89a"],
+  // AVIF, HEIC and their relatives; JPEG XL.
+  ...["????ftyp", "????JXL "],
+  // TIFF, of either byte order; BMP, with four bytes that are reserved.
+  ...["II*\0", "MM\0*", "BM????\0\0\0\0"],
+];
+
+/** SVG, by its root, behind what may stand before that. */
+const svgStart =
+  /^(\xef\xbb\xbf)?\s*(<(\?([^?]|\?(?!>))*\?|!--([^-]|-(?!->))*--|!doctype\s+svg[^<>]*)>\s*)*<(\w+:)?svg[\s/>]/i;
+
+/** Whether bytes begin as an image does: of fewer than 12 of them it is not sure. */
+export function beginsImage(bytes: Uint8Array): boolean {
+  const head = Buffer.from(bytes.subarray(0, headBytes)).toString("latin1");
+  return (
+    signatures.some((signature) =>
+      [...signature].every((each, index) => each === "?" || each === head[index]),
+    ) || svgStart.test(head)
+  );
+}
+
+/** Whether a text is the base64 of an image, as far as its beginning tells. */
+export function isImageBase64(text: string): boolean {
+  return beginsImage(Buffer.from(text.slice(0, headLetters), "base64"));
+}
+
+/** An absolute URL; a path; or the name of an image's file. A word such as `None` is neither. */
+const address = /^([a-z][a-z\d+.-]*:\/\/|\.{0,2}\/|[\w.~%/-]+\.(png|jpe?g|webp|gif|avif)([?#]|$))/i;
+
+/** What stands before the base64 in a data URL. */
+const dataUrlHead = /^data:[^,]{0,200};base64,/i;
+
+/**
+ * The picture that a text of an answer is: as base64, without the head of a data URL, or the URL where it
+ * is, which may be relative. `undefined` where it is neither: servers write `"None"` or an error's words
+ * where an image is due.
+ */
+export function pictureIn(text: string): { base64: string } | { url: string } | undefined {
+  const trimmed = text.trim();
+  const [head] = dataUrlHead.exec(trimmed) ?? [];
+  if (head !== undefined) {
+    const base64 = trimmed.slice(head.length);
+    return isImageBase64(base64) ? { base64 } : undefined;
+  }
+  // Before paths: the base64 of a JPEG begins with a slash.
+  if (isImageBase64(trimmed)) return { base64: trimmed };
+  return address.test(trimmed) ? { url: trimmed } : undefined;
+}
