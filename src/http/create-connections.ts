@@ -19,7 +19,10 @@ type Time = Pick<Clock, "now" | "wallTime">;
 export class CreateConnections implements Pick<Dispatcher, "dispatch"> {
   readonly #create: (origin: string) => Client;
   readonly #time: Time;
-  /** By origin; the last one used is the last. */
+  /**
+   * By origin. The one that has been idle for longest is the first, and taken first: all of them stay in
+   * use while creates follow each other quickly, and none grows old beside the others.
+   */
   readonly #idle = new Map<string, Connection[]>();
 
   constructor(
@@ -48,11 +51,10 @@ export class CreateConnections implements Pick<Dispatcher, "dispatch"> {
 
   #takeIdle(origin: string): Connection | undefined {
     const idle = this.#idle.get(origin);
-    const last = idle?.pop();
-    if (idle === undefined || last === undefined) return undefined;
-    if (!last.isStale()) return last;
-    // The others have been idle for longer.
-    for (const { client } of [last, ...idle.splice(0)]) void client.destroy();
+    for (let next = idle?.shift(); next !== undefined; next = idle?.shift()) {
+      if (!next.isStale()) return next;
+      void next.client.destroy();
+    }
     return undefined;
   }
 
