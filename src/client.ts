@@ -153,12 +153,12 @@ export class ProviderClient implements ProviderImageClient {
   }
 
   /** What sends is not there before it is needed: an app that imports this package starts sooner. */
-  #engine(): Promise<Runner> {
+  #runner(): Promise<Runner> {
     this.#loading ??= import("./runner")
       .then(({ Runner }) => Runner.load(this.#options, this.#clock, this.#closing))
-      .then((engine) => {
-        this.#loaded = engine;
-        return engine;
+      .then((runner) => {
+        this.#loaded = runner;
+        return runner;
       })
       .catch((cause: unknown) => {
         // The next call tries again: too many open files, say, are a matter of a moment.
@@ -172,10 +172,10 @@ export class ProviderClient implements ProviderImageClient {
   }
 
   /** The same for a call, which may end while it is loaded. */
-  #engineFor({ signal }: ParsedCallOptions): Runner | Promise<Runner> {
+  #runnerFor({ signal }: ParsedCallOptions): Runner | Promise<Runner> {
     if (this.#loaded !== undefined) return this.#loaded;
     signal?.throwIfAborted();
-    return within(this.#clock, this.#engine(), { signal: signal && callerSignal(signal) });
+    return within(this.#clock, this.#runner(), { signal: signal && callerSignal(signal) });
   }
 
   check(request: ImageRequest): readonly ImageError[] {
@@ -190,21 +190,21 @@ export class ProviderClient implements ProviderImageClient {
   async generate(request: GenerateRequest, options?: CallOptions): Promise<ImageResult> {
     const call = parseCallOptions(options);
     const plan = this.#planOrThrow("generate", request);
-    const engine = await this.#engineFor(call);
+    const runner = await this.#runnerFor(call);
     // Not awaited here: for as long as the job takes, it would hold the plan and all of this.
-    return engine.run(plan, call);
+    return runner.run(plan, call);
   }
 
   async edit(request: EditRequest, options?: CallOptions): Promise<ImageResult> {
     const call = parseCallOptions(options);
     const plan = this.#planOrThrow("edit", request);
-    return (await this.#engineFor(call)).run(plan, call);
+    return (await this.#runnerFor(call)).run(plan, call);
   }
 
   async submit(request: ImageRequest, options?: CallOptions): Promise<ImageJob> {
     const call = parseCallOptions(options);
     const plan = this.#planOrThrow(operationOf(request), request);
-    return (await this.#engineFor(call)).submit(plan, call);
+    return (await this.#runnerFor(call)).submit(plan, call);
   }
 
   resume(reference: unknown): ImageJob {
@@ -217,11 +217,11 @@ export class ProviderClient implements ProviderImageClient {
           "no references, since the answer is the image itself and nothing can be asked afterwards",
       });
     }
-    return new ResumedJob(parsed, async () => (await this.#engine()).resume(parsed));
+    return new ResumedJob(parsed, async () => (await this.#runner()).resume(parsed));
   }
 
   async *recover(options: RecoverOptions = {}): AsyncIterableIterator<ImageJob> {
-    if (this.#options.journal !== undefined) yield* (await this.#engine()).recover(options);
+    if (this.#options.journal !== undefined) yield* (await this.#runner()).recover(options);
   }
 
   async settle(reference: unknown, settlement: Settlement): Promise<void> {
@@ -232,7 +232,7 @@ export class ProviderClient implements ProviderImageClient {
       const taken = "a journal: without one nothing is kept of a job";
       throw new InvalidRequestError({ ...facts, given: "nothing", taken });
     }
-    await (await this.#engine()).settle(parsed, settlement);
+    await (await this.#runner()).settle(parsed, settlement);
   }
 
   get webhooks(): Webhooks {
@@ -246,7 +246,7 @@ export class ProviderClient implements ProviderImageClient {
       const wanted = "an object with a secret";
       throw new InvalidRequestError({ ...facts, given: "nothing", taken: wanted });
     }
-    const receiver = async () => (await this.#engine()).receiver;
+    const receiver = async () => (await this.#runner()).receiver;
     return {
       handle: async (request) =>
         (await receiver())?.handle(request) ?? new Response(null, { status: 204 }),
@@ -264,8 +264,8 @@ export class ProviderClient implements ProviderImageClient {
     const { timeoutMs } = parseCloseOptions(options);
     this.#closing.abort(new Error("the client was closed"));
     // What could not be loaded has sent nothing.
-    const engine = await this.#loading?.catch(() => undefined);
-    await engine?.drain(timeoutMs);
+    const runner = await this.#loading?.catch(() => undefined);
+    await runner?.drain(timeoutMs);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

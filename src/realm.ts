@@ -3,7 +3,7 @@ import { types } from "node:util";
 /**
  * Classes across realms. In Jest and in contexts of `node:vm` this code has an `Error` and a `Uint8Array`
  * of its own, while what Node itself and the caller hand over is of another: `instanceof` says no there,
- * and an `EEXIST` that is expected would end a call.
+ * and an expected `EEXIST` would not be recognised and would end a call.
  */
 
 /** Whether a value is an error, of whichever realm. */

@@ -48,12 +48,12 @@ export class Runner {
   readonly #tearing = new Ending();
 
   static async load(options: ClientOptions, clock: Clock, closing: EndSignal): Promise<Runner> {
-    const engine = new Runner(options, clock, closing);
-    await engine.#load().catch((error: unknown) => {
+    const runner = new Runner(options, clock, closing);
+    await runner.#load().catch((error: unknown) => {
       // A proxy's address that cannot be read is on the error, with the password in it.
-      throw engine.#jobs.gateway.safe(error);
+      throw runner.#jobs.gateway.safe(error);
     });
-    return engine;
+    return runner;
   }
 
   private constructor(options: ClientOptions, clock: Clock, closing: EndSignal) {

@@ -119,9 +119,9 @@ function textIn(body: unknown, names: readonly string[]): string | undefined {
 }
 
 /**
- * A body may say in `error.charged` what became of the money, as the gateway of this package does.
- * "no" is believed only of an endpoint that the caller has declared to be their own: everybody else
- * who says so may be a gateway that does not know.
+ * A body may say in `error.charged` what became of the money. "no" is believed only of an endpoint
+ * that the caller has declared to be their own (`trustCharged`): anybody else who says so may stand
+ * between us and the provider, and not know.
  */
 function withCharge(adapter: Adapter, answer: Answer, outcome: Refused): Refused {
   switch (chargedIn(answer.body)) {

@@ -63,8 +63,8 @@ export class CreateConnections implements Pick<Dispatcher, "dispatch"> {
     const connection = new Connection(client, this.#time);
     const drop = () => {
       this.#forget(origin, connection);
-      // A create that waits for it still leaves, on a new connection. Of one that was aborted undici
-      // (7.30: onHttpSocketClose of client-h1.js) thinks the same, and connects to send nothing.
+      // A create that waits for it still leaves, on a new connection. undici
+      // (7.30.2, onHttpSocketClose in client-h1.js) also reconnects for one that was aborted, to send nothing.
       if (!connection.isAwaited) void client.destroy();
       else if (!client.closed) void client.close();
     };

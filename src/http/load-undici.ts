@@ -10,12 +10,12 @@ export interface Undici {
 }
 
 /**
- * What sends, loaded at the first send: three files of undici by their names and their default exports.
+ * What sends, loaded at the first send: parts of undici by their files and their default exports.
  *
- * All of undici takes about three times as long to load. By the package's name, Bun would load a stand-in of its own whose agents cannot
- * dispatch (seen with Bun 1.4). And in the chunks of a bundler that splits, a CommonJS package that is
- * imported late has a default export alone (seen with esbuild 0.28). These files are no public interface:
- * hence the narrow range in package.json, and a test that fails once they have moved.
+ * All of undici takes about three times as long to load. By the package's name, Bun loads a stand-in of
+ * its own whose agents cannot dispatch (Bun 1.4.5), and in an esbuild bundle that splits, a CommonJS
+ * package imported late has a default export alone (esbuild 0.27.7). These files are no public
+ * interface: hence the narrow range in package.json, and every test that sends fails once they move.
  */
 export const loadUndici: () => Promise<Undici> = onceLoaded(async () => {
   const [agent, client, connect] = await Promise.all([

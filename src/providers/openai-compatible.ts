@@ -60,8 +60,8 @@ export interface OpenAICompatibleSettings extends ProviderSettings {
    */
   readonly refusalStatuses?: readonly number[];
   /**
-   * The endpoint is your own, as the gateway of this package is, and may say in an error's body that
-   * nothing was charged (`error.charged: "no"`). Default false: `"yes"` and `"unknown"` are believed
+   * The endpoint is your own, and may say in an error's body that nothing was charged
+   * (`error.charged: "no"`). Default false: `"yes"` and `"unknown"` are believed
    * from anybody, `"no"` from nobody.
    */
   readonly trustCharged?: boolean;
