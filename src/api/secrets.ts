@@ -20,7 +20,8 @@ export class Secrets {
   #lists: { readonly all: readonly string[]; readonly inAddresses: readonly string[] } | undefined;
 
   /**
-   * @param headers the caller's own: the values of those whose names tell of a secret.
+   * @param headers the caller's own: the values of those whose names tell of a secret. That of a session
+   * may well stand in the URLs of its pictures and the ids of its jobs, which would lead nowhere without.
    * @param query of the base URL: all its values. A version among them may well stand in the URL of a
    * picture, which has to stay as it is: there only those count whose names tell of a secret.
    * @param others more that is known, such as what webhooks are signed with.
@@ -30,13 +31,12 @@ export class Secrets {
     query: string,
     others: readonly string[] = [],
   ) {
-    const secrets = [
-      ...others,
-      ...named(Object.entries(headers)).flatMap(partsOf),
-      ...named([...new URLSearchParams(query)]).flatMap(asSent),
-    ];
-    this.#fixedInAddresses = secrets;
-    this.#fixed = [...secrets, ...query.split("&").flatMap(valuesOf)];
+    const ofHeaders = Object.entries(headers);
+    const keys = ofHeaders.filter(([name]) => !/session/i.test(name));
+    const always = [...others, ...named([...new URLSearchParams(query)]).flatMap(asSent)];
+    this.#fixedInAddresses = [...always, ...named(keys).flatMap(partsOf)];
+    const values = [...named(ofHeaders).flatMap(partsOf), ...query.split("&").flatMap(valuesOf)];
+    this.#fixed = [...always, ...values];
   }
 
   /** The longest first: one may be a part of another. */
