@@ -49,6 +49,10 @@ export async function placeUnder(
   }
   const open = others.find((each) => !isSettledRecord(each));
   if (open !== undefined) throw otherAccountError(provider.name, open.id);
+  // What is found is not bought again; whatever else leads to a create is looked for everywhere.
+  if (all.length > 0 && all.every((each) => others.includes(each) || isFree(each))) {
+    await stopAtThirdKey(idempotencyKey, current, records, provider);
+  }
   return others.length > 0 ? placed({ ...apart, taskKey }, own) : placed(shared, common);
 
   function placed(
@@ -60,6 +64,22 @@ export async function placeUnder(
       ...{ jobId: names.jobId, account: current, attempts },
       taskKey: (index) => names.taskKey(index, attempts[index] ?? 0),
     };
+  }
+}
+
+/**
+ * A job that one of several replaced keys began under an id of its own: nobody but the journal's list knows
+ * those ids. It is read only where a call comes again under another key than before.
+ */
+async function stopAtThirdKey(
+  idempotencyKey: string,
+  current: string,
+  records: OwnRecords,
+  provider: Provider,
+): Promise<void> {
+  for await (const record of records.unsettledOfOthers(current)) {
+    const { jobId } = namesUnder(idempotencyKey, provider, record.account);
+    if (record.id.startsWith(jobId)) throw otherAccountError(provider.name, record.id);
   }
 }
 

@@ -3,7 +3,13 @@ import type { Charged } from "../cost";
 import { JournalError, reasonOf } from "../errors";
 import type { Account } from "./account";
 import type { Journal } from "./journal";
-import { isFree, type JournalRecord, journalRecordSchema, recordId } from "./record";
+import {
+  isFree,
+  isSettledRecord,
+  type JournalRecord,
+  journalRecordSchema,
+  recordId,
+} from "./record";
 
 /** What a listing leaves out. */
 export interface ListingNotes {
@@ -69,6 +75,16 @@ export class OwnRecords {
       if (record.account !== undefined) account ??= await this.#account.current();
       if (record.account === undefined || record.account === account) yield record;
       else notes.foreign(record);
+    }
+  }
+
+  /** The unsettled records of this provider that have an account, and not this one. */
+  async *unsettledOfOthers(account: string): AsyncIterableIterator<JournalRecord> {
+    for await (const { record: found } of this.#entries()) {
+      const { data: record } = journalRecordSchema.safeParse(found);
+      if (record === undefined || !this.#isOfProvider(record)) continue;
+      if (record.account === undefined || record.account === account) continue;
+      if (!isSettledRecord(record)) yield record;
     }
   }
 
