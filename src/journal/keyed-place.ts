@@ -40,7 +40,8 @@ export async function placeUnder(
 
   const common = await records.tries(shared.jobId, tasks, read);
   const all = common.flat();
-  const others = all.filter((each) => each.account !== undefined && each.account !== current);
+  const isOther = (each: JournalRecord) => each.account !== undefined && each.account !== current;
+  const others = all.filter(isOther);
   if (account.isNamed) {
     // What a version without accounts left belongs to whoever asks.
     if (others.length < all.length) return placed(shared, common);
@@ -50,7 +51,7 @@ export async function placeUnder(
   const open = others.find((each) => !isSettledRecord(each));
   if (open !== undefined) throw otherAccountError(provider.name, open.id);
   // What is found is not bought again; whatever else leads to a create is looked for everywhere.
-  if (all.length > 0 && all.every((each) => others.includes(each) || isFree(each))) {
+  if (all.length > 0 && all.every((each) => isOther(each) || isFree(each))) {
     await stopAtThirdKey(idempotencyKey, current, records, provider);
   }
   return others.length > 0 ? placed({ ...apart, taskKey }, own) : placed(shared, common);

@@ -65,13 +65,7 @@ export class OwnRecords {
   async *list(notes: ListingNotes): AsyncIterableIterator<JournalRecord> {
     // Asked for once it is needed: a journal without accounts can be read without a key.
     let account: string | undefined;
-    for await (const { id, record: found } of this.#entries()) {
-      const { data: record } = journalRecordSchema.safeParse(found);
-      if (record === undefined || record.id !== id) {
-        notes.unreadable(id);
-        continue;
-      }
-      if (!this.#isOfProvider(record)) continue;
+    for await (const record of this.#ofProvider(notes)) {
       if (record.account !== undefined) account ??= await this.#account.current();
       if (record.account === undefined || record.account === account) yield record;
       else notes.foreign(record);
@@ -80,11 +74,18 @@ export class OwnRecords {
 
   /** The unsettled records of this provider that have an account, and not this one. */
   async *unsettledOfOthers(account: string): AsyncIterableIterator<JournalRecord> {
-    for await (const { record: found } of this.#entries()) {
-      const { data: record } = journalRecordSchema.safeParse(found);
-      if (record === undefined || !this.#isOfProvider(record)) continue;
+    for await (const record of this.#ofProvider()) {
       if (record.account === undefined || record.account === account) continue;
       if (!isSettledRecord(record)) yield record;
+    }
+  }
+
+  /** Every record of this provider, whatever its account. */
+  async *#ofProvider(notes?: Pick<ListingNotes, "unreadable">) {
+    for await (const { id, record: found } of this.#entries()) {
+      const { data: record } = journalRecordSchema.safeParse(found);
+      if (record === undefined || record.id !== id) notes?.unreadable(id);
+      else if (this.#isOfProvider(record)) yield record;
     }
   }
 
