@@ -1,12 +1,11 @@
 import type * as z from "zod/mini";
 import type { Answer } from "../http/answer";
-import type { Usage } from "../types";
+import type { Operation, Usage } from "../types";
 
 export type { Answer } from "../http/answer";
 
 import type { Charged, Cost } from "../cost";
 import type { DecodedImage } from "../media/decoded-image";
-import type { Operation } from "../types";
 import type { DimensionRule } from "./dimensions";
 
 /** An HTTP request, described: the transport adds the origin, the key and everything that can go wrong. */

@@ -11,8 +11,7 @@ import { userAgent } from "../http/user-agent";
 import { type DecodedImage, MemorySink } from "../media/decoded-image";
 import { encodeMultipart } from "./multipart";
 import { elided } from "./outcome-error";
-import type { Reading } from "./read-response";
-import { readAnswer } from "./read-response";
+import { type Reading, readAnswer } from "./read-response";
 import { salvaged } from "./salvage";
 import { redacted, Secrets } from "./secrets";
 

@@ -1,5 +1,6 @@
 import { inspect } from "node:util";
 import { reasonOf } from "../errors";
+import { proxyPasswords } from "../http/proxy-environment";
 
 /** So many of the keys that `apiKey` gave are looked for after their calls have ended. */
 const mostKept = 16;
@@ -149,31 +150,6 @@ function asSent(secret: string): string[] {
 
 function longestFirst(secrets: readonly string[]): readonly string[] {
   return [...new Set(secrets)].sort((a, b) => b.length - a.length);
-}
-
-const proxyVariables = ["https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY"] as const;
-
-/** What stands before the `@` of the proxies that are set now, in the forms in which it travels. */
-function proxyPasswords(): string[] {
-  return proxyVariables.flatMap((name) => {
-    const proxy = process.env[name];
-    const end = proxy?.lastIndexOf("@") ?? -1;
-    if (proxy === undefined || end < 0) return [];
-    const scheme = proxy.indexOf("://");
-    const userinfo = proxy.slice(scheme < 0 ? 0 : scheme + 3, end);
-    const password = userinfo.slice(userinfo.indexOf(":") + 1);
-    const forms = [userinfo, password].flatMap((each) => [each, decoded(each)]);
-    return [...forms, Buffer.from(decoded(userinfo)).toString("base64")];
-  });
-}
-
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    // A percent sign that stands for itself.
-    return text;
-  }
 }
 
 /** A text without the secrets in it. Keys of a few letters stand in any text, and are no secrets. */

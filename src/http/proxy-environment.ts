@@ -84,6 +84,20 @@ function parseProxy(variable: string, value: string): EnvironmentProxy {
   };
 }
 
+/** What stands before the `@` of the proxies that are set now, in the forms in which it travels. */
+export function proxyPasswords(): string[] {
+  return variables["https:"].flatMap((name) => {
+    const proxy = process.env[name];
+    const end = proxy?.lastIndexOf("@") ?? -1;
+    if (proxy === undefined || end < 0) return [];
+    const scheme = proxy.indexOf("://");
+    const userinfo = proxy.slice(scheme < 0 ? 0 : scheme + 3, end);
+    const password = userinfo.slice(userinfo.indexOf(":") + 1);
+    const forms = [userinfo, password].flatMap((each) => [each, decoded(each)]);
+    return [...forms, Buffer.from(decoded(userinfo)).toString("base64")];
+  });
+}
+
 /** A percent sign that encodes nothing stands for itself. */
 function decoded(text: string): string {
   try {

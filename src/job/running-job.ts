@@ -31,7 +31,6 @@ import {
 } from "../result/generated-image";
 import { ImageResult } from "../result/result";
 import type { SizeClass } from "../schedule/schedule";
-import type { Operation, Usage } from "../types";
 import {
   type CallOptions,
   type ErrorFacts,
@@ -39,7 +38,9 @@ import {
   type ImageEvent,
   type JobReference,
   type JobStatus,
+  type Operation,
   type Timing,
+  type Usage,
   type WaitCallOptions,
 } from "../types";
 import { isSettled, jobState } from "./job";

@@ -6,7 +6,7 @@ import { InvalidRequestError } from "../errors";
 const label = "gpt-image-client account";
 
 /** Whose money a key spends, in 128 bits that do not tell the key: the same on every machine. */
-export function accountOf(apiKey: string, { baseURL }: Pick<Provider, "baseURL">): string {
+function accountOf(apiKey: string, { baseURL }: Pick<Provider, "baseURL">): string {
   const { origin } = new URL(baseURL);
   return createHmac("sha256", apiKey).update(`${label}\n${origin}`).digest("hex").slice(0, 32);
 }

@@ -17,7 +17,7 @@ export type Step =
 export type Walk = Generator<Step, Exclude<Completeness, "truncated">, Buffer>;
 
 /** The most bytes that a walk may ask for at once. */
-export const mostTaken = 64;
+const mostTaken = 64;
 
 const empty = Buffer.alloc(0);
 
