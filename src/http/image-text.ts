@@ -12,7 +12,7 @@ const signatures = [
   ...["????ftyp", "????JXL "],
   // TIFF, of either byte order; BMP, with four bytes that are reserved.
   ...["II*\0", "MM\0*", "BM????\0\0\0\0"],
-];
+].map((signature) => [...signature]);
 
 /** SVG, by its root, behind what may stand before that. */
 const svgStart =
@@ -23,7 +23,7 @@ export function beginsImage(bytes: Uint8Array): boolean {
   const head = Buffer.from(bytes.subarray(0, headBytes)).toString("latin1");
   return (
     signatures.some((signature) =>
-      [...signature].every((each, index) => each === "?" || each === head[index]),
+      signature.every((each, index) => each === "?" || each === head[index]),
     ) || svgStart.test(head)
   );
 }

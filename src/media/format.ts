@@ -60,9 +60,11 @@ const signatures = [
   ...["RIFF????WEBP", "\0\0??ftyp????", "\xef\xbb\xbf<"],
 ];
 
+const longestSignature = Math.max(...signatures.map(({ length }) => length));
+
 /** Whether a file of so few bytes may be the beginning of an image, and ends before its signature does. */
 export function isSignatureStart(bytes: Uint8Array): boolean {
-  if (bytes.length === 0) return false;
+  if (bytes.length === 0 || bytes.length >= longestSignature) return false;
   const head = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
   return signatures.some(
     (signature) =>
