@@ -153,9 +153,13 @@ function parsed(bytes: Uint8Array): JsonBody {
 /** How a page of HTML begins, or any other XML. A warning of PHP's before the JSON, `<br />`, does not. */
 const pageStart = /^[\s\ufeff]*<(!doctype|!--|\?xml|html|head|body|svg)/i;
 
+/** Comments, as a cache writes them, before what is no page. */
+const commentsBeforeJson = /^[\s\ufeff]*(<!--([^-]|-(?!->))*-->\s*)+[{[]/;
+
 /** Whether a body is a page for people, whose images are logos: nobody paid for those. */
 function beginsPage(head: Buffer): boolean {
-  return pageStart.test(head.toString("utf8", 0, 256));
+  const start = head.toString("utf8", 0, 1024);
+  return pageStart.test(start) && !commentsBeforeJson.test(start);
 }
 
 /**

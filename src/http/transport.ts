@@ -11,7 +11,7 @@ import {
   sendWithFetch,
   tellsOfSending,
 } from "./caller-transport";
-import { unpacked } from "./content-encoding";
+import { unpacked, unpackedAnswer } from "./content-encoding";
 import {
   dispatch,
   type ExchangeEnds,
@@ -115,14 +115,19 @@ export class Transport {
     const timer = new Timer(clock, limits.timeoutMs, limits.signal);
     let head: Pick<OpenAnswer, "status" | "headers"> | undefined;
     let hasLeft = false;
+    let isReadToEnd = false;
     const images: DecodedImage[] = [];
     /** Those that were there when nobody waited any longer. */
     let handedOut: readonly DecodedImage[] | undefined;
     const read = async (answer: OpenAnswer): Promise<HttpAnswer> => {
       const { status, headers } = answer;
       head = { status, headers };
+      const each: Body["each"] = async (take) => {
+        await answer.body.each(take);
+        isReadToEnd = true;
+      };
       try {
-        const read = await readJson(unpacked(answer.body, headers["content-encoding"]), {
+        const read = await readJson(unpackedAnswer({ each }, headers["content-encoding"]), {
           maxBytes: maxAnswerBytes,
           contentLength: unpackedLength(headers),
           createSink: limits.createSink ?? inMemory(headers),
@@ -150,9 +155,8 @@ export class Transport {
       // What is the caller's own, or a disk, may be deaf to the signal: nobody waits for it.
       const isDeaf = (fetch ?? dispatcher ?? limits.createSink) !== undefined;
       const answer = await (isDeaf ? within(clock, answering, { signal: timer }) : answering);
-      // What was packed has ended; what follows it may have no end.
-      if (fetch !== undefined || "content-encoding" in answer.headers)
-        timer.abort(notReadFurther());
+      // What was packed has ended, or the last event has come; what follows may have no end.
+      if (fetch !== undefined || !isReadToEnd) timer.abort(notReadFurther());
       return answer;
     } catch (error) {
       // A body that was not read to its end would keep its connection.
