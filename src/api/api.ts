@@ -119,6 +119,7 @@ export class ProviderApi {
         isPoll: phase === "query",
         decodesImages: adapter.decodesImages,
         isPartial: adapter.isPartial && ((type) => adapter.isPartial?.(type) ?? false),
+        isCompleted: adapter.isCompleted && ((type) => adapter.isCompleted?.(type) ?? false),
       },
     );
     const outcome = this.#clean(limited(readAnswer(adapter, phase, answer, url), n));

@@ -36,6 +36,9 @@ import { poolFor, type Route } from "./pools";
 import { type EnvironmentProxy, proxyFor } from "./proxy-environment";
 import { userAgent } from "./user-agent";
 
+/** How long a stream whose pictures have all come may take to end, so that its connection can be kept. */
+const afterLastMs = 1_000;
+
 /** How long an exchange may take, and who may end it. */
 export interface ExchangeLimits {
   readonly timeoutMs: number;
@@ -54,6 +57,8 @@ export interface ExchangeLimits {
   readonly n?: number | undefined;
   /** As the adapter's. */
   readonly isPartial?: ((type: string) => boolean) | undefined;
+  /** As the adapter's. */
+  readonly isCompleted?: ((type: string) => boolean) | undefined;
 }
 
 /** An answer, with the start of a body that is not JSON, and the images that came in one. */
@@ -116,6 +121,7 @@ export class Transport {
     let head: Pick<OpenAnswer, "status" | "headers"> | undefined;
     let hasLeft = false;
     let isReadToEnd = false;
+    const over = new Ending();
     const images: DecodedImage[] = [];
     /** Those that were there when nobody waited any longer. */
     let handedOut: readonly DecodedImage[] | undefined;
@@ -135,10 +141,14 @@ export class Transport {
           maxImageBytes: maxDownloadBytes,
           mostImages: (limits.n ?? Number.POSITIVE_INFINITY) + 1,
           isPartial: limits.isPartial,
+          isCompleted: limits.isCompleted,
+          asked: limits.n,
+          afterLast: () => sleep(clock, afterLastMs, over).catch(() => {}),
           images,
         });
         return { status, headers, ...read, images, receivedAt: answeredAt(headers, clock) };
       } finally {
+        over.abort("it has been read");
         if (handedOut !== undefined) {
           for (const each of images) if (!handedOut.includes(each)) void each.sink.discard();
         }
