@@ -204,6 +204,11 @@ export interface Adapter {
    */
   isPartial?(type: string): boolean;
   /**
+   * Whether a server-sent event of that type has a picture whole. When as many have come as were asked
+   * for the stream is given a second to end: some servers keep it open.
+   */
+  isCompleted?(type: string): boolean;
+  /**
    * Its endpoint is the caller's own: an `error.charged` of `"no"` in a body is believed. `"yes"` and
    * `"unknown"` always are, by the client.
    */

@@ -1,4 +1,4 @@
-import type { Call, Outcome, Phase } from "../adapter/contract";
+import type { Call, Outcome, Output, Phase } from "../adapter/contract";
 import type { Provider } from "../adapter/provider";
 import { within } from "../async/clock";
 import { AuthenticationError, CallbackError } from "../errors";
@@ -8,7 +8,7 @@ import { isHeader } from "../http/header";
 import { shownCharacters } from "../http/json-scanner";
 import type { ExchangeLimits, HttpAnswer, Transport } from "../http/transport";
 import { userAgent } from "../http/user-agent";
-import { type DecodedImage, MemorySink } from "../media/decoded-image";
+import { MemorySink } from "../media/decoded-image";
 import { encodeMultipart } from "./multipart";
 import { elided } from "./outcome-error";
 import { type Reading, readAnswer } from "./read-response";
@@ -119,6 +119,7 @@ export class ProviderApi {
         isPoll: phase === "query",
         decodesImages: adapter.decodesImages,
         isPartial: adapter.isPartial && ((type) => adapter.isPartial?.(type) ?? false),
+        isCompleted: adapter.isCompleted && ((type) => adapter.isCompleted?.(type) ?? false),
       },
     );
     const outcome = this.#clean(limited(readAnswer(adapter, phase, answer, url), n));
@@ -143,13 +144,16 @@ export class ProviderApi {
     answer: HttpAnswer,
     request: HttpRequest,
     { createSink = () => new MemorySink(), n = Number.POSITIVE_INFINITY }: ExchangeLimits,
-  ): Promise<readonly DecodedImage[]> {
+  ): Promise<readonly Output[]> {
     const { state } = outcome;
+    const isUnknownWord = (state === "queued" || state === "running") && !outcome.known;
     // A poll that was refused is repeated, and the job has its images still.
-    if (state === "failed" || (phase === "create" && (state === "refused" || state === "absent"))) {
-      const { events, body, images } = answer;
-      const found = { answer: events ?? body, decoded: images, request };
-      return salvaged({ ...found, createSink, mostImages: n + 1 });
+    const isEnd = phase === "create" && (state === "refused" || state === "absent");
+    if (state === "failed" || isEnd || (phase === "query" && isUnknownWord)) {
+      const { events, body, images, status } = answer;
+      const found = { answer: events ?? body, status, decoded: images, request };
+      const outputs = await salvaged({ ...found, createSink, mostImages: n + 1 });
+      return outputs.map((each) => this.#cleanOutput(each));
     }
     const used = new Set(state === "succeeded" ? outcome.outputs.map((each) => each.base64) : []);
     for (const image of answer.images) if (!used.has(image)) await image.sink.discard();
@@ -189,11 +193,7 @@ export class ProviderApi {
         };
       }
       case "succeeded": {
-        const outputs = outcome.outputs.map(({ url, base64, revisedPrompt }) => ({
-          url: this.#absolute(this.#struckAddress(url)),
-          base64,
-          revisedPrompt: this.#struck(revisedPrompt),
-        }));
+        const outputs = outcome.outputs.map((each) => this.#cleanOutput(each));
         const { state, cost, usage } = outcome;
         return { state, cost, usage, outputs, model: this.#struck(outcome.model) };
       }
@@ -209,6 +209,14 @@ export class ProviderApi {
           categories: outcome.categories?.map((each) => this.#words(each)),
         };
     }
+  }
+
+  #cleanOutput({ url, base64, revisedPrompt }: Output): Output {
+    return {
+      url: this.#absolute(this.#struckAddress(url)),
+      base64,
+      revisedPrompt: this.#struck(revisedPrompt),
+    };
   }
 
   /** A URL as it can be asked for: a relative one belongs to the provider's own. */

@@ -1,7 +1,6 @@
-import type { Adapter, Answer, Outcome, Phase, Refused } from "../adapter/contract";
+import type { Adapter, Answer, Outcome, Output, Phase, Refused } from "../adapter/contract";
 import { meaningOfCode } from "../adapter/error-codes";
 import { moderated, unreadable } from "../adapter/refusals";
-import type { DecodedImage } from "../media/decoded-image";
 
 /**
  * What an answer means: what the adapter reads in it, and what holds at every provider, whoever wrote
@@ -169,6 +168,6 @@ export interface Reading {
   readonly requestId: string | undefined;
   /** The answer without image bytes and without the key. */
   raw(): unknown;
-  /** Images that came whole in an answer that ends a task, and is no success otherwise. */
-  readonly images: readonly DecodedImage[];
+  /** Images in an answer that ends a task, or that nobody understands: as they came, or their URLs. */
+  readonly images: readonly Output[];
 }

@@ -1,12 +1,16 @@
+import type { Output } from "../adapter/contract";
 import type { HttpRequest } from "../http/answer";
-import { pictureIn } from "../http/image-text";
+import { beginsImage, isImageBase64, pictureIn } from "../http/image-text";
+import { parseJson } from "../http/parse-json";
 import { DecodedImage, type ImageSink } from "../media/decoded-image";
 import { ImageInspection } from "../media/image-inspection";
+import { PictureURLs, type Place } from "./picture-urls";
 
 /** What is looked through for images. */
 export interface Salvage {
   /** The answer, as JSON or the events of a stream. */
   readonly answer: unknown;
+  readonly status: number;
   /** Those that came decoded, some of which may be in no document that can be read. */
   readonly decoded: readonly DecodedImage[];
   /** What was asked: an answer may repeat it, and an image of the caller's was not paid for. */
@@ -16,41 +20,100 @@ export interface Salvage {
   readonly mostImages: number;
 }
 
-/** The images of an answer whose shape nobody knows, in order: what was paid for is kept. */
-export async function salvaged(salvage: Salvage): Promise<readonly DecodedImage[]> {
-  const { answer, decoded, request, createSink, mostImages } = salvage;
-  const found = [...new Set([...imagesIn(answer, createSink), ...decoded])];
-  const kept: DecodedImage[] = [];
+/**
+ * The images of an answer whose shape nobody knows, in order: what was paid for is kept. Where none came
+ * whole, the URLs of images.
+ */
+export async function salvaged(salvage: Salvage): Promise<readonly Output[]> {
+  const { answer, status, decoded, request, createSink, mostImages } = salvage;
+  const urls = new PictureURLs(status, request);
+  const found = [...new Set([...imagesIn(answer, createSink, urls), ...decoded])];
+  const kept: Output[] = [];
   for (const image of found) {
     const isKept = kept.length < mostImages && !(await isEcho(image, request));
-    if (isKept) kept.push(image);
+    if (isKept) kept.push({ base64: image });
     else await image.sink.discard();
   }
-  return kept;
+  return kept.length > 0 ? kept : urls.found.slice(0, mostImages).map((url) => ({ url }));
 }
 
-function imagesIn(answer: unknown, createSink: () => ImageSink): DecodedImage[] {
+/** JSON may be a string in JSON, and that once more: gateways wrap what they got. */
+const deepestText = 3;
+
+interface Found {
+  readonly value: unknown;
+  readonly place: Place;
+  /** Of how many strings it is a part. */
+  readonly depth: number;
+}
+
+function imagesIn(
+  answer: unknown,
+  createSink: () => ImageSink,
+  urls: PictureURLs,
+): readonly DecodedImage[] {
   const found: DecodedImage[] = [];
   // No recursion: a stranger says how deep it is.
-  const ahead: unknown[] = [answer];
-  while (ahead.length > 0) {
-    const value = ahead.pop();
+  const ahead: Found[] = [{ value: answer, place: urls.root, depth: 0 }];
+  for (let next = ahead.pop(); next !== undefined; next = ahead.pop()) {
+    const { value, place, depth } = next;
     if (value instanceof DecodedImage) found.push(value);
     else if (typeof value === "string") {
-      const picture = pictureIn(value);
-      if (picture !== undefined && "base64" in picture) {
-        found.push(decodedFrom(picture.base64, createSink()));
+      const inner = depth < deepestText ? jsonIn(value) : undefined;
+      if (inner !== undefined) ahead.push({ value: inner, place, depth: depth + 1 });
+      else {
+        for (const base64 of base64In(value)) {
+          found.push(decodedFrom(Buffer.from(base64, "base64"), createSink()));
+        }
+        urls.look(value, place);
       }
     } else if (typeof value === "object" && value !== null) {
-      // One by one: a call takes some 100,000 arguments, and an array may be longer.
-      for (const each of Object.values(value).reverse()) ahead.push(each);
+      const bytes = serializedBuffer(value);
+      if (bytes !== undefined) found.push(decodedFrom(bytes, createSink()));
+      else {
+        // One by one: a call takes some 100,000 arguments, and an array may be longer.
+        for (const [name, each] of Object.entries(value).reverse()) {
+          if (typeof each !== "string" && typeof each !== "object") continue;
+          const inside = Array.isArray(value) ? place : urls.inside(place, name);
+          ahead.push({ value: each, place: inside, depth });
+        }
+      }
     }
   }
   return found;
 }
 
-function decodedFrom(base64: string, sink: ImageSink): DecodedImage {
-  const bytes = Buffer.from(base64, "base64");
+/** What a string holds as JSON, where it is a document in itself. */
+function jsonIn(text: string): unknown {
+  if (!/^[\s\ufeff]*[{["]/.test(text)) return undefined;
+  try {
+    return parseJson(text);
+  } catch {
+    // It only begins like one.
+    return undefined;
+  }
+}
+
+const innerDataUrl = /;base64,([\w+/-]{16,}={0,2})/g;
+
+/** The images of a string: all of it, or those in a text such as Markdown. */
+function base64In(text: string): readonly string[] {
+  const picture = pictureIn(text);
+  if (picture !== undefined) return "base64" in picture ? [picture.base64] : [];
+  const found = Array.from(text.matchAll(innerDataUrl), ([, base64 = ""]) => base64);
+  return found.filter(isImageBase64);
+}
+
+/** The bytes of a `Buffer` of Node's that went through `JSON.stringify`, where they are an image. */
+function serializedBuffer(value: object): Buffer | undefined {
+  if (!("type" in value && value.type === "Buffer" && "data" in value)) return undefined;
+  const { data } = value;
+  if (!Array.isArray(data) || !data.every((each) => Number.isInteger(each))) return undefined;
+  const bytes = Buffer.from(data);
+  return beginsImage(bytes) ? bytes : undefined;
+}
+
+function decodedFrom(bytes: Buffer, sink: ImageSink): DecodedImage {
   sink.reserve(bytes.length).set(bytes);
   sink.commit(bytes.length);
   sink.end?.();

@@ -142,10 +142,25 @@ function valuesOf(pair: string): string[] {
   return at < 0 ? [] : [pair.slice(at + 1), ...new URLSearchParams(pair).values()];
 }
 
-/** As it is sent, and as a URL would hold it. */
+/** As it is sent, as a URL would hold it, and in base64: a server may show a basic header. */
 function asSent(secret: string): string[] {
-  const inUrl = encodeURIComponent(secret);
-  return inUrl === secret ? [secret] : [secret, inUrl];
+  return [...new Set([secret, encodeURIComponent(secret), ...inBase64(secret)])];
+}
+
+/** In base64 of fewer letters than that, text may stand by chance. */
+const leastBase64Letters = 10;
+
+/** What of the base64 of any text with the secret in it is the secret's alone, by where a group of three begins. */
+function inBase64(secret: string): string[] {
+  return [0, 1, 2].flatMap((before) => {
+    const bytes = Buffer.concat([Buffer.alloc(before), Buffer.from(secret)]);
+    // What shares a letter with its neighbours is not known.
+    const letters = bytes
+      .toString("base64")
+      .slice(Math.ceil((before * 8) / 6), Math.floor((bytes.length * 8) / 6));
+    if (letters.length < leastBase64Letters) return [];
+    return [letters, letters.replaceAll("+", "-").replaceAll("/", "_")];
+  });
 }
 
 function longestFirst(secrets: readonly string[]): readonly string[] {

@@ -17,7 +17,8 @@ const mostCodings = 5;
  *
  * A coding that is not known here, or more than five, is refused as the first bytes come, unless these
  * are plainly those of a text or an image: some servers name a character set, or what a storage did
- * (`aws-chunked`), and packed nothing.
+ * (`aws-chunked`), and packed nothing. One that is known is taken at its word, unless the first bytes are
+ * those of a document or an image: a proxy over `fetch` that copies all headers has unpacked it.
  *
  * @param isPerhapsDone whether it may be unpacked already, as `fetch` does it, but not for each coding.
  */
@@ -39,7 +40,35 @@ export function unpacked(
   const decode: Decoder = isKnown
     ? (next) => known.reduce((sink, decoder) => decoder(sink), next)
     : (next) => refusing(contentEncoding, next);
-  return decodedBy(body, isKnown && !isPerhapsDone ? decode : unlessPlain(decode));
+  const isDone = isKnown && !isPerhapsDone ? beginsDocument : isPlain;
+  return decodedBy(body, (next) =>
+    byHead(64, next, (head) => (isDone(head) ? next : decode(next))),
+  );
+}
+
+const gzipStart = Buffer.of(0x1f, 0x8b, 8);
+
+/**
+ * As {@link unpacked}, for an answer in which no file may stand: a gzip that no header names is unpacked as
+ * well. Whoever lost the header on the way did not lose what was paid for.
+ */
+export function unpackedAnswer(body: Body, contentEncoding: string | undefined): Body {
+  if (contentEncoding !== undefined) return unpacked(body, contentEncoding);
+  return {
+    each: (take) =>
+      new Promise((resolve, reject) => {
+        const next: ByteSink = { take, end: resolve, fail: reject };
+        let sink: ByteSink | undefined;
+        const takeFirst: Take = (chunk, isLent) => {
+          sink ??= gzipStart.equals(chunk.subarray(0, 3)) ? new GunzipSink(next) : next;
+          return sink.take(chunk, isLent);
+        };
+        body.each(takeFirst).then(
+          () => (sink ?? next).end(),
+          (error: unknown) => (sink ?? next).fail(error),
+        );
+      }),
+  };
 }
 
 function decodedBy(body: Body, decode: Decoder): Body {
@@ -87,9 +116,11 @@ function isZlib(head: Buffer): boolean {
   return (first & 0x0f) === 8 && (first * 256 + second) % 31 === 0;
 }
 
-/** What is plain text or an image goes on as it is; anything else is decoded. */
-function unlessPlain(decode: Decoder): Decoder {
-  return (next) => byHead(64, next, (head) => (isPlain(head) ? next : decode(next)));
+const documentStart = /^[\s\ufeff]*([{[<]|data:|event:)/;
+
+/** Whether bytes begin as JSON, a page, a stream of events or an image does: packed ones do not. */
+function beginsDocument(head: Buffer): boolean {
+  return isPlain(head) && (beginsImage(head) || documentStart.test(head.toString("utf8")));
 }
 
 const control = /(?![\t\n\r])\p{Cc}/u;

@@ -7,6 +7,10 @@ export interface EventStreamOptions extends ScanOptions {
   readonly mostImages: number;
   /** Whether an event of that type shows a picture that a later one completes: it is let go of. */
   readonly isPartial: (type: string) => boolean;
+  /** Whether an event of that type has a picture whole. */
+  readonly isCompleted: (type: string) => boolean;
+  /** How many of these are awaited. */
+  readonly asked: number;
 }
 
 /** What an event takes at least, however little it holds. */
@@ -27,6 +31,7 @@ export class EventStreamBody {
   #scanner: JsonScanner | undefined;
   readonly #events: unknown[] = [];
   readonly #images: DecodedImage[] = [];
+  #completed = 0;
   #otherBytes = 0;
   #start: Buffer = Buffer.alloc(0);
   /** One piece is read after the other, though a disk may be slow. */
@@ -42,6 +47,11 @@ export class EventStreamBody {
     return this.#isPartial(this.#parser.type, typeField.exec(this.#scanner?.start ?? "")?.[1])
       ? this.#images
       : [...this.#images, ...(this.#scanner?.images ?? [])];
+  }
+
+  /** As many pictures as were asked for have been completed. */
+  get isDone(): boolean {
+    return this.#completed >= this.#options.asked;
   }
 
   /** The start of the stream, to be shown. */
@@ -105,6 +115,7 @@ export class EventStreamBody {
     this.#scanner = undefined;
     await scanner.discard();
     const own = typeof data === "object" && data !== null && "type" in data ? data.type : undefined;
+    if (this.#isOf(this.#options.isCompleted, type, own)) this.#completed += 1;
     if (this.#isPartial(type, own)) {
       for (const each of images) await each.sink.discard();
       return;
@@ -115,6 +126,10 @@ export class EventStreamBody {
   }
 
   #isPartial(...types: readonly unknown[]): boolean {
-    return types.some((type) => typeof type === "string" && this.#options.isPartial(type));
+    return this.#isOf(this.#options.isPartial, ...types);
+  }
+
+  #isOf(kind: (type: string) => boolean, ...types: readonly unknown[]): boolean {
+    return types.some((type) => typeof type === "string" && kind(type));
   }
 }

@@ -33,6 +33,17 @@ export function isImageBase64(text: string): boolean {
   return beginsImage(Buffer.from(text.slice(0, headLetters), "base64"));
 }
 
+/** Whether a text is base64 of either alphabet, in lines or in one. Decoders skip whatever is not. */
+function isBase64(text: string): boolean {
+  return !/[^\w+/=\s-]/.test(text);
+}
+
+function unescapedURL(text: string): string {
+  return text.replace(/%([\da-f]{2})/gi, (_, hex: string) =>
+    String.fromCharCode(Number.parseInt(hex, 16)),
+  );
+}
+
 /** An absolute URL; a path; or the name of an image's file. A word such as `None` is neither. */
 const address = /^([a-z][a-z\d+.-]*:\/\/|\.{0,2}\/|[\w.~%/-]+\.(png|jpe?g|webp|gif|avif)([?#]|$))/i;
 
@@ -48,10 +59,11 @@ export function pictureIn(text: string): { base64: string } | { url: string } | 
   const trimmed = text.trim();
   const [head] = dataUrlHead.exec(trimmed) ?? [];
   if (head !== undefined) {
-    const base64 = trimmed.slice(head.length);
-    return isImageBase64(base64) ? { base64 } : undefined;
+    // A URL may be percent-encoded, base64 may not: a decoder would read `%2B` as two of its letters.
+    const base64 = unescapedURL(trimmed.slice(head.length));
+    return isImageBase64(base64) && isBase64(base64) ? { base64 } : undefined;
   }
   // Before paths: the base64 of a JPEG begins with a slash.
-  if (isImageBase64(trimmed)) return { base64: trimmed };
+  if (isImageBase64(trimmed) && isBase64(trimmed)) return { base64: trimmed };
   return address.test(trimmed) ? { url: trimmed } : undefined;
 }

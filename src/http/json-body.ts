@@ -22,6 +22,12 @@ export interface JsonReading {
   readonly mostImages: number;
   /** Whether a server-sent event of that type shows a picture that a later one completes. */
   readonly isPartial: ((type: string) => boolean) | undefined;
+  /** Whether a server-sent event of that type has a picture whole. */
+  readonly isCompleted?: ((type: string) => boolean) | undefined;
+  /** How many such events are awaited. */
+  readonly asked?: number | undefined;
+  /** Resolves when it is time to do without the rest of a stream whose pictures have all come. */
+  readonly afterLast?: (() => Promise<void>) | undefined;
   /** Takes the images that came whole, whatever becomes of the rest. */
   readonly images: DecodedImage[];
 }
@@ -41,6 +47,8 @@ interface PieceReader {
   readonly images: readonly DecodedImage[];
   /** Takes the next bytes, which are only lent, and may ask to wait before more come. */
   write(bytes: Uint8Array): Promise<void> | undefined;
+  /** All that is awaited has come. */
+  readonly isDone?: boolean;
   end(): Promise<JsonBody>;
   /** Lets go of whatever is not a whole image. */
   discard(): Promise<void>;
@@ -48,6 +56,11 @@ interface PieceReader {
 
 /** Below this, whatever is in it is text: two copies of it are no matter. */
 const smallBytes = 64 * 1024;
+
+/** The stream goes on, and nobody reads it further. */
+class NothingMoreError extends Error {
+  override readonly name = "NothingMoreError";
+}
 
 /** Smaller pieces are joined before they are looked at. */
 const tinyBytes = 1024;
@@ -67,7 +80,10 @@ export async function readJson(from: Body, reading: JsonReading): Promise<JsonBo
   const tiny: Buffer[] = [];
   let tinyLength = 0;
   let byteLength = 0;
+  let isStream = false;
+  let isOver = false;
   const take = (chunk: Uint8Array, isLent: boolean): Promise<void> | undefined => {
+    if (isOver) throw new NothingMoreError();
     byteLength += chunk.byteLength;
     if (byteLength > maxBytes) {
       throw new Error(`The answer is larger than ${maxBytes} bytes (\`maxAnswerBytes\`)`);
@@ -77,19 +93,35 @@ export async function readJson(from: Body, reading: JsonReading): Promise<JsonBo
       whole = parsed(chunk);
       if (whole.body !== undefined) return undefined;
     }
-    if (reader === undefined) small.push(kept(chunk, isLent));
-    if (byteLength <= smallBytes) return undefined;
     if (reader === undefined) {
+      small.push(kept(chunk, isLent));
+      isStream ||= byteLength <= 256 && beginsEventStream(Buffer.concat(small));
+      isStream ||= small.length === 1 && beginsEventStream(chunk);
+      // A stream may stay open when its picture is there, however small that is.
+      if (byteLength <= smallBytes && !isStream) return undefined;
       const first = Buffer.concat(small.splice(0));
       reader = readerOf(first, reading);
-      return give(reader, first);
+      return watched(reader, give(reader, first));
     }
-    if (tiny.length === 0 && chunk.byteLength >= tinyBytes) return give(reader, chunk);
+    if (tiny.length === 0 && chunk.byteLength >= tinyBytes) {
+      return watched(reader, give(reader, chunk));
+    }
     // A drip of single bytes would leave as many pieces.
     tiny.push(kept(chunk, isLent));
     tinyLength += chunk.byteLength;
-    return tinyLength >= tinyBytes ? flush(reader) : undefined;
+    // With its line an event may be whole, and the last.
+    const isDue = tinyLength >= tinyBytes || (isStream && endsLine(chunk));
+    return isDue ? watched(reader, flush(reader)) : undefined;
   };
+  /** All that is awaited is there: the rest may come for a while, or never. */
+  let endWait: (() => void) | undefined;
+  const enough = new Promise<void>((resolve) => {
+    endWait = resolve;
+  });
+  const watched = (by: PieceReader, taken: Promise<void> | undefined) =>
+    taken?.then(() => {
+      if (by.isDone) void reading.afterLast?.().then(endWait);
+    });
   const give = (to: PieceReader, bytes: Uint8Array): Promise<void> | undefined => {
     const isReady = to.write(bytes);
     // At once: whoever gives up on the rest does not wait for the end of this.
@@ -113,7 +145,12 @@ export async function readJson(from: Body, reading: JsonReading): Promise<JsonBo
     return made;
   };
   try {
-    await from.each(take);
+    const arriving = from.each(take).catch((error: unknown) => {
+      // That it broke off after the last picture is no matter.
+      if (reader?.isDone !== true) throw error;
+    });
+    await Promise.race([arriving, enough]);
+    isOver = true;
     if (reader === undefined) {
       const [first = Buffer.alloc(0), second] = small;
       const read = whole ?? parsed(second === undefined ? first : Buffer.concat(small));
@@ -140,6 +177,10 @@ export async function readJson(from: Body, reading: JsonReading): Promise<JsonBo
   }
 }
 
+function endsLine(bytes: Uint8Array): boolean {
+  return bytes.includes(0x0a) || bytes.includes(0x0d);
+}
+
 function parsed(bytes: Uint8Array): JsonBody {
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8");
   try {
@@ -153,9 +194,13 @@ function parsed(bytes: Uint8Array): JsonBody {
 /** How a page of HTML begins, or any other XML. A warning of PHP's before the JSON, `<br />`, does not. */
 const pageStart = /^[\s\ufeff]*<(!doctype|!--|\?xml|html|head|body|svg)/i;
 
+/** Comments, as a cache writes them, before what is no page. */
+const commentsBeforeJson = /^[\s\ufeff]*(<!--([^-]|-(?!->))*-->\s*)+[{[]/;
+
 /** Whether a body is a page for people, whose images are logos: nobody paid for those. */
 function beginsPage(head: Buffer): boolean {
-  return pageStart.test(head.toString("utf8", 0, 256));
+  const start = head.toString("utf8", 0, 1024);
+  return pageStart.test(start) && !commentsBeforeJson.test(start);
 }
 
 /**
@@ -164,13 +209,14 @@ function beginsPage(head: Buffer): boolean {
  * @param text how it is shown if it is no JSON, where that is known already.
  */
 function readerOf(head: Buffer, reading: JsonReading, text?: string): PieceReader {
-  const { createSink, isPartial = () => false } = reading;
+  const { createSink, isPartial = () => false, isCompleted = () => false } = reading;
+  const { asked = Number.POSITIVE_INFINITY } = reading;
   const options = { ...reading, maxOtherBytes };
   if (beginsPage(head))
     return jsonReader(new JsonScanner(createSink, { ...options, mostImages: 0 }), text);
   if (beginsImage(head)) return imageReader(createSink(), reading.maxImageBytes);
   return beginsEventStream(head)
-    ? eventReader(new EventStreamBody(createSink, { ...options, isPartial }))
+    ? eventReader(new EventStreamBody(createSink, { ...options, isPartial, isCompleted, asked }))
     : jsonReader(new JsonScanner(createSink, options), text);
 }
 
@@ -198,6 +244,9 @@ function eventReader(stream: EventStreamBody): PieceReader {
       const events = await stream.end();
       const body = events.at(-1);
       return body === undefined ? { body, text: stream.start } : { body, events };
+    },
+    get isDone() {
+      return stream.isDone;
     },
     discard: () => stream.discard(),
   };

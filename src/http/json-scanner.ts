@@ -16,6 +16,12 @@ const leastStringBytes = 32;
 /** So much of a data URL tells what it holds. */
 const leastDataUrlBytes = 192;
 
+/** What stands before an image within a longer text: in Markdown, CSS or HTML. */
+const dataUrlMark = Buffer.from(";base64,");
+
+/** So much of base64 within a text tells whether it is an image. */
+const leastInnerBytes = 64;
+
 /** How much base64 is decoded at once; a multiple of four. */
 const pieceBytes = 64 * 1024;
 
@@ -50,7 +56,8 @@ const mostUndecodedBytes = 64 * 1024 * 1024;
  * contents go from the socket's bytes through a decoder into a sink, and a token takes its place in
  * a skeleton of the document, which is small and goes through `JSON.parse`. So the syntax is checked
  * to the end, and the result is that of {@link parseJson}, save that a long string which is the base64 of
- * an image, alone or in a data URL, is a {@link DecodedImage}.
+ * an image, alone or in a data URL, is a {@link DecodedImage}. Of an image within a longer string, behind
+ * `;base64,` or in JSON that is a string itself, a few words are left there; it is among {@link images}.
  */
 export class JsonScanner {
   readonly #createSink: () => ImageSink;
@@ -62,6 +69,8 @@ export class JsonScanner {
   /** The document's own bytes, and what was taken out between them. */
   readonly #skeleton: (Buffer | Base64Image)[] = [];
   readonly #found: Base64Image[] = [];
+  /** Those of them that are within a longer text. */
+  readonly #inner = new Set<Base64Image>();
   #inString = false;
   /** Where in the skeleton the contents of the present string begin. */
   #mark = { piece: 0, offset: 0 };
@@ -72,6 +81,10 @@ export class JsonScanner {
   #isPlain = false;
   /** It began as one all the same. */
   #isUndecoded = false;
+  /** How much of {@link dataUrlMark} its last bytes are. */
+  #matched = 0;
+  /** What is looked at, or decoded, is within a longer text: it ends where its base64 does. */
+  #isInner = false;
   /** It is one image more than is taken. */
   #isSurplus = false;
   /** How long the skeleton is, and how much of it are images that could not be decoded. */
@@ -138,7 +151,9 @@ export class JsonScanner {
     if (!this.#decodesImages) for (const image of this.#found) image.giveUp();
     const seen = new Set<DecodedImage>();
     const document = await this.#parsed(seen);
-    const unseen = this.#found.filter(({ decoded }) => decoded !== undefined && !seen.has(decoded));
+    const unseen = this.#found.filter(
+      (image) => image.decoded !== undefined && !this.#inner.has(image) && !seen.has(image.decoded),
+    );
     if (unseen.length === 0) return document;
     // The name of a field may look like an image too, and of two fields with one name the last counts.
     for (const image of unseen) image.giveUp();
@@ -153,6 +168,7 @@ export class JsonScanner {
     for (const piece of this.#skeleton) {
       if (!(piece instanceof Base64Image)) pieces.push(piece);
       else if (piece.decoded === undefined) pieces.push(await piece.text());
+      else if (this.#inner.has(piece)) pieces.push(Buffer.from(piece.decoded.toJSON()));
       else {
         const token = `${secret}:${images.size}`;
         images.set(token, piece.decoded);
@@ -189,7 +205,7 @@ export class JsonScanner {
         at = this.#skipString(bytes, at);
         from = at;
       } else if (this.#inString) {
-        at = this.#readString(bytes, at);
+        at = this.#readString(bytes, at, from);
         if (this.#isPlain || this.#stringBytes < this.#leastBytes || !this.#inString) continue;
         this.#keep(bytes.subarray(from, at));
         from = at;
@@ -221,28 +237,77 @@ export class JsonScanner {
     this.#inString = true;
     this.#isPlain = false;
     this.#isUndecoded = false;
+    this.#isInner = false;
+    this.#matched = 0;
     this.#stringBytes = 0;
     this.#leastBytes = leastStringBytes;
     this.#mark = { piece: this.#skeleton.length, offset: found + 1 - from };
     return found + 1;
   }
 
+  /** Within a string an image may begin there. */
+  #beginInner(at: number, from: number): void {
+    this.#isInner = true;
+    this.#isPlain = false;
+    this.#stringBytes = 0;
+    this.#leastBytes = leastInnerBytes;
+    this.#mark = { piece: this.#skeleton.length, offset: at - from };
+  }
+
   /** Goes on past the end of the string, past the next escape, or to where it turns out to be long. */
-  #readString(bytes: Buffer, at: number): number {
+  #readString(bytes: Buffer, at: number, from: number): number {
     if (this.#isEscaped) {
       this.#isEscaped = false;
       this.#stringBytes += 1;
+      this.#matched = 0;
+      // JSON within the string: one of its own strings may begin.
+      if (bytes[at] === quote && !this.#isUndecoded) this.#beginInner(at + 1, from);
       return at + 1;
     }
-    const { end, stop } = nextMark(bytes, at);
+    const { end: stopAt, stop } = nextMark(bytes, at);
+    // No more of a text than has to be looked at: behind it another image may begin.
+    const most = this.#isInner ? this.#leastBytes - this.#stringBytes : stopAt;
+    const end = Math.min(stopAt, at + most);
+    if (this.#isInner || (this.#isPlain && !this.#isUndecoded)) {
+      const markEnd = this.#dataUrlMarkEnd(bytes, at, end);
+      if (markEnd !== undefined) {
+        this.#beginInner(markEnd, from);
+        return markEnd;
+      }
+    }
     this.#stringBytes += end - at;
     if (this.#isUndecoded) this.#undecodedBytes += end - at;
-    if (stop === undefined) return end;
+    if (end < stopAt || stop === undefined) return end;
     // What ends the string, or escapes, is for the decoder to see.
     if (this.#stringBytes >= this.#leastBytes && !this.#isPlain) return end;
     this.#isEscaped = stop === backslash;
     this.#inString = this.#isEscaped;
     return end + 1;
+  }
+
+  /** Where the next {@link dataUrlMark} ends, a part of which may have come before. */
+  #dataUrlMarkEnd(bytes: Buffer, start: number, end: number): number | undefined {
+    let at = start;
+    if (this.#matched > 0) {
+      while (at < end && this.#matched < dataUrlMark.length) {
+        if (bytes[at] !== dataUrlMark[this.#matched]) break;
+        this.#matched += 1;
+        at += 1;
+      }
+      if (this.#matched < dataUrlMark.length && at === end) return undefined;
+      const isWhole = this.#matched === dataUrlMark.length;
+      this.#matched = 0;
+      if (isWhole) return at;
+    }
+    const text = bytes.subarray(at, end);
+    const found = text.indexOf(dataUrlMark);
+    if (found !== -1) return at + found + dataUrlMark.length;
+    // Its first character stands in it once.
+    const rest = text.subarray(Math.max(0, text.length - dataUrlMark.length + 1));
+    const begun = rest.lastIndexOf(dataUrlMark.subarray(0, 1));
+    const last = begun === -1 ? undefined : rest.subarray(begun);
+    if (last?.equals(dataUrlMark.subarray(0, last.length))) this.#matched = last.length;
+    return undefined;
   }
 
   /** Goes on past the end of a string that nobody takes, or past the next escape. */
@@ -269,19 +334,32 @@ export class JsonScanner {
     const whole = Buffer.concat(this.#skeleton.splice(piece).filter(Buffer.isBuffer));
     const raw = whole.subarray(offset);
     const start = raw.toString("latin1", 0, 1024);
-    const [head = ""] = dataUrlHead.exec(start) ?? [];
+    const [head = ""] = this.#isInner ? [] : (dataUrlHead.exec(start) ?? []);
     if (!isImageBase64(withoutEscapes(start.slice(head.length)))) {
-      this.#skeleton.push(whole);
-      if (start.startsWith("data:") && start.length < leastDataUrlBytes) {
+      if (this.#isInner) {
+        this.#skeleton.push(whole);
+        this.#isInner = false;
+        this.#isPlain = true;
+      } else if (start.startsWith("data:") && start.length < leastDataUrlBytes) {
+        this.#skeleton.push(whole);
         this.#leastBytes = leastDataUrlBytes;
-      } else this.#isPlain = true;
+      } else {
+        // Once more, for an image within it.
+        this.#isPlain = true;
+        this.#skeleton.push(whole.subarray(0, offset));
+        this.#keptBytes -= raw.length;
+        this.#scan(raw);
+      }
       return;
     }
+    this.#matched = 0;
     this.#skeleton.push(whole.subarray(0, offset));
     this.#keptBytes -= raw.length;
     if (this.#found.length >= this.#mostImages) this.#isSurplus = true;
     else {
       this.#image = new Base64Image(this.#createSink(), head, this.#maxImageBytes);
+      if (this.#isInner) this.#inner.add(this.#image);
+      this.#isInner = false;
       this.#scan(raw.subarray(head.length));
     }
   }
@@ -289,6 +367,7 @@ export class JsonScanner {
   /** Goes on to the end of the image, of the bytes or of an escape, or to where it is no image. */
   #readImage(image: Base64Image, bytes: Buffer, at: number): number {
     if (this.#escape !== "") return this.#readEscape(image, bytes, at);
+    if (this.#inner.has(image)) return this.#readInner(image, bytes, at);
     const found = bytes.indexOf(quote, at);
     const end = found === -1 ? bytes.length : found;
     // Few have escapes, and a decoder stumbles over the first: only then is each looked for.
@@ -320,6 +399,32 @@ export class JsonScanner {
     return end + 1;
   }
 
+  /** As {@link #readImage}, to where an image within a text ends: the text goes on. */
+  #readInner(image: Base64Image, bytes: Buffer, at: number): number {
+    let end = at;
+    while (end < bytes.length && isBase64Letter(bytes[end] ?? 0)) end += 1;
+    const reached = image.add(bytes, at, end);
+    if (reached < end) this.#giveUp(image);
+    else if (bytes[end] === backslash) {
+      this.#escape = "\\";
+      return end + 1;
+    } else if (end < bytes.length) this.#endInner(image);
+    return reached;
+  }
+
+  #endInner(image: Base64Image): void {
+    if (!image.end()) {
+      this.#giveUp(image);
+      return;
+    }
+    this.#skeleton.push(image);
+    this.#found.push(image);
+    this.#image = undefined;
+    this.#isPlain = true;
+    this.#keep(Buffer.from(this.#escape, "latin1"));
+    this.#escape = "";
+  }
+
   #readEscape(image: Base64Image, bytes: Buffer, at: number): number {
     this.#escape += bytes.toString("latin1", at, at + 1);
     if (this.#escape.length < (this.#escape[1] === "u" ? 6 : 2)) return at + 1;
@@ -327,6 +432,7 @@ export class JsonScanner {
     const isBase64 = character !== undefined && /^[A-Za-z0-9+/=]$/.test(character);
     const isTaken = isBase64 && image.add(Buffer.from(character), 0, 1) === 1;
     if (isTaken) this.#escape = "";
+    else if (this.#inner.has(image)) this.#endInner(image);
     else this.#giveUp(image);
     return at + 1;
   }
@@ -362,6 +468,16 @@ export class ImageTooLargeError extends Error {
   constructor(maxBytes: number) {
     super(`An image in the answer is larger than ${maxBytes} bytes (\`maxDownloadBytes\`)`);
   }
+}
+
+/** Whether a byte is a letter of base64, of either alphabet. */
+function isBase64Letter(byte: number): boolean {
+  return (
+    (byte >= 0x61 && byte <= 0x7a) ||
+    (byte >= 0x41 && byte <= 0x5a) ||
+    (byte >= 0x2f && byte <= 0x39) ||
+    [0x2b, 0x3d, dash, underscore].includes(byte)
+  );
 }
 
 /** The next quote or backslash, if there is one. */

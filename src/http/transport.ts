@@ -11,7 +11,7 @@ import {
   sendWithFetch,
   tellsOfSending,
 } from "./caller-transport";
-import { unpacked } from "./content-encoding";
+import { unpacked, unpackedAnswer } from "./content-encoding";
 import {
   dispatch,
   type ExchangeEnds,
@@ -36,6 +36,9 @@ import { poolFor, type Route } from "./pools";
 import { type EnvironmentProxy, proxyFor } from "./proxy-environment";
 import { userAgent } from "./user-agent";
 
+/** How long a stream whose pictures have all come may take to end, so that its connection can be kept. */
+const afterLastMs = 1_000;
+
 /** How long an exchange may take, and who may end it. */
 export interface ExchangeLimits {
   readonly timeoutMs: number;
@@ -54,6 +57,8 @@ export interface ExchangeLimits {
   readonly n?: number | undefined;
   /** As the adapter's. */
   readonly isPartial?: ((type: string) => boolean) | undefined;
+  /** As the adapter's. */
+  readonly isCompleted?: ((type: string) => boolean) | undefined;
 }
 
 /** An answer, with the start of a body that is not JSON, and the images that came in one. */
@@ -115,14 +120,20 @@ export class Transport {
     const timer = new Timer(clock, limits.timeoutMs, limits.signal);
     let head: Pick<OpenAnswer, "status" | "headers"> | undefined;
     let hasLeft = false;
+    let isReadToEnd = false;
+    const over = new Ending();
     const images: DecodedImage[] = [];
     /** Those that were there when nobody waited any longer. */
     let handedOut: readonly DecodedImage[] | undefined;
     const read = async (answer: OpenAnswer): Promise<HttpAnswer> => {
       const { status, headers } = answer;
       head = { status, headers };
+      const each: Body["each"] = async (take) => {
+        await answer.body.each(take);
+        isReadToEnd = true;
+      };
       try {
-        const read = await readJson(unpacked(answer.body, headers["content-encoding"]), {
+        const read = await readJson(unpackedAnswer({ each }, headers["content-encoding"]), {
           maxBytes: maxAnswerBytes,
           contentLength: unpackedLength(headers),
           createSink: limits.createSink ?? inMemory(headers),
@@ -130,10 +141,14 @@ export class Transport {
           maxImageBytes: maxDownloadBytes,
           mostImages: (limits.n ?? Number.POSITIVE_INFINITY) + 1,
           isPartial: limits.isPartial,
+          isCompleted: limits.isCompleted,
+          asked: limits.n,
+          afterLast: () => sleep(clock, afterLastMs, over).catch(() => {}),
           images,
         });
         return { status, headers, ...read, images, receivedAt: answeredAt(headers, clock) };
       } finally {
+        over.abort("it has been read");
         if (handedOut !== undefined) {
           for (const each of images) if (!handedOut.includes(each)) void each.sink.discard();
         }
@@ -150,9 +165,8 @@ export class Transport {
       // What is the caller's own, or a disk, may be deaf to the signal: nobody waits for it.
       const isDeaf = (fetch ?? dispatcher ?? limits.createSink) !== undefined;
       const answer = await (isDeaf ? within(clock, answering, { signal: timer }) : answering);
-      // What was packed has ended; what follows it may have no end.
-      if (fetch !== undefined || "content-encoding" in answer.headers)
-        timer.abort(notReadFurther());
+      // What was packed has ended, or the last event has come; what follows may have no end.
+      if (fetch !== undefined || !isReadToEnd) timer.abort(notReadFurther());
       return answer;
     } catch (error) {
       // A body that was not read to its end would keep its connection.

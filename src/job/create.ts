@@ -1,4 +1,4 @@
-import type { Pending, Refused, Succeeded } from "../adapter/contract";
+import type { Output, Pending, Refused, Succeeded } from "../adapter/contract";
 import { contextOf, errorOf } from "../api/outcome-error";
 import type { Reading } from "../api/read-response";
 import { Ending, type EndSignal, sleep } from "../async/clock";
@@ -14,7 +14,7 @@ import {
 } from "../errors";
 import type { HttpRequest } from "../http/answer";
 import { TransportFault } from "../http/faults";
-import type { DecodedImage, ImageSink } from "../media/decoded-image";
+import type { ImageSink } from "../media/decoded-image";
 import type { ErrorFacts, GeneratedImage, ImageError, ImageJob, TaskState } from "../types";
 import type { TaskContext, TaskEvent } from "./task-context";
 
@@ -24,8 +24,8 @@ export interface CreateHost {
   /** How many images it asks for. */
   readonly n: number;
   facts(facts: ErrorFacts): ErrorFacts;
-  /** Images that came whole in an answer that is no success otherwise. */
-  salvage(images: readonly DecodedImage[]): Promise<readonly GeneratedImage[]>;
+  /** Images in an answer that is no success otherwise. */
+  salvage(images: readonly Output[]): Promise<readonly GeneratedImage[]>;
   /** An attempt begins: it may take a while until there is a key and a connection. */
   leaving(): void;
   /** The attempt begins to leave the machine, or may have. */
@@ -148,7 +148,7 @@ export class Create {
       if (!error.sent && stop.aborted) throw stop.reason;
       throw new CreateFailure(this.#faultOf(error), {
         cause: gateway.safe(error.cause ?? error),
-        images: await this.#host.salvage(error.images),
+        images: await this.#host.salvage(error.images.map((base64) => ({ base64 }))),
         ...(answersWith === "images" && error.timeoutMs !== undefined && { late: true }),
         ...(!error.transient && { transient: false }),
       });
@@ -165,7 +165,7 @@ export class Create {
         break;
       case "refused":
       case "failed":
-        throw new CreateFailure(reading.images.length === 0 ? outcome : withImages(outcome), {
+        throw new CreateFailure(withImages(outcome, reading.images), {
           ...contextOf(reading),
           images: await this.#host.salvage(reading.images),
         });
@@ -276,9 +276,14 @@ const paidInPart = {
   resend: "never",
 } as const;
 
-/** A refusal with images in it keeps its reason, and is no proof that nothing was paid. */
-function withImages(outcome: Refused): Refused {
-  if (!namesReason(outcome.kind)) return { ...outcome, ...paidInPart };
+/**
+ * A refusal with images in it keeps its reason, and is no proof that nothing was paid. Nor is one with the
+ * URL of an image, which is no proof that it was, either: nobody has looked there.
+ */
+function withImages(outcome: Refused, images: readonly Output[]): Refused {
+  if (images.length === 0) return outcome;
+  const cameWhole = images.some(({ base64 }) => base64 !== undefined);
+  if (cameWhole && !namesReason(outcome.kind)) return { ...outcome, ...paidInPart };
   const charged = outcome.charged === "no" ? "unknown" : outcome.charged;
   return { ...outcome, charged, resend: "never" };
 }

@@ -456,12 +456,8 @@ export class RunningJob implements TaskJob {
     );
   }
 
-  async salvage(
-    task: JobTask,
-    images: readonly DecodedImage[],
-  ): Promise<readonly GeneratedImage[]> {
-    const outputs = images.map((base64) => ({ base64 }));
-    const made = this.#createImages(task, outputs);
+  async salvage(task: JobTask, images: readonly Output[]): Promise<readonly GeneratedImage[]> {
+    const made = this.#createImages(task, images);
     await Promise.all(made.map(nameInPlace));
     return made;
   }

@@ -1,5 +1,6 @@
 import {
   type Call,
+  type Output,
   type RefusalKind,
   type Refused,
   refusalKinds,
@@ -24,7 +25,7 @@ import {
 import { TransportFault } from "../http/faults";
 import type { TaskLedger } from "../journal/entry";
 import type { JournalRecord } from "../journal/record";
-import type { DecodedImage, ImageSink } from "../media/decoded-image";
+import type { ImageSink } from "../media/decoded-image";
 import { Poller, type PollLoop, type PollStep } from "../schedule/poller";
 import { longestLocalWaitMs, type PollMoment, type SizeClass } from "../schedule/schedule";
 import type {
@@ -57,8 +58,8 @@ export interface TaskJob extends ImageJob {
   keep(task: JobTask, outcome: Succeeded): Promise<void> | undefined;
   /** The pictures that could not be put there. */
   inMemory(task: JobTask, outcome: Succeeded): readonly GeneratedImage[];
-  /** Images that came whole in an answer that is no success otherwise. */
-  salvage(task: JobTask, images: readonly DecodedImage[]): Promise<readonly GeneratedImage[]>;
+  /** Images in an answer that is no success otherwise. */
+  salvage(task: JobTask, images: readonly Output[]): Promise<readonly GeneratedImage[]>;
   warn(warning: string): void;
 }
 
@@ -100,6 +101,8 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
   #unkept: { readonly outcome: Succeeded; readonly raw: unknown } | undefined;
   /** Whoever waited was told that they cannot be kept, and given them with that. */
   #isUnkeptTold = false;
+  /** Images in a poll's answer whose word for the state nobody knows: it may have meant the end. */
+  #unsettledImages: readonly GeneratedImage[] = [];
   /** A create of unknown fate that another process began, and that this one may finish. */
   #unfinished: Call | undefined;
   #call: Call | undefined;
@@ -306,8 +309,8 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     this.#hasLeft = true;
   }
 
-  /** Images that came whole in an answer that is no success otherwise. */
-  salvage(images: readonly DecodedImage[]): Promise<readonly GeneratedImage[]> {
+  /** Images in an answer that is no success otherwise. */
+  salvage(images: readonly Output[]): Promise<readonly GeneratedImage[]> {
     return this.job.salvage(this, images);
   }
 
@@ -543,8 +546,12 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
 
   /** What a time-out becomes. */
   timeoutError(timeoutMs: number): TimeoutError {
-    const cause = this.#lastFailure;
-    return new TimeoutError({ ...this.facts({ charged: this.charged, cause }), timeoutMs });
+    const facts = {
+      charged: this.charged,
+      cause: this.#lastFailure,
+      images: this.#unsettledImages,
+    };
+    return new TimeoutError({ ...this.facts(facts), timeoutMs });
   }
 
   /** Waits until the polls of other jobs that are before it have left. */
@@ -597,6 +604,7 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
         this.#cost = outcome.cost ?? this.#cost;
         this.#lastFailure = undefined;
         this.#runningAgeMs = askedAtMs;
+        if (reading.images.length > 0) this.#unsettledImages = await this.salvage(reading.images);
         this.emit(
           progress === undefined
             ? { type: "status", state, word, known }
@@ -713,6 +721,7 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     const { clock, schedule } = this.#context;
     this.#state = state;
     this.#settled = settled;
+    this.#unsettledImages = [];
     this.#endedAt = clock.now();
     // What was taken and given back is not what it cost.
     if ("error" in settled && settled.error.charged === "no") this.#cost = settled.error.cost;

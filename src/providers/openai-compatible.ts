@@ -242,6 +242,7 @@ function read(endpoint: Endpoint, phase: Phase, answer: Answer): Outcome {
   }
   const error = readOpenAIError(phase, answer, endpoint);
   if (error !== undefined) return answer.events === undefined ? error : afterStream(answer, error);
+  if (answer.events !== undefined) return unreadable(phase, "The stream ended without its picture");
   if (found === undefined) return unreadable(phase, "There is no list of images in it");
   if (found.data.some(namesWork)) {
     return unreadable(phase, "It names a task, and there is no image in it");
@@ -330,6 +331,7 @@ function createAdapter(settings: {
     trustsCharged: trustCharged === true,
     decodesImages: true,
     isPartial: (type) => type.endsWith(".partial_image"),
+    isCompleted: (type) => /^image_\w+\.completed$/.test(type),
     operations: {
       generate: defineOperation({ ...common, create: (task) => createGeneration(model, task) }),
       edit: defineOperation({ ...common, inputs, create: (task) => createEdit(model, task) }),

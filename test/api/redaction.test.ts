@@ -157,13 +157,14 @@ test("of the keys that were given the last 16 are known, and each whose call is 
   const secrets = new Secrets({}, "");
   const endFirst = secrets.hold("key-number-1000");
   for (let count = 1; count <= 200; count += 1) secrets.hold(`token-number-${1000 + count}`)();
-  expect(secrets.all).toHaveLength(17);
+  const known = () => secrets.all.filter((each) => each.includes("number"));
+  expect(known()).toHaveLength(17);
   expect(secrets.strike("key-number-1000 token-number-1200 token-number-1185")).toBe(
     "<key> <key> <key>",
   );
   expect(secrets.strike("token-number-1184")).toBe("token-number-1184");
   endFirst();
-  expect(secrets.all).toHaveLength(16);
+  expect(known()).toHaveLength(16);
   expect(secrets.strike("key-number-1000")).toBe("key-number-1000");
 });
 

@@ -369,7 +369,7 @@ test("a stream may hold what an answer without one would, and its error is one",
   expect(unknown.images).toBeUndefined();
 });
 
-test("a stream that breaks off after a picture hands it over, and of sketches none", async () => {
+test("a stream that breaks off hands over the picture that came, and of sketches none", async () => {
   const [picture, sketch] = [pictureOf(90_000), pictureOf(80_000, 3)];
   const whole = partial(sketch) + completed(picture);
   for (const [stream, count] of [
@@ -387,7 +387,9 @@ test("a stream that breaks off after a picture hands it over, and of sketches no
       response.writeHead(200, { "content-length": stream.length + 1 });
       response.write(stream, () => setTimeout(() => response.destroy(), 20));
     });
-    const error = await failureOf(clientOf(server).generate({ prompt }));
+    // Of two that were asked for: when all have come, it is no matter.
+    if (stream === whole) await clientOf(server).generate({ prompt });
+    const error = await failureOf(clientOf(server).generate({ prompt, n: 2 }));
     expect(error.charged).toBe(count === 1 ? "yes" : "unknown");
     expect((await bytesOf(error.images)).map((each) => each.equals(picture))).toEqual(
       Array(count).fill(true),
@@ -598,7 +600,8 @@ test("an answer of a million small values is looked through, and told of", async
 test("an error in a stream is no proof that nothing was paid, whatever its code", async () => {
   for (const code of ["insufficient_quota", "moderation_blocked", "rate_limit_exceeded"]) {
     const told = `event: error\ndata: ${JSON.stringify({ error: { code, message: "no" } })}\n\n`;
-    for (const stream of [told, partial(pixel) + told]) {
+    const flat = `event: error\ndata: ${JSON.stringify({ code, message: "no" })}\n\n`;
+    for (const stream of [told, partial(pixel) + told, flat, partial(pixel) + flat]) {
       await using server = await startStream(stream);
       const error = await failureOf(clientOf(server).generate({ prompt }));
       expect(error.charged).toBe("unknown");

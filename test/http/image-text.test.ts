@@ -72,6 +72,21 @@ test("any words are neither an image nor an address, and any image is one in eac
   );
 });
 
+test("a data URL may be percent-encoded, and what is no base64 is not decoded as if it were", () => {
+  const base64 = pictureOf(3_001).toString("base64");
+  const encoded = `data:image/png;base64,${encodeURIComponent(base64)}`;
+  expect(encoded).toContain("%2B");
+  expect(pictureIn(encoded)).toEqual({ base64 });
+  expect(pictureIn(encoded.replaceAll("%2B", "%2b"))).toEqual({ base64 });
+  for (const junk of ["%zz", "!", "…", '"', "\0"]) {
+    const text = `${base64.slice(0, 2_000)}${junk}${base64.slice(2_000)}`;
+    expect([junk, pictureIn(`data:image/png;base64,${text}`)]).toEqual([junk, undefined]);
+    expect([junk, pictureIn(text)]).toEqual([junk, undefined]);
+  }
+  const lines = base64.replace(/.{76}/g, "$&\r\n");
+  expect(pictureIn(lines)).toEqual({ base64: lines });
+});
+
 test("an address is one, absolute, relative or a path, and an image's base64 with a slash is none", () => {
   for (const url of [
     "https://a.test/b",
