@@ -4,14 +4,16 @@ import { type Clock, callerSignal, Ending, type EndSignal, within } from "./asyn
 import { RateLimiter } from "./async/rate-limiter";
 import { Semaphore } from "./async/semaphore";
 import { inTurn } from "./async/turns";
+import { UnderWay } from "./async/under-way";
 import type { ClientOptions } from "./client-options";
-import { CallbackError, isImageError } from "./errors";
 import { Transport } from "./http/transport";
+import { RunningCall } from "./job/call";
 import type { ParsedReference } from "./job/job";
 import { Preflight } from "./job/preflight";
-import type { Journaling, RecoverOptions } from "./job/recovery";
+import type { JournaledJob, Journaling, RecoverOptions } from "./job/recovery";
 import { LiveJobs } from "./job/registry";
-import { type JobContext, RunningJob, type Scope, type TaskWait } from "./job/running-job";
+import { RunningJob, type TaskWait } from "./job/running-job";
+import type { ClientServices } from "./job/services";
 import type { Settlement } from "./job/settlement";
 import type { JobTask } from "./job/task";
 import type { ImageSink } from "./media/decoded-image";
@@ -35,15 +37,12 @@ import type { Webhooks } from "./webhooks/receiver";
  */
 export class Runner {
   readonly #options: ClientOptions;
-  readonly #jobs: JobContext;
-  readonly #slots: Semaphore;
+  readonly #services: ClientServices;
   readonly #preflight: Preflight;
   /** Jobs that this client works on, by id: `recover` leaves them alone. */
   readonly #live = new LiveJobs();
   #journaling: Journaling | undefined;
   #hints: WebhookHints | undefined;
-  /** Creates, and calls whose create brings the image: `close` waits for them. */
-  readonly #underWay = new Set<Promise<unknown>>();
   /** Aborts when `close` waits no longer. */
   readonly #tearing = new Ending();
 
@@ -51,7 +50,7 @@ export class Runner {
     const runner = new Runner(options, clock, closing);
     await runner.#load().catch((error: unknown) => {
       // A proxy's address that cannot be read is on the error, with the password in it.
-      throw runner.#jobs.gateway.safe(error);
+      throw runner.#services.api.safe(error);
     });
     return runner;
   }
@@ -61,43 +60,35 @@ export class Runner {
     const trustedOrigin = new URL(provider.baseURL).origin;
     const transport = new Transport({ ...options, clock, trustedOrigin });
     this.#options = options;
-    this.#slots = new Semaphore(options.concurrency, clock);
     this.#preflight = new Preflight(provider.name, clock, options.journal);
     const sharesAddress = provider.adapter.webhook?.address === "account";
-    this.#jobs = {
+    this.#services = {
       ...{ provider, transport, clock, timeoutMs, attemptTimeoutMs, onEvent, closing },
       tearing: this.#tearing,
-      underWay: (work) => this.#track(work),
-      gateway: new ProviderApi(provider, transport, secretsOf(options)),
-      pace: new RateLimiter(clock),
+      underWay: new UnderWay(),
+      slots: new Semaphore(options.concurrency, clock),
+      api: new ProviderApi(provider, transport, secretsOf(options)),
+      pollLimiter: new RateLimiter(clock),
       pollsLocally: options.poll === undefined && isLoopback(provider.baseURL),
       schedule: typeof poll === "number" ? fixedSchedule(poll) : poll,
       backstopMs: sharesAddress ? options.webhooks?.backstopMs : undefined,
-      accepted: (job, taskId) => {
-        if (this.#remembers) this.#live.add(job, taskId);
-        this.#hints?.accepted(taskId);
-      },
-      vacate: (taskId) => this.#slots.vacate(taskId),
-      settled: (job) => {
-        if (this.#remembers) this.#live.delete(job);
-      },
     };
   }
 
   async #load(): Promise<void> {
     const { account, journal, webhooks, provider } = this.#options;
-    await this.#jobs.transport.prepare();
+    await this.#services.transport.prepare();
     const { webhook } = provider.adapter;
     if (journal !== undefined) {
       const { Journaling } = await import("./job/recovery");
-      this.#journaling = new Journaling(journal, account, this.#jobs, this.#live);
+      this.#journaling = new Journaling(journal, account, this.#services, this.#live);
     }
     if (webhook !== undefined && webhooks !== undefined) {
       const { WebhookHints } = await import("./webhooks/notifications");
       this.#hints = new WebhookHints(webhook, webhooks, {
         live: this.#live,
-        closing: this.#jobs.closing,
-        isCreating: () => this.#underWay.size > 0,
+        closing: this.#services.closing,
+        isCreating: () => !this.#services.underWay.isIdle,
         find: async (target) => this.#journaling?.find(target) ?? [],
       });
     }
@@ -128,29 +119,26 @@ export class Runner {
     const { saveTo } = options;
     const call = await this.#open(plan, options, { createSink: this.#sinkFor(saveTo) });
     const { job } = call;
-    const outcomeOf = (task: JobTask) =>
-      this.#sendTask(call, task, (limits) => job.outcome(task, limits, saveTo));
-    return this.#end(call, job.tasks.map(outcomeOf), (outcomes) => job.assemble(outcomes));
+    return call.sendAll(
+      (task, limits) => job.outcome(task, limits, saveTo),
+      (outcomes) => job.assemble(outcomes),
+    );
   }
 
   /** Sends, and waits until every task is accepted, refused or of unknown fate. */
   async submit(plan: Plan, options: ParsedCallOptions): Promise<ImageJob> {
-    const opened = await this.#open(plan, options, { resultSaveTo: options.saveTo });
-    const queued: Queued = { count: 0, end: new Ending() };
-    const call: RunningCall = { ...opened, queued };
+    const call = await this.#open(plan, options, { resultSaveTo: options.saveTo, isSubmit: true });
     const { job } = call;
-    const refusalOf = (task: JobTask) =>
-      this.#sendTask(call, task, async (limits) => {
-        if (task.accepted) {
-          // Nobody has the job yet who could learn its end, and the rest of it may wait for just that.
-          if (queued.count > 0) task.wait({ signal: queued.end }).catch(() => {});
-          return [];
-        }
-        const settled = await job.outcome(task, limits, undefined);
-        return "error" in settled ? [settled.error] : [];
-      });
-    return this.#end(call, job.tasks.map(refusalOf), (refusals) => {
-      if (job.tasks.some((task) => task.accepted)) return job;
+    const refusalOf = async (task: JobTask, limits: TaskWait) => {
+      if (task.progress.isAccepted) {
+        call.watch(task);
+        return [];
+      }
+      const outcome = await job.outcome(task, limits, undefined);
+      return "error" in outcome ? [outcome.error] : [];
+    };
+    return call.sendAll(refusalOf, (refusals) => {
+      if (job.tasks.some((task) => task.progress.isAccepted)) return job;
       throw firstOf(refusals.flat());
     });
   }
@@ -159,146 +147,90 @@ export class Runner {
   resume({ id, operation, submittedAt, tasks }: ParsedReference): RunningJob {
     const sentAt = Date.parse(submittedAt);
     const seeds = tasks.map((task) => ({ ...task, sentAt }));
-    return new RunningJob({ id, operation, submittedAt: sentAt }, seeds, {
-      ...this.#jobs,
-      // References are resumed freely: only while somebody waits does a webhook have to find them.
-      awaited: (job, isAwaited) => {
-        if (!isAwaited) this.#live.delete(job);
-        else if (this.#remembers && !job.isSettled) {
-          this.#live.add(job, ...job.tasks.flatMap((task) => task.id ?? []));
-        }
-      },
-    });
+    const job = new RunningJob({ id, operation, submittedAt: sentAt }, seeds, this.#services);
+    if (this.#remembers) this.#live.followWhileAwaited(job);
+    return job;
   }
 
   /** Waits for what is on its way, and tears what is not there by then. */
   async drain(timeoutMs: number): Promise<void> {
-    await this.#settled(timeoutMs);
+    const { clock, underWay } = this.#services;
+    await underWay.idle(clock, timeoutMs);
     const late = `What was under way was given up ${timeoutMs} ms after \`close\` was called`;
     this.#tearing.abort(new Error(late));
     // Those who were torn say so, and write it down.
-    await this.#settled(tornMs);
-  }
-
-  async #settled(withinMs: number): Promise<void> {
-    const { clock } = this.#jobs;
-    const deadlineAt = clock.now() + withinMs;
-    // A function of the caller's that never ends must not hold it for ever.
-    await within(clock, Promise.allSettled(this.#underWay), { deadlineAt }).catch(() => {});
-  }
-
-  #track(work: Promise<unknown>): void {
-    this.#underWay.add(work);
-    const forget = () => {
-      this.#underWay.delete(work);
-    };
-    work.then(forget, forget);
-  }
-
-  /** The answer to its create is what the caller waits for. */
-  get #answersWithImages(): boolean {
-    return this.#jobs.provider.adapter.answersWith === "images";
+    await underWay.idle(clock, tornMs);
   }
 
   /**
    * Everything before the first create. What it needs ends with it, as does all that each create
-   * needs once that was answered: thousands of calls may wait for minutes.
+   * needs once there is a response: thousands of calls may wait for minutes.
    */
-  async #open(
-    plan: Plan,
-    call: ParsedCallOptions,
-    { createSink, resultSaveTo }: Saving,
-  ): Promise<RunningCall> {
-    const { clock, provider } = this.#jobs;
-    const { idempotencyKey, onSubmitted, onEvent, metadata } = call;
-    const { idempotent } = provider.adapter;
-    const { request } = plan;
-    const { fields, operation } = request;
-    const unsent = idempotencyKey !== undefined && !idempotent && this.#journaling === undefined;
-    const signal = call.signal && callerSignal(call.signal);
-    const trial = this.#preflight.check(call.saveTo);
+  async #open(plan: Plan, options: ParsedCallOptions, saving: Saving): Promise<RunningCall> {
+    const { clock } = this.#services;
+    const { idempotencyKey, saveTo } = options;
+    const signal = options.signal && callerSignal(options.signal);
+    const trial = this.#preflight.check(saveTo);
     if (trial !== undefined) await within(clock, trial, { signal });
-    // Its pages in the journal, where there is one.
+    // Its entries in the journal, where there is one.
     const opening = this.#journaling?.open(plan, idempotencyKey);
     const journaled = opening && (await within(clock, opening, { signal }));
-    const taskKey = journaled ? journaled.taskKey : this.#taskKeyUnder(idempotencyKey);
-    const mint = idempotent ? newId : () => "";
-    const keys = plan.split.map((_, index) => taskKey?.(index) ?? mint());
+    const keys = this.#keysOf(plan, journaled?.taskKey ?? this.#taskKeyUnder(idempotencyKey));
     const hook = this.#hookFor(plan);
+    const job = this.#jobOf(plan, options, { saving, journaled, keys, hook });
+    const { timeoutMs = this.#services.timeoutMs } = options;
+    const call = new RunningCall(job, this.#services, {
+      ...{ signal: options.signal, timeoutMs, isSubmit: saving.isSubmit ?? false },
+    });
+    try {
+      call.stop.throwIfAborted();
+      const place = inTurn();
+      if (place !== undefined) await within(clock, place, { signal: call.stop });
+      const rule = plan.description.inputs;
+      const inputs = rule === undefined ? none : await this.#inputs(plan.request, rule, call.stop);
+      prepare(job, plan, { inputs, keys, hook, createSink: saving.createSink });
+    } catch (error) {
+      call.abandon(error);
+      throw error;
+    }
+    return call;
+  }
+
+  /** The job of a plan, with a task for each native request, of which nothing is sent yet. */
+  #jobOf(plan: Plan, options: ParsedCallOptions, parts: JobParts): RunningJob {
+    const { clock, provider } = this.#services;
+    const { fields, operation } = plan.request;
+    const { idempotencyKey, onSubmitted, onEvent, metadata } = options;
+    const { saving, journaled, keys, hook } = parts;
+    const { idempotent } = provider.adapter;
+    const isUnsent = idempotencyKey !== undefined && !idempotent && this.#journaling === undefined;
+    const seed = {
+      id: journaled?.jobId,
+      operation,
+      quality: typeof fields.quality === "string" ? fields.quality : undefined,
+      sizeClass: sizeClassOf({ size: fields.size, resolution: fields.resolution }),
+      backstopMs: hook?.isOurs ? this.#options.webhooks?.backstopMs : undefined,
+      submittedAt: clock.wallTime(),
+      warnings: isUnsent
+        ? [...plan.warnings, `idempotencyKey was not sent: ${provider.name} honours none`]
+        : plan.warnings,
+      resultSaveTo: saving.resultSaveTo,
+      ...{ onSubmitted, onEvent, metadata },
+    };
     const tasks = plan.split.map((n, index) => ({
-      index,
-      n,
-      state: "waiting" as const,
+      ...{ index, n, state: "waiting" as const },
       ledger: journaled?.ledgerFor(index),
       key: idempotent ? keys[index] : undefined,
     }));
-    const job = new RunningJob(
-      {
-        id: journaled?.jobId,
-        operation,
-        quality: typeof fields.quality === "string" ? fields.quality : undefined,
-        sizeClass: sizeClassOf({ size: fields.size, resolution: fields.resolution }),
-        backstopMs: hook?.isOurs ? this.#options.webhooks?.backstopMs : undefined,
-        submittedAt: clock.wallTime(),
-        warnings: unsent
-          ? [...plan.warnings, `idempotencyKey was not sent: ${provider.name} honours none`]
-          : plan.warnings,
-        resultSaveTo,
-        onSubmitted,
-        onEvent,
-        metadata,
-      },
-      tasks,
-      this.#jobs,
-    );
-    if (this.#remembers) this.#live.add(job);
-    const stop = job.scope(call.signal);
-    // An image that is on its way when the client is closed is the caller's: it was paid for.
-    const scope = this.#answersWithImages ? job.scope(call.signal, this.#tearing) : stop;
-    const opened = { job, stop, scope, timeoutMs: call.timeoutMs ?? this.#jobs.timeoutMs };
-    try {
-      stop.throwIfAborted();
-      const place = inTurn();
-      if (place !== undefined) await within(clock, place, { signal: stop });
-      const { inputs: rule } = plan.description;
-      const inputs = rule === undefined ? none : await this.#inputs(request, rule, stop);
-      for (const task of job.tasks) {
-        const { index, n } = task;
-        const webhookUrl = hook?.addressFor(job.id, index);
-        const sending = { operation, n, key: keys[index] ?? "", ...inputs };
-        const given = webhookUrl === undefined ? sending : { webhookUrl, ...sending };
-        task.prepare(plan.task.create(given), createSink);
-      }
-    } catch (error) {
-      this.#abandon(opened, error);
-      throw error;
-    }
-    return opened;
+    const job = new RunningJob(seed, tasks, this.#services);
+    if (this.#remembers) this.#live.follow(job);
+    return job;
   }
 
-  /** What the work on all tasks of a call comes to, and the end of the call, however it ends. */
-  async #end<Value, Result>(
-    call: RunningCall,
-    works: readonly Promise<Value>[],
-    sumOf: (values: readonly Value[]) => Result,
-  ): Promise<Result> {
-    try {
-      if (this.#answersWithImages) for (const work of works) this.#track(work);
-      const result = sumOf(await Promise.all(works));
-      endScopes(call);
-      return result;
-    } catch (error) {
-      this.#abandon(call, error);
-      throw error;
-    }
-  }
-
-  /** Ends the creates still waiting when the whole call ends, as when `onSubmitted` throws. */
-  #abandon(call: RunningCall, reason: unknown): void {
-    call.stop.abort(reason);
-    call.scope.abort(reason);
-    for (const task of call.job.tasks) task.abandon();
-    endScopes(call);
+  /** The idempotency keys of the tasks: those of the caller's own, or new ones where the provider honours any. */
+  #keysOf(plan: Plan, taskKey: ((index: number) => string) | undefined): readonly string[] {
+    const mint = this.#services.provider.adapter.idempotent ? newId : () => "";
+    return plan.split.map((_, index) => taskKey?.(index) ?? mint());
   }
 
   /** What a caller's key sends with each task, where no journal knows of earlier tries. */
@@ -325,7 +257,7 @@ export class Runner {
   }
 
   #inputs(request: ParsedRequest, rule: InputRule, signal: EndSignal): Promise<ResolvedInputs> {
-    const { clock, provider, transport } = this.#jobs;
+    const { clock, provider, transport } = this.#services;
     const reading = resolveInputs(request.images, request.mask, {
       ...{ provider: provider.name, rule, upload: this.#options.upload },
       trustedOrigin: new URL(provider.baseURL).origin,
@@ -336,75 +268,6 @@ export class Runner {
       },
     });
     return within(clock, reading, { signal });
-  }
-
-  /** One task: waits for a slot, creates, tells the caller, and goes on with `then` inside the slot. */
-  async #sendTask<Value>(
-    call: RunningCall,
-    task: JobTask,
-    then: (limits: TaskWait) => Promise<Value>,
-  ): Promise<Value> {
-    const { timeoutMs, stop, scope: signal } = call;
-    const limitsFromNow = () => {
-      return { signal, deadlineAt: this.#jobs.clock.now() + timeoutMs, timeoutMs };
-    };
-    let release: () => void;
-    try {
-      const slot = this.#slots.acquire(stop);
-      release = slot instanceof Promise ? await inQueue(slot, call.queued) : slot;
-    } catch (error) {
-      if (signal.aborted) throw error;
-      // The client is being closed: the tasks that were sent go on, and this one never leaves.
-      task.abandon();
-      return then(limitsFromNow());
-    }
-    const limits = limitsFromNow();
-    const isAnswered = await this.#create(call, task, limits, release);
-    try {
-      return await then(limits);
-    } finally {
-      if (isAnswered) this.#holdOrRelease(call, task, limits.deadlineAt, release);
-    }
-  }
-
-  /** What was submitted is at the provider still, and nobody may be waiting for it. */
-  #holdOrRelease(call: RunningCall, task: JobTask, until: number, release: () => void): void {
-    const isThere = call.queued !== undefined && task.id !== undefined && !task.hasEnded;
-    if (isThere) this.#slots.hold(task.id, release, until);
-    else release();
-  }
-
-  /**
-   * Creates, and tells the caller. A create that outlives its caller keeps its slot until it has been
-   * answered, whether this throws or gives false.
-   */
-  async #create(
-    call: RunningCall,
-    task: JobTask,
-    { signal, deadlineAt, timeoutMs }: TaskWait & { deadlineAt: number; signal: EndSignal },
-    release: () => void,
-  ): Promise<boolean> {
-    const { clock } = this.#jobs;
-    const { job, stop } = call;
-    const tear = this.#answersWithImages ? signal : this.#tearing;
-    const creating = task.create(stop, deadlineAt, tear).then(() => job.announce(task));
-    this.#track(creating);
-    try {
-      const onDeadline = () => task.giveUp(timeoutMs);
-      // A create that answers with the images ends by itself, and knows which of them have come.
-      const graceMs = this.#answersWithImages ? 1_000 : 0;
-      await within(clock, creating, { signal, deadlineAt: deadlineAt + graceMs, onDeadline });
-      return true;
-    } catch (error) {
-      // Whoever still waits gets what went wrong below; whoever has left heard of it as an event.
-      // The slot is held while the create is, though no longer than its call could have been.
-      void within(clock, creating, { deadlineAt })
-        .catch(() => {})
-        .finally(() => this.#holdOrRelease(call, task, deadlineAt, release));
-      // A time-out is this task's own; anything else ends the call.
-      if (signal.aborted || !isImageError(error) || error instanceof CallbackError) throw error;
-      return false;
-    }
   }
 }
 
@@ -418,45 +281,40 @@ function secretsOf({ webhooks }: ClientOptions): readonly string[] {
 
 const none: ResolvedInputs = { imageUrls: [], imageFiles: [] };
 
-/** Where the images of a call go. */
+/** Where the images of a call go, and whether it waits for them. */
 interface Saving {
   /** While they come. */
   readonly createSink?: (() => ImageSink) | undefined;
   /** Once somebody asks for the result. */
   readonly resultSaveTo?: string | undefined;
+  readonly isSubmit?: boolean;
 }
 
-/** What a call holds until it ends. */
-interface RunningCall {
-  readonly job: RunningJob;
-  /** Nothing is sent after its end. */
-  readonly stop: Scope;
-  /** Nobody waits after its end: the same one, where nothing that was paid for is lost by that. */
-  readonly scope: Scope;
-  readonly timeoutMs: number;
-  /** Present in a submit, whose jobs keep their slots. */
-  readonly queued?: Queued;
+/** What a job is made of beside its plan. */
+interface JobParts {
+  readonly saving: Saving;
+  readonly journaled: JournaledJob | undefined;
+  readonly keys: readonly string[];
+  readonly hook: Hook | undefined;
 }
 
-/** The tasks of a submit that wait for slots. */
-interface Queued {
-  count: number;
-  /** Aborts when none of them waits any more. */
-  readonly end: Ending;
-}
-
-async function inQueue<Value>(slot: Promise<Value>, queued: Queued | undefined): Promise<Value> {
-  if (queued === undefined) return slot;
-  queued.count += 1;
-  try {
-    return await slot;
-  } finally {
-    queued.count -= 1;
-    if (queued.count === 0) queued.end.abort(new Error("no task waits for a slot"));
+/** Gives each task what its create sends. */
+function prepare(
+  job: RunningJob,
+  { task: planned, request }: Plan,
+  parts: {
+    readonly inputs: ResolvedInputs;
+    readonly keys: readonly string[];
+    readonly hook: Hook | undefined;
+    readonly createSink: Saving["createSink"];
+  },
+): void {
+  const { operation } = request;
+  for (const task of job.tasks) {
+    const { index, n } = task.progress;
+    const webhookUrl = parts.hook?.addressFor(job.id, index);
+    const sending = { operation, n, key: parts.keys[index] ?? "", ...parts.inputs };
+    const given = webhookUrl === undefined ? sending : { webhookUrl, ...sending };
+    task.prepare(planned.create(given), parts.createSink);
   }
-}
-
-function endScopes({ stop, scope }: RunningCall): void {
-  stop.end();
-  if (scope !== stop) scope.end();
 }

@@ -1,33 +1,34 @@
 import pRetry from "p-retry";
 
-/** An exchange that may be repeated, and who decides. */
+/** A request that may be repeated, and who decides. */
 export interface Repetition<Value> {
-  attempt(number: number): Promise<Value>;
+  attempt(): Promise<Value>;
   /** The wait before the next attempt, in milliseconds, or `undefined` for no more. */
   again(error: unknown, attempt: number): number | undefined;
-  wait(delayMs: number, error: unknown, attempt: number): Promise<void>;
+  wait(delayMs: number, error: unknown): Promise<void>;
 }
 
 /**
- * p-retry, with the decision and the clock in our hands: nothing is repeated that `again` does not
- * name. It is called in after the first attempt has failed, as few do.
+ * What follows on a first attempt that has failed, as few do: p-retry, with the decision and the clock in
+ * our hands. Nothing is repeated that `again` does not name.
+ *
+ * @throws what the last attempt did.
  */
-export async function repeat<Value>({ attempt, again, wait }: Repetition<Value>): Promise<Value> {
+export async function repeatAfter<Value>(
+  first: unknown,
+  { attempt, again, wait }: Repetition<Value>,
+): Promise<Value> {
   const goesOn = async (reason: unknown, number: number) => {
     const delayMs = again(reason, number);
-    if (delayMs !== undefined) await wait(delayMs, reason, number);
+    if (delayMs !== undefined) await wait(delayMs, reason);
     return delayMs !== undefined;
   };
-  try {
-    return await attempt(1);
-  } catch (error) {
-    if (!(await goesOn(error, 1))) throw error;
-  }
+  if (!(await goesOn(first, 1))) throw first;
   try {
     return await pRetry(
-      async (number) => {
+      async () => {
         try {
-          return await attempt(number + 1);
+          return await attempt();
         } catch (error) {
           // p-retry takes TypeErrors for bugs and rethrows them before anyone is asked.
           throw new Attempt(error);

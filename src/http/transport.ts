@@ -1,6 +1,6 @@
 import type { Dispatcher } from "undici";
 import { type Clock, Ending, type EndSignal, sleep, within } from "../async/clock";
-import { backoffMs, repeat, waitMs } from "../async/retry";
+import { backoffMs, repeatAfter, waitMs } from "../async/retry";
 import { Timer } from "../async/timer";
 import { type DecodedImage, type ImageSink, MemorySink } from "../media/decoded-image";
 import type { Answer, HttpRequest } from "./answer";
@@ -207,18 +207,22 @@ export class Transport {
   ): Promise<Value> {
     const { clock, timeoutMs } = this.#options;
     const deadlineAt = clock.now() + timeoutMs;
-    return repeat({
-      attempt: () => this.#downloadOnce(url, read, signal),
-      again: (error, attempt) => {
-        if (!(error instanceof DownloadFault) || !error.transient || attempt >= 5) return undefined;
-        const delayMs = waitMs(error.retryAfterMs, backoffMs(attempt, 10_000));
-        return clock.now() + delayMs < deadlineAt ? delayMs : undefined;
-      },
-      wait: (delayMs, error) => {
-        onRetry?.(delayMs, error);
-        return sleep(clock, delayMs, signal ?? new Ending());
-      },
-    });
+    const attempt = () => this.#downloadOnce(url, read, signal);
+    return attempt().catch((first: unknown) =>
+      repeatAfter(first, {
+        attempt,
+        again: (error, attempt) => {
+          if (!(error instanceof DownloadFault) || !error.transient || attempt >= 5)
+            return undefined;
+          const delayMs = waitMs(error.retryAfterMs, backoffMs(attempt, 10_000));
+          return clock.now() + delayMs < deadlineAt ? delayMs : undefined;
+        },
+        wait: (delayMs, error) => {
+          onRetry?.(delayMs, error);
+          return sleep(clock, delayMs, signal ?? new Ending());
+        },
+      }),
+    );
   }
 
   async #downloadOnce<Value>(

@@ -1,43 +1,40 @@
-import type { Output, Pending, Refused, Succeeded } from "../adapter/contract";
-import { contextOf, errorOf } from "../api/outcome-error";
+import type { Call, Pending, Succeeded } from "../adapter/contract";
+import { contextOf } from "../api/outcome-error";
 import type { Reading } from "../api/read-response";
 import { Ending, type EndSignal, sleep } from "../async/clock";
-import { backoffMs, repeat, waitMs } from "../async/retry";
-import {
-  ClientClosedError,
-  GenerationFailedError,
-  isImageError,
-  reasonOf,
-  SubmissionUnknownError,
-  TimeoutError,
-  withJob,
-} from "../errors";
+import { backoffMs, repeatAfter, waitMs } from "../async/retry";
+import type { Cost } from "../cost";
+import { isImageError, reasonOf } from "../errors";
 import type { HttpRequest } from "../http/answer";
 import { TransportFault } from "../http/faults";
+import type { ExchangeLimits } from "../http/transport";
+import type { TaskLedger } from "../journal/entry";
+import type { JournalRecord } from "../journal/record";
 import type { ImageSink } from "../media/decoded-image";
-import type { ErrorFacts, GeneratedImage, ImageError, ImageJob, TaskState } from "../types";
-import type { TaskContext, TaskEvent } from "./task-context";
+import type { ErrorFacts, TaskState } from "../types";
+import {
+  type CreateEnd,
+  CreateFailure,
+  createEndOf,
+  nameless,
+  refusalOf,
+  withImages,
+} from "./create-end";
+import { type Claimed, claim, recordEnd } from "./intent";
+import type { TaskPictures } from "./pictures";
+import type { TaskServices } from "./services";
 
-/** What a create needs of its task. */
-export interface CreateHost {
-  readonly job: ImageJob;
-  /** How many images it asks for. */
-  readonly n: number;
-  facts(facts: ErrorFacts): ErrorFacts;
-  /** Images in an answer that is no success otherwise. */
-  salvage(images: readonly Output[]): Promise<readonly GeneratedImage[]>;
-  /** An attempt begins: it may take a while until there is a key and a connection. */
-  leaving(): void;
-  /** The attempt begins to leave the machine, or may have. */
-  sending(): void;
-  emit(event: TaskEvent): void;
+/** What a create sends, and where the images of its response go while they come. */
+export interface Sending {
+  readonly call: Call;
+  readonly createSink: (() => ImageSink) | undefined;
 }
 
-/** How long a create may take, and where its images go. */
+/** How long a create may take. */
 export interface CreateLimits {
   /**
    * Ends the repetitions. A create in flight to a provider that answers with a job is not torn: the
-   * job may exist, and its id is in the answer.
+   * job may exist, and its id is in the response.
    */
   readonly stop: EndSignal;
   /** Tears even what is in flight. */
@@ -45,48 +42,95 @@ export interface CreateLimits {
   readonly deadlineAt: number;
   /** How long it may take in all. */
   readonly limitMs: number;
-  readonly createSink: (() => ImageSink) | undefined;
 }
 
-/** The provider has accepted: a job that has an id, or the pictures themselves. */
-export type Acceptance =
-  | { readonly id: string; readonly outcome: Pending }
-  | { readonly succeeded: Succeeded; readonly raw: unknown };
-
-/** How a create ended that nobody accepted, as far as that is known. */
-export interface CreateEnd {
-  readonly state: TaskState;
-  readonly error: ImageError;
-  /** The provider's own words, where it was the provider who said no. */
-  readonly refused?: Refused;
+/** Whose create it is. */
+export interface CreateTask {
+  readonly index: number;
+  /** How many images it asks for. */
+  readonly n: number;
+  readonly key: string | undefined;
+  /** Its entry in the journal, where there is one. */
+  readonly ledger: TaskLedger | undefined;
+  readonly cost: Cost | undefined;
+  readonly pictures: TaskPictures;
+  facts(facts: ErrorFacts): ErrorFacts;
 }
+
+/** The provider has a job, by an id that the journal knows. */
+interface CreatedJob {
+  readonly id: string;
+  readonly outcome: Pending;
+}
+
+/** The response has the pictures. */
+interface CreatedPictures {
+  readonly succeeded: Succeeded;
+  readonly raw: unknown;
+}
+
+/** What came of a create. */
+export type Created =
+  | CreatedJob
+  | CreatedPictures
+  | { readonly end: CreateEnd }
+  /** It was somebody else's, by the journal. */
+  | { readonly taken: JournalRecord }
+  | { readonly lost: JournalRecord };
 
 /** One create, sent again only where that cannot pay twice. */
 export class Create {
-  readonly #context: TaskContext;
-  readonly #host: CreateHost;
+  readonly is = "creating";
+  /** What it is known to cost while it goes on: where another process began it, by its record. */
+  readonly cost: Cost | undefined;
+  readonly #services: TaskServices;
+  readonly #task: CreateTask;
   readonly #limits: CreateLimits;
   /** Once an attempt may have been accepted, no later refusal can say that nothing was charged. */
-  perhapsAccepted = false;
+  #perhapsAccepted: boolean;
   /** An attempt is on its way: nobody knows yet what becomes of it. */
   #isOnItsWay = false;
+  #isSubmitting = false;
+  #hasLeft = false;
+  #id: string | undefined;
   /** The end of the call, or of this create alone. */
   readonly #end = new Ending();
 
-  constructor(context: TaskContext, host: CreateHost, limits: CreateLimits) {
-    this.#context = context;
-    this.#host = host;
+  constructor(services: TaskServices, task: CreateTask, limits: CreateLimits) {
+    this.#services = services;
+    this.#task = task;
     this.#limits = limits;
-    const { stop } = limits;
-    if (stop.aborted) this.#end.abort(stop.reason);
-    else stop.addEventListener("abort", this.#onStop, { once: true });
+    this.cost = task.cost;
+    this.#perhapsAccepted = task.ledger?.record !== undefined;
   }
 
-  readonly #onStop = () => this.#end.abort(this.#limits.stop.reason);
+  /** The task's state while it goes on. */
+  get state(): TaskState {
+    if (this.#isSubmitting) return "submitting";
+    const { ledger } = this.#task;
+    if (!this.isOthers) return "waiting";
+    return ledger?.repeatable !== undefined || ledger?.isElsewhere ? "submitting" : "unknown";
+  }
+
+  /** By the journal it was begun elsewhere. */
+  get isOthers(): boolean {
+    const { ledger } = this.#task;
+    return ledger?.record !== undefined && !ledger.begun;
+  }
+
+  /** An attempt has left, here or in another process. */
+  get hasLeft(): boolean {
+    return this.#hasLeft || this.isOthers;
+  }
 
   /** Whether the provider may have it. */
   get perhapsSent(): boolean {
-    return this.#isOnItsWay || this.perhapsAccepted;
+    return this.#isOnItsWay || this.#perhapsAccepted;
+  }
+
+  /** The provider's id of the job, from the moment that it is known. */
+  get id(): string | undefined {
+    return this.#id;
   }
 
   /** Nobody waits for it any more: what has not left by now never will. */
@@ -94,65 +138,90 @@ export class Create {
     this.#end.abort(reason);
   }
 
-  /** It is over: the call goes on without it. */
-  close(): void {
-    this.#limits.stop.removeEventListener("abort", this.#onStop);
+  /** Sends it, once the intent record stands. Never rejects. */
+  async run({ call, createSink }: Sending): Promise<Created> {
+    const { api } = this.#services;
+    const { ledger } = this.#task;
+    const { stop } = this.#limits;
+    const onStop = () => this.#end.abort(stop.reason);
+    if (stop.aborted) onStop();
+    else stop.addEventListener("abort", onStop);
+    try {
+      const preparing = api.prepare(call);
+      const request = preparing instanceof Promise ? await preparing : preparing;
+      const claimed = ledger && (await this.#claim(ledger, call));
+      if (claimed !== undefined) return claimed;
+      const limits = this.#exchangeLimits(createSink);
+      let created: CreatedJob | CreatedPictures;
+      try {
+        created = await this.#sendOnce(request, limits);
+      } catch (error) {
+        created = await this.#sendAgain(error, request, limits);
+      }
+      if ("id" in created) await this.#record(created);
+      return created;
+    } catch (error) {
+      const end = createEndOf(error, this.#fateBy(error), this.#task, this.#services);
+      // First, so that the key is free by the time that somebody hears that the call can be repeated.
+      await recordEnd(ledger, end, reasonOf(error), this.#services.warnings);
+      return { end };
+    } finally {
+      stop.removeEventListener("abort", onStop);
+    }
   }
 
-  /** @throws what {@link Create.endBy} reads. */
-  send(prepared: HttpRequest): Promise<Acceptance> {
-    const { clock } = this.#context;
-    const { deadlineAt } = this.#limits;
-    const end = this.#end;
-    return repeat({
-      attempt: () => {
-        end.throwIfAborted();
-        this.#host.leaving();
-        return this.#sendOnce(prepared);
-      },
-      again: (error, attempt) => {
-        if (!(error instanceof CreateFailure) || end.aborted) return undefined;
-        this.perhapsAccepted ||= error.refused.charged === "unknown";
-        const delayMs = this.#againMs(error, attempt);
-        const fits = delayMs !== undefined && clock.now() + delayMs < deadlineAt;
-        return fits ? delayMs : undefined;
-      },
-      wait: (delayMs, error) => {
-        this.#host.emit({ type: "retry", phase: "create", reason: reasonOf(error), delayMs });
-        return sleep(clock, delayMs, end);
+  async #claim(ledger: TaskLedger, call: Call): Promise<Claimed | undefined> {
+    const { clock } = this.#services;
+    const { stop, deadlineAt } = this.#limits;
+    const claimed = await claim(ledger, call, this.#task.key, { clock, stop, deadlineAt });
+    this.#perhapsAccepted = !ledger.begun;
+    return claimed;
+  }
+
+  #exchangeLimits(createSink: Sending["createSink"]): ExchangeLimits {
+    const { provider, attemptTimeoutMs } = this.#services;
+    const { n } = this.#task;
+    const ends = { stop: this.#end, signal: this.#limits.signal, onSending: this.#onSending, n };
+    return provider.adapter.answersWith === "job"
+      ? { timeoutMs: attemptTimeoutMs, ...ends }
+      : { timeoutMs: 0, createSink, ...ends };
+  }
+
+  /** After an attempt that failed: what may be sent again is; everything else is thrown. */
+  #sendAgain(
+    error: unknown,
+    request: HttpRequest,
+    limits: ExchangeLimits,
+  ): Promise<CreatedJob | CreatedPictures> {
+    const { clock, events } = this.#services;
+    return repeatAfter(error, {
+      attempt: () => this.#sendOnce(request, limits),
+      again: (failure, attempt) => this.#againMs(failure, attempt),
+      wait: (delayMs, failure) => {
+        const reason = reasonOf(failure);
+        events.emit(this.#task.index, { type: "retry", phase: "create", reason, delayMs });
+        return sleep(clock, delayMs, this.#end);
       },
     });
   }
 
-  async #sendOnce(prepared: HttpRequest): Promise<Acceptance> {
-    const { clock, gateway, provider, attemptTimeoutMs } = this.#context;
-    const { stop, signal, deadlineAt, createSink } = this.#limits;
-    const { answersWith } = provider.adapter;
-    const { n } = this.#host;
-    const end = this.#end;
-    const onSending = this.#onSending;
-    const limits =
-      answersWith === "job"
-        ? { timeoutMs: attemptTimeoutMs, stop: end, signal, onSending, n }
-        : { timeoutMs: deadlineAt - clock.now(), stop: end, signal, createSink, onSending, n };
+  async #sendOnce(
+    request: HttpRequest,
+    limits: ExchangeLimits,
+  ): Promise<CreatedJob | CreatedPictures> {
+    const { clock, api, events, provider } = this.#services;
+    this.#end.throwIfAborted();
+    this.#isSubmitting = true;
+    events.emit(this.#task.index, { type: "submitting" });
+    const isJob = provider.adapter.answersWith === "job";
+    const timeoutMs = isJob ? limits.timeoutMs : this.#limits.deadlineAt - clock.now();
     let reading: Reading;
     try {
-      reading = await gateway.exchange("create", prepared, limits);
-      this.#isOnItsWay = false;
+      reading = await api.exchange("create", request, { ...limits, timeoutMs });
     } catch (error) {
-      // A key that is missing, or a function that threw, is known before anything leaves.
-      if (isImageError(error) && !this.#isEnd(error)) this.#isOnItsWay = false;
-      if (!(error instanceof TransportFault)) throw error;
-      this.#isOnItsWay = false;
-      // Nothing has left because the call ended: that is no failure of the provider's.
-      if (!error.sent && stop.aborted) throw stop.reason;
-      throw new CreateFailure(this.#faultOf(error), {
-        cause: gateway.safe(error.cause ?? error),
-        images: await this.#host.salvage(error.images.map((base64) => ({ base64 }))),
-        ...(answersWith === "images" && error.timeoutMs !== undefined && { late: true }),
-        ...(!error.transient && { transient: false }),
-      });
+      throw await this.#failureOf(error);
     }
+    this.#isOnItsWay = false;
     const { outcome } = reading;
     switch (outcome.state) {
       case "succeeded":
@@ -164,56 +233,61 @@ export class Create {
       case "absent":
         break;
       case "refused":
-      case "failed":
-        throw new CreateFailure(withImages(outcome, reading.images), {
-          ...contextOf(reading),
-          images: await this.#host.salvage(reading.images),
-        });
+      case "failed": {
+        const refused = withImages(outcome, reading.images);
+        const images = await this.#task.pictures.salvage(reading.images);
+        throw new CreateFailure(refused, { ...contextOf(reading), images });
+      }
     }
-    // Only an adapter that breaks the contract comes here: accepted perhaps, and no id to ask by.
-    const nameless = { state: "refused", kind: "malformed_response", charged: "unknown" } as const;
-    const message = "The answer to the create names no job";
-    throw new CreateFailure({ ...nameless, resend: "never", message }, contextOf(reading));
+    throw new CreateFailure(nameless, contextOf(reading));
+  }
+
+  /** What an attempt without a response comes to. */
+  async #failureOf(error: unknown): Promise<unknown> {
+    const { api, provider } = this.#services;
+    const { stop } = this.#limits;
+    // A key that is missing, or a function that threw, is known before anything leaves.
+    if (isImageError(error) && !this.#isEnd(error)) this.#isOnItsWay = false;
+    if (!(error instanceof TransportFault)) return error;
+    this.#isOnItsWay = false;
+    // Nothing has left because the call ended: that is no failure of the provider's.
+    if (!error.sent && stop.aborted) return stop.reason;
+    const isLate = provider.adapter.answersWith === "images" && error.timeoutMs !== undefined;
+    const context = {
+      cause: api.safe(error.cause ?? error),
+      images: await this.#task.pictures.salvage(error.images.map((base64) => ({ base64 }))),
+      ...(!error.transient && { transient: false }),
+    };
+    return new CreateFailure(refusalOf(error, api.clean(error.message)), context, isLate);
   }
 
   readonly #onSending = () => {
     this.#isOnItsWay = true;
-    this.#host.sending();
+    this.#hasLeft = true;
   };
 
-  #faultOf(fault: TransportFault): Refused {
-    const message = this.#context.gateway.clean(fault.message);
-    if (fault.images.length > 0) return { ...paidInPart, message };
-    return fault.sent
-      ? {
-          state: "refused",
-          kind: "submission_unknown",
-          charged: "unknown",
-          resend: "keyed",
-          message,
-        }
-      : {
-          state: "refused",
-          kind: "provider_unavailable",
-          charged: "no",
-          resend: fault.transient ? "wait" : "never",
-          message,
-        };
+  /** The wait before a create may be sent again; `undefined` where it may not. */
+  #againMs(failure: unknown, attempt: number): number | undefined {
+    const { clock, provider } = this.#services;
+    if (!(failure instanceof CreateFailure) || this.#end.aborted) return undefined;
+    this.#perhapsAccepted ||= failure.refused.charged === "unknown";
+    const delayMs = delayOf(failure, attempt, provider.adapter.idempotent);
+    const fits = delayMs !== undefined && clock.now() + delayMs < this.#limits.deadlineAt;
+    return fits ? delayMs : undefined;
   }
 
-  /** The rules of what a create may be sent again for; everything else ends it. */
-  #againMs(failure: CreateFailure, attempt: number): number | undefined {
-    const { resend, retryAfterMs } = failure.refused;
-    const neverConnected = failure.neverConnected;
-    if (resend === "wait") {
-      // Nothing was accepted. A host that cannot be reached is likely a wrong one: three attempts.
-      if (neverConnected && attempt >= 3) return undefined;
-      return waitMs(retryAfterMs, backoffMs(attempt, 30_000));
+  /** The id is in the journal before the first poll, and before anybody hears of it. */
+  async #record({ id, outcome }: CreatedJob): Promise<void> {
+    this.#id = id;
+    const { ledger } = this.#task;
+    if (ledger === undefined) return;
+    try {
+      await ledger.accepted(id, outcome.cost ?? this.cost);
+    } catch (error) {
+      // It is paid for, and this process knows the id: the job goes on, and the result says so.
+      const warning = `The journal does not know that it was accepted: ${reasonOf(error)}`;
+      this.#services.warnings.push(warning);
     }
-    if (resend === "keyed" && this.#context.provider.adapter.idempotent && attempt < 5) {
-      return waitMs(retryAfterMs, backoffMs(attempt, 10_000));
-    }
-    return undefined;
   }
 
   /** A reason to stop may be an error of this package too, and says nothing of this create. */
@@ -222,94 +296,32 @@ export class Create {
     return [this.#end, signal].some((each) => each.aborted && error === each.reason);
   }
 
-  /** What an error of `send`, or of whatever came before it, makes of the create. */
-  endBy(error: unknown): CreateEnd {
-    const { limitMs } = this.#limits;
-    if (error instanceof CreateFailure) {
-      const { refused, context } = error;
-      const isUnsure = this.perhapsAccepted || refused.charged === "unknown";
-      const charged = isUnsure && refused.charged === "no" ? "unknown" : refused.charged;
-      const told = this.#host.facts({ ...context, charged });
-      // What never left says why, and may well be sent again.
-      const unsent = charged === "no" && { detail: refused.message, transient: true };
-      const failure = error.late
-        ? new TimeoutError({ ...told, ...unsent, timeoutMs: limitMs })
-        : errorOf({ ...refused, charged }, told);
-      const sureState = refused.state === "failed" ? "failed" : "refused";
-      return { state: charged === "unknown" ? "unknown" : sureState, error: failure, refused };
-    }
-    if (isImageError(error) && !this.#isEnd(error)) {
-      // No key, or a function of the caller's that threw: nothing was sent by this attempt.
-      const charged = this.perhapsAccepted ? "unknown" : error.charged;
-      const told = withJob(error, charged, this.#host.job);
-      return { state: this.perhapsAccepted ? "unknown" : "refused", error: told };
-    }
-    const { gateway, closing, tearing } = this.#context;
-    const { perhapsSent } = this;
-    if (closing.aborted && this.#limits.stop.aborted) {
-      const closed = perhapsSent
-        ? ({ state: "unknown", charged: "unknown" } as const)
-        : ({ state: "refused", charged: "no" } as const);
-      const torn = tearing.aborted ? reasonOf(tearing.reason) : undefined;
-      const detail = perhapsSent ? torn : "It had not been sent";
-      const facts = this.#host.facts({ charged: closed.charged, detail });
-      return { state: closed.state, error: new ClientClosedError(facts) };
-    }
-    const when = perhapsSent ? "while it was being sent" : "before";
-    const detail = this.#end.aborted ? `The call ended ${when}` : String(error);
-    const told = this.#host.facts({
-      charged: perhapsSent ? "unknown" : "no",
-      detail: gateway.clean(detail),
-      cause: gateway.safe(error),
-    });
-    return perhapsSent
-      ? { state: "unknown", error: new SubmissionUnknownError(told) }
-      : { state: "refused", error: new GenerationFailedError({ ...told, what: "unsent" }) };
+  #fateBy(error: unknown) {
+    const { stop, limitMs } = this.#limits;
+    return {
+      perhapsAccepted: this.#perhapsAccepted,
+      perhapsSent: this.perhapsSent,
+      isEnd: this.#isEnd(error),
+      isOver: this.#end.aborted,
+      ...{ stop, limitMs },
+    };
   }
 }
 
-/** An answer that is no success, with images in it. */
-const paidInPart = {
-  state: "failed",
-  kind: "malformed_response",
-  charged: "yes",
-  resend: "never",
-} as const;
-
-/**
- * A refusal with images in it keeps its reason, and is no proof that nothing was paid. Nor is one with the
- * URL of an image, which is no proof that it was, either: nobody has looked there.
- */
-function withImages(outcome: Refused, images: readonly Output[]): Refused {
-  if (images.length === 0) return outcome;
-  const cameWhole = images.some(({ base64 }) => base64 !== undefined);
-  if (cameWhole && !namesReason(outcome.kind)) return { ...outcome, ...paidInPart };
-  const charged = outcome.charged === "no" ? "unknown" : outcome.charged;
-  return { ...outcome, charged, resend: "never" };
-}
-
-/** Whether a kind says why, and not only that an answer could not be used. */
-function namesReason(kind: Refused["kind"]): boolean {
-  const open = ["malformed_response", "submission_unknown", "provider_unavailable"];
-  return ![...open, "generation_failed"].includes(kind);
-}
-
-/** An attempt at a create that did not end in a job. */
-class CreateFailure extends Error {
-  readonly refused: Refused;
-  readonly context: Omit<ErrorFacts, "charged">;
-  /** The answer with the images did not come in time. */
-  readonly late: boolean;
-
-  constructor(refused: Refused, context: Omit<ErrorFacts, "charged"> & { late?: boolean }) {
-    super(refused.message);
-    const { late = false, ...rest } = context;
-    this.refused = refused;
-    this.context = rest;
-    this.late = late;
+/** The rules of what a create may be sent again for; everything else ends it. */
+function delayOf(
+  failure: CreateFailure,
+  attempt: number,
+  isIdempotent: boolean,
+): number | undefined {
+  const { resend, retryAfterMs } = failure.refused;
+  if (resend === "wait") {
+    // Nothing was accepted. A host that cannot be reached is likely a wrong one: three attempts.
+    if (failure.neverConnected && attempt >= 3) return undefined;
+    return waitMs(retryAfterMs, backoffMs(attempt, 30_000));
   }
-
-  get neverConnected(): boolean {
-    return this.context.status === undefined;
+  if (resend === "keyed" && isIdempotent && attempt < 5) {
+    return waitMs(retryAfterMs, backoffMs(attempt, 10_000));
   }
+  return undefined;
 }

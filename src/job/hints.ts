@@ -42,11 +42,11 @@ class HintFollower {
     const task = this.#task;
     // A quick job may call before the answer to its create is here.
     await task.created({ signal });
-    while (this.#hinted && task.settled === undefined && !signal.aborted) {
+    while (this.#hinted && task.progress.settled === undefined && !signal.aborted) {
       this.#hinted = false;
       // If it fails, the polling, `recover` or the next call comes by later.
       if (!task.nudge()) await task.poll(signal).catch(() => {});
-      if (task.settled !== undefined) return;
+      if (task.progress.settled !== undefined) return;
       const gapMs = this.#gapMs;
       this.#gapMs = Math.min(2 * gapMs, longestGapMs);
       await this.#pause(gapMs, signal);
@@ -57,7 +57,7 @@ class HintFollower {
   async #pause(delayMs: number, signal: EndSignal): Promise<void> {
     const ended = new Ending();
     const end = () => ended.abort("there is nothing to wait for");
-    const signals = [signal, this.#task.end];
+    const signals = [signal, this.#task.progress.end];
     for (const each of signals) {
       if (each.aborted) end();
       else each.addEventListener("abort", end, { once: true });

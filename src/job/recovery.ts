@@ -15,7 +15,8 @@ import type { Plan } from "../request/plan";
 import type { ImageJob } from "../types";
 import type { ParsedReference } from "./job";
 import type { LiveJobs, WebhookTarget } from "./registry";
-import { type JobContext, RunningJob } from "./running-job";
+import { RunningJob } from "./running-job";
+import type { ClientServices } from "./services";
 import { parseSettlement, type Settlement, settle } from "./settlement";
 import { TaskFinder } from "./task-finder";
 
@@ -44,15 +45,15 @@ export class Journaling {
   readonly #records: OwnRecords;
   readonly #account: Account;
   readonly #finder: TaskFinder;
-  readonly #jobs: JobContext;
+  readonly #jobs: ClientServices;
   readonly #live: LiveJobs;
   /** Jobs that a webhook has brought back from the journal, and that nobody was given. */
   readonly #unheld = new WeakSet<RunningJob>();
 
   /** @param account the name that the caller gave it, if any. */
-  constructor(journal: Journal, account: string | undefined, jobs: JobContext, live: LiveJobs) {
-    const { provider, gateway } = jobs;
-    this.#account = new Account(account, provider, () => gateway.apiKey());
+  constructor(journal: Journal, account: string | undefined, jobs: ClientServices, live: LiveJobs) {
+    const { provider, api } = jobs;
+    this.#account = new Account(account, provider, () => api.apiKey());
     this.#records = new OwnRecords(journal, provider, this.#account);
     this.#finder = new TaskFinder(this.#records, jobs);
     this.#jobs = jobs;
@@ -212,7 +213,7 @@ export class Journaling {
       return { index, n, state: isUnsent ? ("refused" as const) : ("unknown" as const), sentAt };
     });
     const job = new RunningJob({ id: jobId, operation, submittedAt }, tasks, this.#jobs);
-    if (!job.isSettled) this.#live.add(job, ...job.tasks.flatMap((task) => task.id ?? []));
+    this.#live.follow(job);
     return job;
   }
 }

@@ -1,24 +1,55 @@
 import type { RunningJob } from "./running-job";
 
-/**
- * The jobs that a client works on, by their names here and at the provider, until they have ended.
- * Several may have one name: calls under the same idempotency key, or a job that was resumed.
- */
-/** A job that a call may be about. */
+/** A job that a webhook may be about. */
 export type WebhookTarget =
   | { readonly jobId: string; readonly index: number }
   | { readonly taskId: string };
 
+/**
+ * The jobs that a client works on, by their names here and at the provider, until they have ended.
+ * Several may have one name: calls under the same idempotency key, or a job that was resumed.
+ */
 export class LiveJobs {
   readonly #byJobId = new Map<string, Set<RunningJob>>();
   readonly #byTaskId = new Map<string, Set<RunningJob>>();
+  #onAccepted: ((taskId: string) => void) | undefined;
 
-  add(job: RunningJob, ...taskIds: readonly string[]): void {
-    put(this.#byJobId, job.id, job);
-    for (const taskId of taskIds) put(this.#byTaskId, taskId, job);
+  /** Hears of the names under which tasks are accepted. */
+  onAccepted(listener: (taskId: string) => void): void {
+    this.#onAccepted = listener;
   }
 
-  delete(job: RunningJob): void {
+  /** Knows a job from now until it has ended. */
+  follow(job: RunningJob): void {
+    if (!job.isSettled) this.#add(job);
+    this.#learn(job, () => true);
+  }
+
+  /** The same, only while somebody waits for it: references are resumed freely. */
+  followWhileAwaited(job: RunningJob): void {
+    job.attendance.follow((isAwaited) => {
+      if (!isAwaited) this.#delete(job);
+      else if (!job.isSettled) this.#add(job);
+    });
+    this.#learn(job, () => job.attendance.isAwaited);
+  }
+
+  #learn(job: RunningJob, isKnown: () => boolean): void {
+    job.follow((_, event, isEnd) => {
+      if (event.type === "submitted" && event.id !== undefined) {
+        if (isKnown()) put(this.#byTaskId, event.id, job);
+        this.#onAccepted?.(event.id);
+      }
+      if (isEnd && job.isSettled) this.#delete(job);
+    });
+  }
+
+  #add(job: RunningJob): void {
+    put(this.#byJobId, job.id, job);
+    for (const { id } of job.tasks) if (id !== undefined) put(this.#byTaskId, id, job);
+  }
+
+  #delete(job: RunningJob): void {
     drop(this.#byJobId, job.id, job);
     for (const { id } of job.tasks) if (id !== undefined) drop(this.#byTaskId, id, job);
   }

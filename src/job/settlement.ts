@@ -7,7 +7,7 @@ import type { OwnRecords } from "../journal/own-records";
 import { isSettledRecord, type JournalRecord } from "../journal/record";
 import { parseOptions } from "../request/options";
 import type { ParsedReference } from "./job";
-import type { JobContext } from "./running-job";
+import type { ClientServices } from "./services";
 
 /** What a person has found out, in the provider's console, of a create whose fate was unknown. */
 export type Settlement = {
@@ -57,7 +57,7 @@ export function parseSettlement(given: unknown): ParsedSettlement {
 /** What a settlement needs of its client. */
 interface SettlementContext {
   readonly records: OwnRecords;
-  readonly jobs: Pick<JobContext, "clock" | "provider" | "timeoutMs">;
+  readonly jobs: Pick<ClientServices, "clock" | "provider" | "timeoutMs">;
 }
 
 /** Ends what is unknown of a job by a person's word. */

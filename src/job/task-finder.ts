@@ -1,7 +1,7 @@
 import { sleep } from "../async/clock";
 import type { OwnRecords } from "../journal/own-records";
 import type { WebhookTarget } from "./registry";
-import type { JobContext } from "./running-job";
+import type { ClientServices } from "./services";
 
 /** How often the journal may be listed because of webhooks. Anybody can call one, with any name. */
 const listingGapMs = 10_000;
@@ -12,14 +12,14 @@ const mostWaiting = 1_000;
 /** Finds the record of a task that a webhook names. */
 export class TaskFinder {
   readonly #records: OwnRecords;
-  readonly #jobs: Pick<JobContext, "clock" | "closing" | "provider">;
+  readonly #jobs: Pick<ClientServices, "clock" | "closing" | "provider">;
   /** The ids of the records that waited for an answer at the last listing, by the provider's ids. */
   #known: ReadonlyMap<string, string> = new Map();
   #listing: Promise<void> | undefined;
   #listedAt = Number.NEGATIVE_INFINITY;
   #waiting = 0;
 
-  constructor(records: OwnRecords, jobs: Pick<JobContext, "clock" | "closing" | "provider">) {
+  constructor(records: OwnRecords, jobs: Pick<ClientServices, "clock" | "closing" | "provider">) {
     this.#records = records;
     this.#jobs = jobs;
   }

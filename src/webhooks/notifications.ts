@@ -50,6 +50,10 @@ export class WebhookHints {
     this.receiver = new WebhookReceiver(description, options.secret, (target) =>
       this.#notice(target),
     );
+    // A webhook may have given the name before the response to the create does: a quick job calls first.
+    context.live.onAccepted((taskId) => {
+      if (this.#early.delete(taskId)) this.#notice({ taskId });
+    });
   }
 
   /** Where to post to, by the address that a request names. */
@@ -62,11 +66,6 @@ export class WebhookHints {
     const addressFor = (jobId: string, index: number) =>
       isOurs ? this.receiver.addressFor(address, jobId, index) : address;
     return { addressFor, isOurs };
-  }
-
-  /** A task was accepted under this name, which a webhook may have given already. */
-  accepted(taskId: string): void {
-    if (this.#early.delete(taskId)) this.#notice({ taskId });
   }
 
   #notice(target: WebhookTarget): void {

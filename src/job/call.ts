@@ -1,0 +1,189 @@
+import { Ending, type EndSignal, within } from "../async/clock";
+import { CallbackError, isImageError } from "../errors";
+import type { RunningJob, TaskWait } from "./running-job";
+import type { Scope } from "./scope";
+import type { ClientServices } from "./services";
+import type { JobTask } from "./task";
+
+/** How long a call waits, and what becomes of its tasks. */
+export interface CallEnds {
+  readonly signal: AbortSignal | undefined;
+  readonly timeoutMs: number;
+  /** It ends before its jobs do, which keep their slots. */
+  readonly isSubmit: boolean;
+}
+
+/** How long a task of a call is waited for, once it has its slot. */
+type Limits = TaskWait & { readonly deadlineAt: number; readonly signal: EndSignal };
+
+/** A create that answers with the images ends by itself, and knows which of them have come. */
+const imagesGraceMs = 1_000;
+
+/** One `generate`, `edit` or `submit` that is under way: its tasks are sent in order, as there are slots. */
+export class RunningCall {
+  readonly job: RunningJob;
+  /** Nothing is sent after its end. */
+  readonly stop: Scope;
+  /** Nobody waits after its end: the same one, where nothing that was paid for is lost by that. */
+  readonly scope: Scope;
+  readonly #services: ClientServices;
+  readonly #timeoutMs: number;
+  readonly #isSubmit: boolean;
+  /** How many tasks wait for slots. */
+  #queued = 0;
+  /** Aborts when none of them waits any more. */
+  #queueEnd: Ending | undefined;
+
+  constructor(job: RunningJob, services: ClientServices, options: CallEnds) {
+    const { signal, timeoutMs, isSubmit } = options;
+    this.job = job;
+    this.#services = services;
+    this.#timeoutMs = timeoutMs;
+    this.#isSubmit = isSubmit;
+    this.stop = job.scope(signal);
+    // An image that is on its way when the client is closed is the caller's: it was paid for.
+    this.scope = this.#bringsImages ? job.scope(signal, services.tearing) : this.stop;
+  }
+
+  /** The response to its creates is what the caller waits for. */
+  get #bringsImages(): boolean {
+    return this.#services.provider.adapter.answersWith === "images";
+  }
+
+  /** What `then` makes of each task, once it was created; and the end of the call, however it ends. */
+  async sendAll<Value, Result>(
+    then: (task: JobTask, limits: TaskWait) => Promise<Value>,
+    sumOf: (values: readonly Value[]) => Result,
+  ): Promise<Result> {
+    const { tasks } = this.job;
+    try {
+      const [only] = tasks;
+      const values =
+        only !== undefined && tasks.length === 1
+          ? [await this.#send(only, then)]
+          : await Promise.all(tasks.map((task) => this.#send(task, then)));
+      const result = sumOf(values);
+      this.#end();
+      return result;
+    } catch (error) {
+      this.abandon(error);
+      throw error;
+    }
+  }
+
+  /** Ends the creates that still wait when the whole call ends, as when `onSubmitted` throws. */
+  abandon(reason: unknown): void {
+    this.stop.abort(reason);
+    this.scope.abort(reason);
+    for (const task of this.job.tasks) task.abandon();
+    this.#end();
+  }
+
+  #end(): void {
+    this.stop.end();
+    if (this.scope !== this.stop) this.scope.end();
+  }
+
+  /** One task: waits for a slot, creates, tells the caller, and goes on with `then` inside the slot. */
+  async #send<Value>(
+    task: JobTask,
+    then: (task: JobTask, limits: TaskWait) => Promise<Value>,
+  ): Promise<Value> {
+    const { underWay, slots } = this.#services;
+    // `close` waits for pictures that were paid for, until they are where the caller wants them.
+    if (this.#bringsImages) underWay.begin();
+    try {
+      let release: () => void;
+      try {
+        const slot = slots.acquire(this.stop);
+        release = slot instanceof Promise ? await this.#inQueue(slot) : slot;
+      } catch (error) {
+        if (this.scope.aborted) throw error;
+        // The client is being closed: the tasks that were sent go on, and this one never leaves.
+        task.abandon();
+        return await then(task, this.#limitsFromNow());
+      }
+      return await this.#sendInSlot(task, then, release);
+    } finally {
+      if (this.#bringsImages) underWay.end();
+    }
+  }
+
+  /** A create that outlives its caller keeps its slot until there is a response. */
+  async #sendInSlot<Value>(
+    task: JobTask,
+    then: (task: JobTask, limits: TaskWait) => Promise<Value>,
+    release: () => void,
+  ): Promise<Value> {
+    const { clock } = this.#services;
+    const limits = this.#limitsFromNow();
+    const { signal, deadlineAt, timeoutMs } = limits;
+    const creating = this.#create(task, limits);
+    let isAnswered = true;
+    try {
+      const onDeadline = () => task.giveUp(timeoutMs);
+      const graceMs = this.#bringsImages ? imagesGraceMs : 0;
+      await within(clock, creating, { signal, deadlineAt: deadlineAt + graceMs, onDeadline });
+    } catch (error) {
+      isAnswered = false;
+      // Whoever still waits gets what went wrong below; whoever has left heard of it as an event.
+      // The slot is held while the create is, though no longer than its call could have been.
+      void within(clock, creating, { deadlineAt })
+        .catch(() => {})
+        .finally(() => this.#holdOrRelease(task, deadlineAt, release));
+      // A time-out is this task's own; anything else ends the call.
+      if (signal.aborted || !isImageError(error) || error instanceof CallbackError) throw error;
+    }
+    try {
+      return await then(task, limits);
+    } finally {
+      if (isAnswered) this.#holdOrRelease(task, deadlineAt, release);
+    }
+  }
+
+  /** Creates, and tells the caller: `close` waits for it, whoever else has left. */
+  async #create(task: JobTask, { signal, deadlineAt }: Limits): Promise<void> {
+    const { tearing, underWay } = this.#services;
+    underWay.begin();
+    try {
+      const tear = this.#bringsImages ? signal : tearing;
+      await task.create({ stop: this.stop, signal: tear, deadlineAt });
+      const telling = this.job.announce(task);
+      if (telling !== undefined) await telling;
+    } finally {
+      underWay.end();
+    }
+  }
+
+  #limitsFromNow(): Limits {
+    const timeoutMs = this.#timeoutMs;
+    return { signal: this.scope, deadlineAt: this.#services.clock.now() + timeoutMs, timeoutMs };
+  }
+
+  /** What was submitted is at the provider still, and nobody may be waiting for it. */
+  #holdOrRelease({ id, progress }: JobTask, until: number, release: () => void): void {
+    const isThere = this.#isSubmit && id !== undefined && !progress.hasEnded;
+    if (isThere) this.#services.slots.hold(id, release, until);
+    else release();
+  }
+
+  async #inQueue<Value>(slot: Promise<Value>): Promise<Value> {
+    this.#queued += 1;
+    try {
+      return await slot;
+    } finally {
+      this.#queued -= 1;
+      if (this.#queued === 0) this.#queueEnd?.abort(new Error("no task waits for a slot"));
+    }
+  }
+
+  /**
+   * Learns of the end of a task that was submitted, as long as others of the call wait for its slot:
+   * nobody has the job yet who could.
+   */
+  watch(task: JobTask): void {
+    if (this.#queued === 0) return;
+    this.#queueEnd ??= new Ending();
+    task.wait({ signal: this.#queueEnd }).catch(() => {});
+  }
+}

@@ -1,0 +1,151 @@
+import { withSafeJson } from "../api/event-json";
+import type { Clock } from "../async/clock";
+import type { CallOptions, ImageEvent } from "../types";
+
+type Distribute<Event> = Event extends ImageEvent
+  ? Omit<Event, "provider" | "jobId" | "task" | "at" | "metadata">
+  : never;
+
+/** An event, before it says whose it is. */
+export type TaskEvent = Distribute<ImageEvent>;
+
+/** Whose events they are. */
+export interface EventSource {
+  readonly provider: string;
+  /** Its id is made when it is first asked for. */
+  readonly job: { readonly id: string };
+  /** The call's own, given along with each event. */
+  readonly metadata: unknown;
+}
+
+/** Hears of a task, by its index, after the caller's listeners; `isEnd` says that nothing of it runs any more. */
+export type Subscriber = (task: number, event: TaskEvent, isEnd: boolean) => void;
+
+interface Happening {
+  readonly event: TaskEvent;
+  /** Milliseconds since 1970. */
+  readonly at: number;
+}
+
+/** What happens to the tasks of a job, and those who hear of it. */
+export class JobEvents {
+  readonly #source: EventSource;
+  readonly #clock: Clock;
+  /** The client's, and the call's. */
+  readonly #onEvent: CallOptions["onEvent"];
+  readonly #onCallEvent: CallOptions["onEvent"];
+  /** Those who iterate over the events; absent where nobody does. */
+  #listeners: Set<(event: ImageEvent) => void> | undefined;
+  #subscribers: readonly Subscriber[] = [];
+  /** The newest of each task, by its index. */
+  readonly #newest: (Happening | undefined)[] = [];
+
+  /**
+   * @param onEvent the client's.
+   * @param onCallEvent the call's.
+   */
+  constructor(
+    source: EventSource,
+    clock: Clock,
+    onEvent: CallOptions["onEvent"],
+    onCallEvent: CallOptions["onEvent"],
+  ) {
+    this.#source = source;
+    this.#clock = clock;
+    this.#onEvent = onEvent;
+    this.#onCallEvent = onCallEvent;
+  }
+
+  subscribe(subscriber: Subscriber): void {
+    this.#subscribers = [...this.#subscribers, subscriber];
+  }
+
+  /** Tells whoever listens what has happened. */
+  emit(task: number, event: TaskEvent, isEnd = false): void {
+    // Most polls say what the one before said.
+    if (isSameStatus(this.#newest[task]?.event, event)) return;
+    const happening = { event, at: this.#clock.wallTime() };
+    this.#newest[task] = happening;
+    if ((this.#listeners ?? this.#onEvent ?? this.#onCallEvent) !== undefined) {
+      const told = this.#told(task, happening);
+      for (const listener of this.#listeners ?? []) listener(told);
+      notify(this.#onEvent, told);
+      notify(this.#onCallEvent, told);
+    }
+    for (const subscriber of this.#subscribers) subscriber(task, event, isEnd);
+  }
+
+  /** How far the tasks are on average, 0 to 1, as far as the provider says. */
+  get progress(): number | undefined {
+    const known = this.#newest.flatMap((each) =>
+      each?.event.type === "status" ? (each.event.progress ?? []) : [],
+    );
+    if (known.length === 0) return undefined;
+    return known.reduce((sum, each) => sum + each, 0) / known.length;
+  }
+
+  /** The newest event of each task, and all that follow until what is waited for has settled. */
+  async *iterate(wait: () => Promise<unknown>): AsyncGenerator<ImageEvent, void> {
+    const queue = this.#newest.flatMap((each, task) => (each ? this.#told(task, each) : []));
+    let wake: () => void = () => {};
+    let hasEnded = false;
+    const listener = (event: ImageEvent) => {
+      queue.push(event);
+      wake();
+    };
+    this.#listeners ??= new Set();
+    this.#listeners.add(listener);
+    const onEnd = () => {
+      hasEnded = true;
+      wake();
+    };
+    wait().then(onEnd, onEnd);
+    try {
+      for (;;) {
+        const event = queue.shift();
+        if (event !== undefined) yield event;
+        else if (hasEnded) return;
+        else {
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+          });
+        }
+      }
+    } finally {
+      this.#listeners.delete(listener);
+    }
+  }
+
+  /** As it is told to others. */
+  #told(task: number, { event, at }: Happening): ImageEvent {
+    const { provider, job, metadata } = this.#source;
+    const jobId = job.id;
+    // What is spread comes last, in all that is made for each poll: before other properties it gives
+    // every object a hidden class of its own, at 300 bytes and 2 µs.
+    return withSafeJson(
+      metadata === undefined
+        ? { provider, jobId, task, at, ...event }
+        : { provider, jobId, task, at, metadata, ...event },
+    );
+  }
+}
+
+function isSameStatus(before: TaskEvent | undefined, event: TaskEvent): boolean {
+  return (
+    before?.type === "status" &&
+    event.type === "status" &&
+    before.state === event.state &&
+    before.word === event.word &&
+    before.progress === event.progress
+  );
+}
+
+/** A callback's own errors are its own: they must not touch what was paid for. */
+function notify(callback: CallOptions["onEvent"], event: ImageEvent): void {
+  if (callback === undefined) return;
+  try {
+    Promise.resolve(callback(event)).catch(() => {});
+  } catch {
+    // As promised in the documentation of `onEvent`.
+  }
+}

@@ -1,0 +1,69 @@
+import type { Call } from "../adapter/contract";
+import { type EndSignal, sleep } from "../async/clock";
+import { reasonOf } from "../errors";
+import type { TaskLedger } from "../journal/entry";
+import type { JournalRecord } from "../journal/record";
+import type { CreateEnd } from "./create-end";
+import type { TaskServices } from "./services";
+
+/** How often a task looks whether another process has written what it waits for. */
+export const followMs = 250;
+
+/** What stands in the journal in place of a create that was to be sent: how it came out, or nobody knows. */
+export type Claimed = { readonly taken: JournalRecord } | { readonly lost: JournalRecord };
+
+/** Whether a record says what came of its create. */
+export function isAnswered({ state }: JournalRecord): boolean {
+  return state !== "submitting" && state !== "unknown";
+}
+
+/**
+ * Writes the intent record, which must be there before a create leaves. Gives `undefined` where it may
+ * be sent. Where a record stands already the create was somebody's: it is sent again under its key
+ * alone, and otherwise what came of it is waited for and given.
+ */
+export async function claim(
+  ledger: TaskLedger,
+  call: Call,
+  key: string | undefined,
+  {
+    clock,
+    stop,
+    deadlineAt,
+  }: { clock: TaskServices["clock"]; stop: EndSignal; deadlineAt: number },
+): Promise<Claimed | undefined> {
+  if (ledger.record !== undefined) return undefined;
+  let existing = await ledger.begin(call, key);
+  while (existing !== undefined) {
+    if (isAnswered(existing)) return { taken: existing };
+    if (ledger.repeatable !== undefined) return undefined;
+    // Without a key nobody may take it over. Whoever began it may still be at it.
+    const gone = ledger.abandoned || existing.state === "unknown" || clock.now() >= deadlineAt;
+    if (!gone) await sleep(clock, followMs, stop);
+    // Read once more after its end was seen: what it wrote last counts.
+    existing = (await ledger.refresh()) ?? (await ledger.begin(call, key));
+    if (gone && existing !== undefined && !isAnswered(existing)) return { lost: existing };
+  }
+  return undefined;
+}
+
+/** Tells the journal how a create ended that is no job. */
+export async function recordEnd(
+  ledger: TaskLedger | undefined,
+  { state, error, refused }: CreateEnd,
+  reason: string,
+  warnings: string[],
+): Promise<void> {
+  // A record of somebody else's is left as it stands, unless the create was sent again under its key.
+  if (ledger === undefined || (!ledger.begun && ledger.repeatable === undefined)) return;
+  try {
+    if (state === "refused") await ledger.refused();
+    else if (state === "unknown") await ledger.unknown(reason);
+    else if (refused !== undefined) await ledger.failed(refused);
+  } catch (failure) {
+    // The intent record stands as it was, and says "unknown": no more than what is true. Under its key
+    // nothing can be sent again.
+    Object.assign(error, { retryable: false });
+    warnings.push(reasonOf(failure));
+  }
+}
