@@ -172,7 +172,7 @@ export class ProviderClient implements ProviderImageClient {
   }
 
   /** The same for a call, which may end while it is loaded. */
-  #runnerFor({ signal }: ParsedCallOptions): Runner | Promise<Runner> {
+  async #runnerFor({ signal }: ParsedCallOptions): Promise<Runner> {
     if (this.#loaded !== undefined) return this.#loaded;
     signal?.throwIfAborted();
     return within(this.#clock, this.#runner(), { signal: signal && callerSignal(signal) });
@@ -190,7 +190,7 @@ export class ProviderClient implements ProviderImageClient {
   async generate(request: GenerateRequest, options?: CallOptions): Promise<ImageResult> {
     const call = parseCallOptions(options);
     const plan = this.#planOrThrow("generate", request);
-    const runner = await this.#runnerFor(call);
+    const runner = this.#loaded ?? (await this.#runnerFor(call));
     // Not awaited here: for as long as the job takes, it would hold the plan and all of this.
     return runner.run(plan, call);
   }

@@ -180,7 +180,9 @@ export class Runner {
     const job = this.#jobOf(plan, options, { saving, journaled, keys, hook });
     const { timeoutMs = this.#services.timeoutMs } = options;
     const call = new RunningCall(job, this.#services, {
-      ...{ signal: options.signal, timeoutMs, isSubmit: saving.isSubmit ?? false },
+      signal: options.signal,
+      timeoutMs,
+      isSubmit: saving.isSubmit ?? false,
     });
     try {
       call.stop.throwIfAborted();
@@ -215,10 +217,14 @@ export class Runner {
         ? [...plan.warnings, `idempotencyKey was not sent: ${provider.name} honours none`]
         : plan.warnings,
       resultSaveTo: saving.resultSaveTo,
-      ...{ onSubmitted, onEvent, metadata },
+      onSubmitted,
+      onEvent,
+      metadata,
     };
     const tasks = plan.split.map((n, index) => ({
-      ...{ index, n, state: "waiting" as const },
+      index,
+      n,
+      state: "waiting" as const,
       ledger: journaled?.ledgerFor(index),
       key: idempotent ? keys[index] : undefined,
     }));

@@ -84,7 +84,8 @@ export class ProviderApi {
     const apiKey = this.#checkedKey(given);
     const letGo = this.#secrets.hold(apiKey);
     try {
-      return await this.#exchangeWith(apiKey, phase, request, { ...limits, timeoutMs });
+      const answer = await this.#send(apiKey, phase, request, limits, timeoutMs);
+      return await this.#read(phase, request, answer, limits);
     } catch (error) {
       // Here, where every key under way is known, and not where it is looked at later.
       if (error instanceof TransportFault) {
@@ -97,17 +98,18 @@ export class ProviderApi {
     }
   }
 
-  async #exchangeWith(
+  #send(
     apiKey: string,
     phase: Phase,
     request: HttpRequest,
     limits: ExchangeLimits,
-  ): Promise<Reading> {
+    timeoutMs: number,
+  ): Promise<HttpAnswer> {
     const { adapter } = this.#provider;
     const { method, url, body } = request;
     const headers = { ...request.headers, ...inLowerCase(adapter.authorize(apiKey)) };
-    const { timeoutMs, signal, stop, createSink, onSending, n } = limits;
-    const answer = await this.#transport.exchange(
+    const { signal, stop, createSink, onSending, n } = limits;
+    return this.#transport.exchange(
       body === undefined ? { method, url, headers } : { method, url, headers, body },
       {
         timeoutMs,
@@ -122,12 +124,22 @@ export class ProviderApi {
         isCompleted: adapter.isCompleted && ((type) => adapter.isCompleted?.(type) ?? false),
       },
     );
-    const outcome = this.#clean(limited(readAnswer(adapter, phase, answer, url), n));
+  }
+
+  /** What an answer means, and the images in it. Takes time only where images are let go of, or saved. */
+  #read(
+    phase: Phase,
+    request: HttpRequest,
+    answer: HttpAnswer,
+    limits: ExchangeLimits,
+  ): Reading | Promise<Reading> {
+    const { adapter } = this.#provider;
+    const outcome = this.#clean(limited(readAnswer(adapter, phase, answer, request.url), limits.n));
     // As they are known now: it is asked for when this call is no longer under way.
     const secrets = this.#secrets.all;
-    return {
+    const reading: Reading = {
       outcome,
-      images: await this.#imagesOf(phase, outcome, answer, request, limits),
+      images: [],
       status: answer.status,
       requestId: this.#struck(answer.headers["x-request-id"] ?? answer.headers["request-id"]),
       raw: () =>
@@ -135,6 +147,14 @@ export class ProviderApi {
           ? startOf(answer.text, secrets)
           : elided(answer.events ?? answer.body, secrets),
     };
+    const { state } = outcome;
+    const isPlain =
+      state === "succeeded" || ((state === "queued" || state === "running") && outcome.known);
+    if (isPlain && answer.images.length === 0) return reading;
+    return this.#imagesOf(phase, outcome, answer, request, limits).then((images) => ({
+      ...reading,
+      images,
+    }));
   }
 
   /** The images of an answer that no output of a success is, where they are all that there is of it. */

@@ -30,7 +30,7 @@ import {
   tooLarge,
 } from "./faults";
 import { readJson } from "./json-body";
-import { loadUndici } from "./load-undici";
+import { loadUndici, type Undici } from "./load-undici";
 import { assertPublicHost, urlProblem } from "./network-guard";
 import { poolFor, type Route } from "./pools";
 import { type EnvironmentProxy, proxyFor } from "./proxy-environment";
@@ -95,6 +95,8 @@ export class Transport {
   readonly #options: TransportOptions;
   /** Where the last call went: the creates of a client all go to one place. */
   #last: Target | undefined;
+  /** Once it is loaded. */
+  #undici: Undici | undefined;
 
   constructor(options: TransportOptions) {
     this.#options = options;
@@ -107,7 +109,7 @@ export class Transport {
   /** Has at hand what sends: once something has been sent it may be too late to load it. */
   async prepare(): Promise<void> {
     const { fetch, dispatcher } = this.#options;
-    if (fetch === undefined && dispatcher === undefined) await loadUndici();
+    if (fetch === undefined && dispatcher === undefined) this.#undici = await loadUndici();
   }
 
   /**
@@ -146,7 +148,16 @@ export class Transport {
           afterLast: () => sleep(clock, afterLastMs, over).catch(() => {}),
           images,
         });
-        return { status, headers, ...read, images, receivedAt: answeredAt(headers, clock) };
+        return {
+          ...read,
+          status,
+          headers,
+          images,
+          // Few look at it, and a date takes a while to be read.
+          get receivedAt() {
+            return answeredAt(headers, clock);
+          },
+        };
       } finally {
         over.abort("it has been read");
         if (handedOut !== undefined) {
@@ -364,10 +375,11 @@ export class Transport {
     if (fetch !== undefined) return sendWithFetch(fetch, request, ends).then(read);
     const options = optionsOf(request, target);
     if (dispatcher !== undefined) return sendWithDispatcher(dispatcher, options, ends).then(read);
-    return loadUndici().then((undici) => {
+    const sendWith = (undici: Undici) => {
       const { dispatcher, reads } = poolFor(undici, route, proxy);
       return dispatch(dispatcher, options, ends, read, reads);
-    });
+    };
+    return this.#undici === undefined ? loadUndici().then(sendWith) : sendWith(this.#undici);
   }
 
   #targetOf(text: string): Target {

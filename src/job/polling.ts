@@ -1,9 +1,12 @@
 import type { Clock, EndSignal } from "../async/clock";
-import { CallbackError, RateLimitError } from "../errors";
-import { Poller, type PollLoop } from "../schedule/poller";
+import { CallbackError, isImageError, RateLimitError, reasonOf } from "../errors";
+import { Poller, type PollLoop, type PollStep } from "../schedule/poller";
 import { longestLocalWaitMs, type PollMoment, type SizeClass } from "../schedule/schedule";
-import type { ErrorFacts, GeneratedImage, Operation } from "../types";
+import type { GeneratedImage, Operation } from "../types";
+import { poll, type Step } from "./poll";
 import type { TaskServices } from "./services";
+import type { TaskProgress } from "./task-progress";
+import type { Settled } from "./task-state";
 
 /** What was asked for, as far as it decides when polls come due. */
 export interface Asked {
@@ -14,27 +17,17 @@ export interface Asked {
   readonly backstopMs?: number | undefined;
 }
 
-/** Whose polls they are. */
-interface PolledTask {
-  /** When its create was sent, by the monotonic clock. */
-  readonly startedAt: number | undefined;
-  /** This process made it: what another one has sent may be done by now, and is asked after at once. */
-  readonly isNew: boolean;
-  facts(facts: ErrorFacts): ErrorFacts;
-}
-
 /** A provider posts its webhook within this time of the end. */
 const webhookLatencyMs = 1_000;
 
 /** The wait before a poll where the caller's schedule gives none. */
 const unsaidDelayMs = 5_000;
 
-/** The polls of one task: when they are due, and the loop that all who wait for it share. */
-export class Polling<Value> implements PollLoop<Value> {
-  readonly poller: Poller<Value> = new Poller(this);
-  readonly query: PollLoop<Value>["query"];
+/** The polls of one task: when they are due, what they tell, and the loop that all who wait for it share. */
+export class Polling implements PollLoop<Settled> {
+  readonly poller = new Poller(this);
   readonly #services: TaskServices;
-  readonly #task: PolledTask;
+  readonly #task: TaskProgress;
   readonly #asked: Asked;
   /** How old it was when it was last running, by a poll or as far as a webhook's call tells. */
   #runningAgeMs: number | undefined;
@@ -43,17 +36,10 @@ export class Polling<Value> implements PollLoop<Value> {
   /** Images in the response to a poll whose word for the state nobody knows. */
   unsettledImages: readonly GeneratedImage[] = [];
 
-  /** @param query asks once, for the poller. */
-  constructor(
-    services: TaskServices,
-    task: PolledTask,
-    asked: Asked,
-    query: PollLoop<Value>["query"],
-  ) {
+  constructor(services: TaskServices, task: TaskProgress, asked: Asked) {
     this.#services = services;
     this.#task = task;
     this.#asked = asked;
-    this.query = query;
   }
 
   get clock(): Clock {
@@ -65,21 +51,13 @@ export class Polling<Value> implements PollLoop<Value> {
     return now - (this.#task.startedAt ?? now);
   }
 
-  /** A poll said that it was running when it was that old. */
-  wasRunning(ageMs: number, images = this.unsettledImages): void {
-    this.#runningAgeMs = ageMs;
-    this.unsettledImages = images;
-    this.lastFailure = undefined;
-  }
-
   /** A webhook tells of its end: a schedule that learns is not told of the whole wait before it. */
   tellEnd(): void {
     this.#runningAgeMs = Math.max(this.#runningAgeMs ?? 0, this.ageMs - webhookLatencyMs);
   }
 
-  /** Lets the schedule learn from it, once it has settled. */
-  settled(): void {
-    this.unsettledImages = [];
+  /** Lets the schedule learn from it. */
+  #teach(): void {
     const { polls } = this.poller;
     if (polls === 0) return;
     try {
@@ -99,7 +77,7 @@ export class Polling<Value> implements PollLoop<Value> {
 
   /** The wait before the next poll, by the number of polls so far. Throws as the schedule does. */
   delayMs(polls: number): number {
-    return polls === 0 && !this.#task.isNew ? 0 : this.scheduledMs(polls);
+    return polls === 0 && !this.#task.isNew ? 0 : this.#scheduledMs(polls);
   }
 
   /**
@@ -107,7 +85,7 @@ export class Polling<Value> implements PollLoop<Value> {
    *
    * @throws CallbackError if the caller's schedule throws.
    */
-  scheduledMs(polls: number): number {
+  #scheduledMs(polls: number): number {
     const { schedule, pollsLocally } = this.#services;
     const moment = this.#moment(polls);
     let delayMs: unknown;
@@ -126,6 +104,82 @@ export class Polling<Value> implements PollLoop<Value> {
     if (!pollsLocally) return delayedMs;
     const { ageMs, floorMs = 0 } = moment;
     return Math.min(delayedMs, Math.max(floorMs, longestLocalWaitMs(ageMs)));
+  }
+
+  /** Asks once, for the poller. */
+  async query(signal: EndSignal): Promise<PollStep<Settled>> {
+    const task = this.#task;
+    const { id } = task;
+    const { ageMs } = this;
+    if (id === undefined || this.#services.provider.adapter.query === undefined) {
+      return this.#stopped(task.unknownError());
+    }
+    return this.#take(await poll(task, id, this.#services, signal), ageMs);
+  }
+
+  /** Takes what one poll told, of a job that was that old when it was asked after. */
+  #take(step: Step, ageMs: number): PollStep<Settled> | Promise<PollStep<Settled>> {
+    const task = this.#task;
+    switch (step.is) {
+      case "left":
+        return {};
+      case "running": {
+        if (task.stage.is !== "accepted") return {};
+        const { state, word, known, progress, cost = task.cost } = step.outcome;
+        task.become({ ...task.stage, state, cost });
+        this.#runningAgeMs = ageMs;
+        this.lastFailure = undefined;
+        this.unsettledImages = step.images ?? this.unsettledImages;
+        const told = { type: "status", state, word, known } as const;
+        task.emit(progress === undefined ? told : { ...told, progress });
+        return {};
+      }
+      case "retry": {
+        const { failure, retryAfterMs } = step;
+        this.lastFailure = failure;
+        // A poll that told nothing is one more wait.
+        const delayMs = Math.max(retryAfterMs ?? 0, this.#scheduledMs(this.poller.polls));
+        task.emit({ type: "retry", phase: "poll", reason: failure.message, delayMs });
+        return { failure, retryAfterMs };
+      }
+      case "stopped":
+        return this.#stopped(step.error);
+      case "succeeded":
+      case "failed":
+        return this.#takeEnd(step);
+    }
+  }
+
+  async #takeEnd(step: Extract<Step, { is: "succeeded" | "failed" }>): Promise<PollStep<Settled>> {
+    const task = this.#task;
+    const isFirst = task.settled === undefined;
+    if (step.is === "failed") {
+      const { error, refused } = step;
+      await task.ledger?.failed(refused).catch((failure: unknown) => {
+        // Its key stays taken.
+        Object.assign(error, { retryable: false });
+        this.#services.warnings.push(reasonOf(failure));
+      });
+      task.settle("failed", { error });
+    } else {
+      try {
+        await task.succeed(step.outcome, step.raw);
+      } catch (error) {
+        task.tellUnkept(error);
+        return this.#stopped(error);
+      }
+    }
+    const { settled } = task;
+    if (settled === undefined) return {};
+    this.unsettledImages = [];
+    if (isFirst) this.#teach();
+    return { settled };
+  }
+
+  /** It ends the waiting, though not the job: whoever listens hears why. */
+  #stopped(error: unknown): PollStep<Settled> {
+    if (isImageError(error)) this.#task.emit({ type: "failed", error });
+    return { stopped: error };
   }
 
   #moment(attempt: number): PollMoment {

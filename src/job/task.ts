@@ -1,17 +1,9 @@
 import type { Call } from "../adapter/contract";
 import { type Clock, type EndSignal, sleep, type WaitLimits, within } from "../async/clock";
 import { Latch } from "../async/latch";
-import {
-  ClientClosedError,
-  GenerationFailedError,
-  isImageError,
-  reasonOf,
-  TimeoutError,
-} from "../errors";
-import type { PollStep } from "../schedule/poller";
+import { ClientClosedError, GenerationFailedError, TimeoutError } from "../errors";
 import { Create, type Created, type CreateLimits, type Sending } from "./create";
 import { followMs } from "./intent";
-import { poll, type Step } from "./poll";
 import { type Asked, Polling } from "./polling";
 import type { TaskServices } from "./services";
 import { TaskProgress, type TaskSeed } from "./task-progress";
@@ -28,7 +20,7 @@ export class JobTask {
   /** Opens when its create has ended, and what it brought is where it must be. */
   #created = new Latch();
   /** Made at the first poll. */
-  #polling: Polling<Settled> | undefined;
+  #polling: Polling | undefined;
   /** Why the pictures of its create could not be kept. */
   #keepFailure: unknown;
 
@@ -81,11 +73,10 @@ export class JobTask {
   }
 
   /** Sends what it was given. Never rejects: how it went is its progress, and in the events. */
-  async create(limits: SendLimits): Promise<void> {
+  create(limits: SendLimits): Promise<void> | undefined {
     const { stage } = this.progress;
-    if (stage.is === "draft" && stage.sending !== undefined) {
-      await this.#send(stage.sending, limits);
-    }
+    const sending = stage.is === "draft" ? stage.sending : undefined;
+    return sending && this.#send(sending, limits);
   }
 
   async #send(sending: Sending, limits: SendLimits): Promise<void> {
@@ -242,92 +233,8 @@ export class JobTask {
     return poller.isWatched;
   }
 
-  get #polled(): Polling<Settled> {
-    this.#polling ??= new Polling(this.#services, this.progress, this.#asked, (signal) =>
-      this.#pollOnce(signal),
-    );
+  get #polled(): Polling {
+    this.#polling ??= new Polling(this.#services, this.progress, this.#asked);
     return this.#polling;
-  }
-
-  async #pollOnce(signal: EndSignal): Promise<PollStep<Settled>> {
-    const { progress } = this;
-    const { id } = progress;
-    const polling = this.#polled;
-    const { ageMs } = polling;
-    if (id === undefined || this.#services.provider.adapter.query === undefined) {
-      return this.#stopped(progress.unknownError());
-    }
-    const step = await poll(progress, id, this.#services, signal);
-    return this.#take(step, ageMs, polling);
-  }
-
-  /** Takes what one poll told, of a job that was that old when it was asked after. */
-  #take(
-    step: Step,
-    ageMs: number,
-    polling: Polling<Settled>,
-  ): PollStep<Settled> | Promise<PollStep<Settled>> {
-    const { progress } = this;
-    switch (step.is) {
-      case "left":
-        return {};
-      case "running": {
-        if (progress.stage.is !== "accepted") return {};
-        const { state, word, known, progress: done } = step.outcome;
-        const cost = step.outcome.cost ?? progress.cost;
-        progress.become({ ...progress.stage, state, cost });
-        polling.wasRunning(ageMs, step.images);
-        const told = { type: "status", state, word, known } as const;
-        progress.emit(done === undefined ? told : { ...told, progress: done });
-        return {};
-      }
-      case "retry": {
-        const { failure, retryAfterMs } = step;
-        polling.lastFailure = failure;
-        // A poll that told nothing is one more wait.
-        const delayMs = Math.max(retryAfterMs ?? 0, polling.scheduledMs(this.polls));
-        progress.emit({ type: "retry", phase: "poll", reason: failure.message, delayMs });
-        return { failure, retryAfterMs };
-      }
-      case "stopped":
-        return this.#stopped(step.error);
-      case "succeeded":
-      case "failed":
-        return this.#takeEnd(step, polling);
-    }
-  }
-
-  async #takeEnd(
-    step: Extract<Step, { is: "succeeded" | "failed" }>,
-    polling: Polling<Settled>,
-  ): Promise<PollStep<Settled>> {
-    const { progress } = this;
-    const isFirst = progress.settled === undefined;
-    if (step.is === "failed") {
-      const { error, refused } = step;
-      await progress.ledger?.failed(refused).catch((failure: unknown) => {
-        // Its key stays taken.
-        Object.assign(error, { retryable: false });
-        this.#services.warnings.push(reasonOf(failure));
-      });
-      progress.settle("failed", { error });
-    } else {
-      try {
-        await progress.succeed(step.outcome, step.raw);
-      } catch (error) {
-        progress.tellUnkept(error);
-        return this.#stopped(error);
-      }
-    }
-    const { settled } = progress;
-    if (settled === undefined) return {};
-    if (isFirst) polling.settled();
-    return { settled };
-  }
-
-  /** It ends the waiting, though not the job: whoever listens hears why. */
-  #stopped(error: unknown): PollStep<Settled> {
-    if (isImageError(error)) this.progress.emit({ type: "failed", error });
-    return { stopped: error };
   }
 }
