@@ -1,10 +1,11 @@
 import { DecodedImage, type ImageSink } from "../media/decoded-image";
 import { ImageInspection } from "../media/image-inspection";
+import { ImageTooLargeError } from "./base64-image";
 import { type Body, kept } from "./body";
 import { beginsEventStream } from "./event-stream";
 import { EventStreamBody } from "./event-stream-body";
 import { beginsImage } from "./image-text";
-import { documentOf, ImageTooLargeError, JsonScanner, shownCharacters } from "./json-scanner";
+import { documentOf, JsonScanner, shownCharacters } from "./json-scanner";
 import { parseJson } from "./parse-json";
 
 /** How a body is read as JSON. */
