@@ -2,7 +2,7 @@ import { DecodedImage, type ImageSink } from "../media/decoded-image";
 import { ImageInspection } from "../media/image-inspection";
 import { ImageTooLargeError } from "./base64-image";
 import { type Body, kept } from "./body";
-import { beginsEventStream } from "./event-stream";
+import { beginsEventStream, streamHeadBytes } from "./event-stream";
 import { EventStreamBody } from "./event-stream-body";
 import { beginsImage } from "./image-text";
 import { documentOf, JsonScanner, shownCharacters } from "./json-scanner";
@@ -23,16 +23,19 @@ export interface JsonReading {
   readonly mostImages: number;
   /** Whether a server-sent event of that type shows a picture that a later one completes. */
   readonly isPartial: ((type: string) => boolean) | undefined;
+  /** Is shown each such event, whose images are let go of once it has settled. */
+  readonly onPartial?: ((event: unknown) => Promise<void>) | undefined;
   /** Takes the images that came whole, whatever becomes of the rest. */
   readonly images: DecodedImage[];
 }
 
 /** A body: what it says, or else how it begins. */
 export interface JsonBody {
-  /** `undefined` where it is not JSON; of a stream of events what the last one holds. */
+  /** As {@link Answer.body} says. */
   readonly body: unknown;
   /** What the events of a stream hold, where it is one. */
   readonly events?: readonly unknown[];
+  readonly partials?: number;
   readonly text?: string;
 }
 
@@ -40,6 +43,8 @@ export interface JsonBody {
 interface PieceReader {
   /** The images that are whole. */
   readonly images: readonly DecodedImage[];
+  /** It is a stream, whose events are read as they come, however small. */
+  readonly isStream?: true;
   /** Takes the next bytes, which are only lent, and may ask to wait before more come. */
   write(bytes: Uint8Array): Promise<void> | undefined;
   end(): Promise<JsonBody>;
@@ -79,17 +84,24 @@ export async function readJson(from: Body, reading: JsonReading): Promise<JsonBo
       if (whole.body !== undefined) return undefined;
     }
     if (reader === undefined) small.push(kept(chunk, isLent));
-    if (byteLength <= smallBytes) return undefined;
     if (reader === undefined) {
+      if (byteLength <= smallBytes && !beginsStream(chunk)) return undefined;
       const first = Buffer.concat(small.splice(0));
       reader = readerOf(first, reading);
       return give(reader, first);
     }
-    if (tiny.length === 0 && chunk.byteLength >= tinyBytes) return give(reader, chunk);
+    const isRead = reader.isStream || chunk.byteLength >= tinyBytes;
+    if (tiny.length === 0 && isRead) return give(reader, chunk);
     // A drip of single bytes would leave as many pieces.
     tiny.push(kept(chunk, isLent));
     tinyLength += chunk.byteLength;
     return tinyLength >= tinyBytes ? flush(reader) : undefined;
+  };
+  /** Whether what has come is a stream of events: its beginning alone tells. */
+  const beginsStream = (latest: Uint8Array): boolean => {
+    if (byteLength - latest.byteLength >= streamHeadBytes) return false;
+    const [first = latest, second] = small;
+    return beginsEventStream(second === undefined ? first : Buffer.concat(small));
   };
   const give = (to: PieceReader, bytes: Uint8Array): Promise<void> | undefined => {
     const isReady = to.write(bytes);
@@ -165,13 +177,13 @@ function beginsPage(head: Buffer): boolean {
  * @param text how it is shown if it is no JSON, where that is known already.
  */
 function readerOf(head: Buffer, reading: JsonReading, text?: string): PieceReader {
-  const { createSink, isPartial = () => false } = reading;
+  const { createSink, onPartial, isPartial = () => false } = reading;
   const options = { ...reading, maxOtherBytes };
   if (beginsPage(head))
     return jsonReader(new JsonScanner(createSink, { ...options, mostImages: 0 }), text);
   if (beginsImage(head)) return imageReader(createSink(), reading.maxImageBytes);
   return beginsEventStream(head)
-    ? eventReader(new EventStreamBody(createSink, { ...options, isPartial }))
+    ? eventReader(new EventStreamBody(createSink, { ...options, isPartial, onPartial }))
     : jsonReader(new JsonScanner(createSink, options), text);
 }
 
@@ -194,14 +206,21 @@ function eventReader(stream: EventStreamBody): PieceReader {
     get images() {
       return stream.images;
     },
+    isStream: true,
     write: (bytes) => stream.write(bytes),
     end: async () => {
       const events = await stream.end();
-      const body = events.at(-1);
-      return body === undefined ? { body, text: stream.start } : { body, events };
+      const { partials, start: text } = stream;
+      const body = events.findLast(tellsError) ?? events.at(-1);
+      return body === undefined ? { body: {}, text, events, partials } : { body, events, partials };
     },
     discard: () => stream.discard(),
   };
+}
+
+function tellsError(event: unknown): boolean {
+  const { error, type }: { error?: unknown; type?: unknown } = Object(event);
+  return type === "error" || (error !== undefined && error !== null);
 }
 
 /** For a body that is an image itself. */

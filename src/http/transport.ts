@@ -54,6 +54,8 @@ export interface ExchangeLimits {
   readonly n?: number | undefined;
   /** As the adapter's. */
   readonly isPartial?: ((type: string) => boolean) | undefined;
+  /** Is shown what such an event of a stream holds. */
+  readonly onPartial?: ((event: unknown) => Promise<void>) | undefined;
 }
 
 /** An answer, with the start of a body that is not JSON, and the images that came in one. */
@@ -130,6 +132,7 @@ export class Transport {
           maxImageBytes: maxDownloadBytes,
           mostImages: (limits.n ?? Number.POSITIVE_INFINITY) + 1,
           isPartial: limits.isPartial,
+          onPartial: limits.onPartial,
           images,
         });
         return { status, headers, ...read, images, receivedAt: answeredAt(headers, clock) };

@@ -15,7 +15,14 @@ import {
 import type { HttpRequest } from "../http/answer";
 import { TransportFault } from "../http/faults";
 import type { DecodedImage, ImageSink } from "../media/decoded-image";
-import type { ErrorFacts, GeneratedImage, ImageError, ImageJob, TaskState } from "../types";
+import type {
+  ErrorFacts,
+  GeneratedImage,
+  ImageError,
+  ImageJob,
+  PartialImage,
+  TaskState,
+} from "../types";
 import type { TaskContext, TaskEvent } from "./task-context";
 
 /** What a create needs of its task. */
@@ -30,6 +37,8 @@ export interface CreateHost {
   leaving(): void;
   /** The attempt begins to leave the machine, or may have. */
   sending(): void;
+  /** The picture has come so far. */
+  showPartial(image: PartialImage): void;
   emit(event: TaskEvent): void;
 }
 
@@ -131,10 +140,12 @@ export class Create {
     const { n } = this.#host;
     const end = this.#end;
     const onSending = this.#onSending;
+    const onPartial = (image: PartialImage) => this.#host.showPartial(image);
+    const shared = { stop: end, signal, onSending, onPartial, n };
     const limits =
       answersWith === "job"
-        ? { timeoutMs: attemptTimeoutMs, stop: end, signal, onSending, n }
-        : { timeoutMs: deadlineAt - clock.now(), stop: end, signal, createSink, onSending, n };
+        ? { timeoutMs: attemptTimeoutMs, ...shared }
+        : { timeoutMs: deadlineAt - clock.now(), createSink, ...shared };
     let reading: Reading;
     try {
       reading = await gateway.exchange("create", prepared, limits);

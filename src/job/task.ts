@@ -33,6 +33,7 @@ import type {
   ImageError,
   ImageJob,
   Operation,
+  PartialImage,
   TaskReference,
   TaskState,
 } from "../types";
@@ -90,6 +91,8 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
   #endedAt: number | undefined;
   #settled: Settled | undefined;
   #lastFailure: unknown;
+  /** How far its picture had come, until it has settled. */
+  #partialImage: PartialImage | undefined;
   /** How old it was when it was last running, by a poll or as far as a webhook's call tells. */
   #runningAgeMs: number | undefined;
   /** An attempt has left, here or in another process. */
@@ -304,6 +307,14 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
   /** An attempt at its create leaves the machine, or may have. */
   sending(): void {
     this.#hasLeft = true;
+  }
+
+  /** The picture has come so far. */
+  showPartial(image: PartialImage): void {
+    // Nobody waits for a stream that was given up on.
+    if (this.#settled !== undefined) return;
+    this.#partialImage = image;
+    this.emit({ type: "partial", ...image });
   }
 
   /** Images that came whole in an answer that is no success otherwise. */
@@ -713,6 +724,7 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     const { clock, schedule } = this.#context;
     this.#state = state;
     this.#settled = settled;
+    this.#partialImage = undefined;
     this.#endedAt = clock.now();
     // What was taken and given back is not what it cost.
     if ("error" in settled && settled.error.charged === "no") this.#cost = settled.error.cost;
@@ -748,7 +760,8 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
 
   /** What an error of it is made of. */
   facts(facts: ErrorFacts): ErrorFacts {
-    return { provider: this.job.provider, job: this.job, cost: this.#cost, ...facts };
+    const partialImage = this.#partialImage;
+    return { provider: this.job.provider, job: this.job, cost: this.#cost, partialImage, ...facts };
   }
 
   /** The wait before a poll, for the poller. */
