@@ -78,6 +78,7 @@ export type {
   ImageResult,
   JobReference,
   JobStatus,
+  PartialImage,
   TaskReference,
   TaskState,
   Timing,

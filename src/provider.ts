@@ -17,6 +17,7 @@ export {
   type Outcome,
   type Output,
   type Part,
+  type PartialOutput,
   type Pending,
   type Phase,
   type RefusalKind,

@@ -122,9 +122,20 @@ export interface JobStatus {
   readonly tasks: readonly TaskReference[];
 }
 
+/** A picture that is not done: to be shown, and not to be kept in place of the one that was paid for. */
+export interface PartialImage {
+  /** Its place among the partial images of its task, from 0. */
+  readonly index: number;
+  /** A whole file. */
+  readonly bytes: Uint8Array;
+  /** By the bytes. */
+  readonly mediaType: string;
+}
+
 /**
  * What happened to a task, as it happens. `JSON.stringify(event)` is safe to send to a browser: it has
- * neither `metadata` nor the provider's id of the job nor a reference, and of a file its name alone. A
+ * neither `metadata` nor the provider's id of the job nor a reference, of a file its name alone, and of a
+ * partial image its index and its size. A
  * copy (`{ ...event }`) is not: pick its fields.
  */
 export type ImageEvent = {
@@ -158,6 +169,8 @@ export type ImageEvent = {
       readonly reason: string;
       readonly delayMs: number;
     }
+  /** The picture as far as it is done: with `partialImages`, at a provider that streams. */
+  | ({ readonly type: "partial" } & PartialImage)
   | { readonly type: "succeeded"; readonly images: number; readonly cost?: Cost }
   /** The task has failed, or nobody could ask after it any more: `error.code` says which. */
   | { readonly type: "failed"; readonly error: ImageError }
@@ -322,6 +335,7 @@ export interface ErrorFacts {
   readonly cause?: unknown;
   readonly failures?: readonly ImageError[] | undefined;
   readonly images?: readonly GeneratedImage[] | undefined;
+  readonly partialImage?: PartialImage | undefined;
   /** The option or request field at fault, where it is known. */
   readonly field?: string | undefined;
 }
@@ -375,6 +389,11 @@ export abstract class ImageError extends Error {
    * journal could not keep them, or what came of one that ends early. Absent without any.
    */
   declare readonly images?: readonly GeneratedImage[];
+  /**
+   * How far the picture had come when its stream failed, where `partialImages` had shown any. It is not
+   * the picture that was asked for, and `saveTo` never writes it.
+   */
+  declare readonly partialImage?: PartialImage;
   /** The option or request field at fault, such as `size` or `baseURL`, where it is known. */
   declare readonly field?: string;
   /** The errors of the other tasks of a split request, or the other problems of a bad one. */
@@ -401,6 +420,7 @@ export abstract class ImageError extends Error {
     if (facts.retryAfterMs !== undefined) this.retryAfterMs = facts.retryAfterMs;
     if (facts.raw !== undefined) this.raw = facts.raw;
     if (facts.images !== undefined && facts.images.length > 0) this.images = facts.images;
+    if (facts.partialImage !== undefined) this.partialImage = facts.partialImage;
     if (facts.field !== undefined) this.field = facts.field;
   }
 

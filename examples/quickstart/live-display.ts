@@ -75,6 +75,8 @@ function wordsFor(event: ImageEvent): string {
       return event.state;
     case "retry":
       return `again in ${event.delayMs} ms: ${event.reason}`;
+    case "partial":
+      return `partial image ${event.index + 1}`;
     case "succeeded":
       return "fetching the picture";
     case "saved":

@@ -94,6 +94,12 @@ export interface Output {
   readonly revisedPrompt?: string | undefined;
 }
 
+/** A picture that is not done, as an event of a stream shows it in base64. */
+export interface PartialOutput extends Output {
+  /** Its place among them, from 0; counted where the provider does not say. */
+  readonly index?: number | undefined;
+}
+
 /** What a refusal or a failure is about; each becomes a class of error. */
 export const refusalKinds = [
   "invalid_request",
@@ -199,10 +205,12 @@ export interface Adapter {
    */
   readonly decodesImages?: boolean;
   /**
-   * Whether a server-sent event of that type shows a picture that a later event completes. It is let go
-   * of; without this every picture of a stream is one that was paid for.
+   * Whether a server-sent event of that type shows a picture that a later event completes. It is shown to
+   * the caller and let go of; without this every picture of a stream is one that was paid for.
    */
   isPartial?(type: string): boolean;
+  /** What such an event shows. */
+  readPartial?(event: unknown): PartialOutput | undefined;
   /**
    * Whether a server-sent event of that type has a picture whole. When as many have come as were asked
    * for the stream is given a second to end: some servers keep it open.

@@ -39,15 +39,33 @@ function outputTokens(quality: string | undefined, size: string): number | undef
   return Math.ceil((long * short * (2_000_000 + width * height)) / 4_000_000);
 }
 
-/** The price of `n` images alone: what the prompt's tokens add is known only afterwards. */
+/**
+ * What OpenAI bills for a partial image, whatever its size: its guide to image generation, "Partial images
+ * cost", in copies of 2026.
+ */
+const partialImageTokens = 100;
+
+/**
+ * The price of `n` images alone, each with all the partial ones that were asked for: what the prompt's
+ * tokens add is known only afterwards.
+ */
 export function priceOfImages(
   prices: TokenPrices | undefined,
-  { quality, size }: { readonly quality?: string | undefined; readonly size: string },
+  {
+    quality,
+    size,
+    partialImages = 0,
+  }: {
+    readonly quality?: string | undefined;
+    readonly size: string;
+    readonly partialImages?: number | undefined;
+  },
   n: number,
 ): Cost | undefined {
   const tokens = outputTokens(quality, size);
   if (prices === undefined || tokens === undefined) return undefined;
-  return dollars(tokens * n * prices.imageOutput, "list");
+  const each = tokens + partialImages * partialImageTokens;
+  return dollars(each * n * prices.imageOutput, "list");
 }
 
 /** The price of the tokens that were counted; `undefined` where one of them has none, or no kind. */

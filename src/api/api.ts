@@ -6,16 +6,23 @@ import type { HttpRequest } from "../http/answer";
 import { TransportFault } from "../http/faults";
 import { isHeader } from "../http/header";
 import { shownCharacters } from "../http/json-scanner";
-import type { ExchangeLimits, HttpAnswer, Transport } from "../http/transport";
+import type { HttpAnswer, ExchangeLimits as HttpLimits, Transport } from "../http/transport";
 import { userAgent } from "../http/user-agent";
 import { MemorySink } from "../media/decoded-image";
+import type { PartialImage } from "../types";
 import { encodeMultipart } from "./multipart";
 import { elided } from "./outcome-error";
+import { partialReader } from "./partial-image";
 import { type Reading, readAnswer } from "./read-response";
 import { salvaged } from "./salvage";
 import { redacted, Secrets } from "./secrets";
 
 const longestMessage = 500;
+
+/** How long an exchange may take, who may end it, and who sees a picture that is not done. */
+export interface ExchangeLimits extends Omit<HttpLimits, "onPartial"> {
+  readonly onPartial?: ((image: PartialImage) => void) | undefined;
+}
 
 /** A provider's API: an adapter's call goes in, what its answer means comes out. */
 export class ProviderApi {
@@ -108,7 +115,7 @@ export class ProviderApi {
     const { adapter } = this.#provider;
     const { method, url, body } = request;
     const headers = { ...request.headers, ...inLowerCase(adapter.authorize(apiKey)) };
-    const { signal, stop, createSink, onSending, n } = limits;
+    const { signal, stop, createSink, onSending, onPartial, n } = limits;
     return this.#transport.exchange(
       body === undefined ? { method, url, headers } : { method, url, headers, body },
       {
@@ -122,6 +129,7 @@ export class ProviderApi {
         decodesImages: adapter.decodesImages,
         isPartial: adapter.isPartial && ((type) => adapter.isPartial?.(type) ?? false),
         isCompleted: adapter.isCompleted && ((type) => adapter.isCompleted?.(type) ?? false),
+        onPartial: onPartial && partialReader(adapter, onPartial),
       },
     );
   }
@@ -143,7 +151,7 @@ export class ProviderApi {
       status: answer.status,
       requestId: this.#struck(answer.headers["x-request-id"] ?? answer.headers["request-id"]),
       raw: () =>
-        answer.body === undefined && answer.text !== undefined
+        answer.text !== undefined
           ? startOf(answer.text, secrets)
           : elided(answer.events ?? answer.body, secrets),
     };

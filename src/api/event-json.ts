@@ -15,13 +15,17 @@ export function withSafeJson(event: ImageEvent): ImageEvent {
   return Object.setPrototypeOf(event, prototype);
 }
 
-/** Without `metadata`, the provider's id, a job's reference, or more of a path than a file's name. */
+/** Without `metadata`, the provider's id, a job's reference, image bytes, or more of a path than a file's name. */
 function jsonOf(event: ImageEvent): Record<string, unknown> {
   const { metadata, ...told } = event;
   switch (told.type) {
     case "submitted": {
       const { id, ...rest } = told;
       return rest;
+    }
+    case "partial": {
+      const { bytes, mediaType, ...rest } = told;
+      return { ...rest, byteLength: bytes.byteLength };
     }
     case "saved":
       return { ...told, file: nameOf(told.file) };

@@ -16,7 +16,7 @@ export function readAnswer(adapter: Adapter, phase: Phase, answer: Answer, url: 
   // A poll is free, and one that was refused says nothing of the job.
   if (phase === "query") return told.state === "failed" ? withCharge(adapter, answer, told) : told;
   const judged = withCharge(adapter, answer, withAddress(answer, url, withOutput(told)));
-  return withShouldRetry(answer, judged);
+  return withShouldRetry(answer, inStream(answer, judged));
 }
 
 function readBy(adapter: Adapter, phase: Phase, answer: Answer): Outcome {
@@ -144,6 +144,22 @@ function withCharge(adapter: Adapter, answer: Answer, outcome: Refused): Refused
     default:
       return outcome;
   }
+}
+
+/**
+ * A stream begins under 200, before it is known how it will end. A picture that it showed was being made,
+ * and moderation at a stage that nobody tells may be that of the picture: neither proves that nothing was
+ * paid.
+ */
+function inStream({ status, events, partials = 0 }: Answer, outcome: Refused): Refused {
+  const { kind, stage, charged, resend } = outcome;
+  const isUntold = kind === "moderation" && stage === undefined && status < 300;
+  if (partials === 0 && (events === undefined || !isUntold)) return outcome;
+  return {
+    ...outcome,
+    charged: charged === "no" ? "unknown" : charged,
+    resend: resend === "never" ? resend : "keyed",
+  };
 }
 
 function chargedIn(body: unknown): unknown {

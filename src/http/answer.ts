@@ -13,11 +13,14 @@ export interface Answer {
   readonly headers: Readonly<Record<string, string>>;
   /**
    * The parsed JSON; `undefined` where the body is not JSON. An integer beyond 2^53 is the string of its
-   * digits. Of a stream of server-sent events it is what the last one holds.
+   * digits. Of a stream of server-sent events it is what the last one holds that tells of an
+   * error, or else the last; of one without events an empty object.
    */
   readonly body: unknown;
   /** What the events of such a stream hold, in order, save those that {@link Adapter.isPartial} names. */
   readonly events?: readonly unknown[] | undefined;
+  /** How many of those there were: pictures that were being made. */
+  readonly partials?: number | undefined;
   /** When it was made, in milliseconds since 1970: what a date in `Retry-After` is held against. */
   readonly receivedAt: number;
 }

@@ -1,5 +1,5 @@
-import type { DecodedImage, ImageSink } from "../media/decoded-image";
-import { EventStreamParser } from "./event-stream";
+import { type DecodedImage, type ImageSink, MemorySink } from "../media/decoded-image";
+import { carriageReturn, EventStreamParser, lineFeed } from "./event-stream";
 import { documentOf, JsonScanner, type ScanOptions, shownCharacters } from "./json-scanner";
 
 /** How the events of a stream are read. */
@@ -11,7 +11,12 @@ export interface EventStreamOptions extends ScanOptions {
   readonly isCompleted: (type: string) => boolean;
   /** How many of these are awaited. */
   readonly asked: number;
+  /** Is shown each such event, whose images are let go of once it has settled. */
+  readonly onPartial?: ((event: unknown) => Promise<void>) | undefined;
 }
+
+/** Smaller pieces are joined before they are looked at, as long as they end no line. */
+const tinyBytes = 1024;
 
 /** What an event takes at least, however little it holds. */
 const eventBytes = 64;
@@ -34,6 +39,9 @@ export class EventStreamBody {
   #completed = 0;
   #otherBytes = 0;
   #start: Buffer = Buffer.alloc(0);
+  #partials = 0;
+  readonly #tiny: Buffer[] = [];
+  #tinyLength = 0;
   /** One piece is read after the other, though a disk may be slow. */
   #reading: Promise<void> = Promise.resolve();
 
@@ -54,25 +62,39 @@ export class EventStreamBody {
     return this.#completed >= this.#options.asked;
   }
 
+  /** How many events have shown a picture that was not done. */
+  get partials(): number {
+    return this.#partials;
+  }
+
   /** The start of the stream, to be shown. */
   get start(): string {
     return this.#start.toString("utf8").slice(0, shownCharacters);
   }
 
-  /** Takes the next bytes, which are only lent. */
+  /** Takes the next bytes, which are only lent; without any, reads what has waited for more. */
   write(chunk: Uint8Array): Promise<void> {
     const bytes = Buffer.from(chunk);
     if (this.#start.length < 4 * shownCharacters) {
       const start = Buffer.concat([this.#start, bytes]);
       this.#start = Buffer.from(start.subarray(0, 4 * shownCharacters));
     }
-    this.#reading = this.#reading.then(() => this.#read(this.#parser.parse(bytes)));
+    this.#tiny.push(bytes);
+    this.#tinyLength += bytes.length;
+    const endsLine = bytes.includes(lineFeed) || bytes.includes(carriageReturn);
+    // A drip of single bytes would leave as many pieces.
+    if (bytes.length > 0 && this.#tinyLength < tinyBytes && !endsLine) return this.#reading;
+    const [first = bytes, second] = this.#tiny;
+    const waiting = second === undefined ? first : Buffer.concat(this.#tiny);
+    this.#tiny.length = 0;
+    this.#tinyLength = 0;
+    this.#reading = this.#reading.then(() => this.#read(this.#parser.parse(waiting)));
     return this.#reading;
   }
 
   /** What the events hold, in order; what is no JSON, such as `[DONE]`, is left out. */
   async end(): Promise<readonly unknown[]> {
-    await this.#reading;
+    await this.write(Buffer.alloc(0));
     await this.#read(this.#parser.end());
     return this.#events;
   }
@@ -99,7 +121,11 @@ export class EventStreamBody {
   }
 
   #createScanner(): JsonScanner {
-    return new JsonScanner(this.#createSink, {
+    // One that is no picture to be kept goes to no disk.
+    const createSink = this.#isPartial(this.#parser.type)
+      ? () => new MemorySink()
+      : this.#createSink;
+    return new JsonScanner(createSink, {
       ...this.#options,
       mostImages: this.#options.mostImages - this.#images.length,
       otherBytesBefore: this.#otherBytes,
@@ -111,12 +137,14 @@ export class EventStreamBody {
     if (scanner === undefined) return;
     const { images, otherBytes } = scanner;
     this.#otherBytes += otherBytes + eventBytes;
-    const data = await documentOf(scanner);
+    const data = withType(type, await documentOf(scanner), scanner.start);
     this.#scanner = undefined;
     await scanner.discard();
     const own = typeof data === "object" && data !== null && "type" in data ? data.type : undefined;
     if (this.#isOf(this.#options.isCompleted, type, own)) this.#completed += 1;
     if (this.#isPartial(type, own)) {
+      this.#partials += 1;
+      if (data !== undefined) await this.#options.onPartial?.(data);
       for (const each of images) await each.sink.discard();
       return;
     }
@@ -132,4 +160,16 @@ export class EventStreamBody {
   #isOf(kind: (type: string) => boolean, ...types: readonly unknown[]): boolean {
     return types.some((type) => typeof type === "string" && kind(type));
   }
+}
+
+/**
+ * What an event holds, under the type that stands before it where it names none itself. An error is under
+ * `error`, where some leave it bare, or in plain words.
+ */
+function withType(line: string, data: unknown, text: string): unknown {
+  if (data === undefined) return line === "error" ? { type: line, error: text } : undefined;
+  if (typeof data !== "object" || data === null || Array.isArray(data)) return data;
+  const { type = line || undefined, ...rest }: { type?: unknown } = data;
+  if (type === undefined) return data;
+  return type !== "error" || "error" in rest ? { type, ...rest } : { type, error: rest };
 }

@@ -5,8 +5,9 @@ export type EventPart =
   /** The event is whole. Its type is empty where the stream does not name one. */
   | { readonly type: string };
 
-const lineFeed = 0x0a;
-const carriageReturn = 0x0d;
+/** What ends a line, alone or together. */
+export const lineFeed = 0x0a;
+export const carriageReturn = 0x0d;
 const colon = 0x3a;
 const space = 0x20;
 
@@ -17,9 +18,12 @@ const mostTypeBytes = 256;
 /** How a stream of events begins, after what a JSON document may have before it as well. */
 const streamStart = /^[\s\ufeff]*((data|event|id|retry)(:|[\r\n])|:)/;
 
+/** So much of a body tells whether it is one. */
+export const streamHeadBytes = 256;
+
 /** Whether a body is a stream of events, by its first bytes: no JSON begins like one. */
 export function beginsEventStream(head: Uint8Array): boolean {
-  return streamStart.test(Buffer.from(head.subarray(0, 256)).toString("utf8"));
+  return streamStart.test(Buffer.from(head.subarray(0, streamHeadBytes)).toString("utf8"));
 }
 
 /**

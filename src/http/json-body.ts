@@ -1,10 +1,11 @@
 import { DecodedImage, type ImageSink } from "../media/decoded-image";
 import { ImageInspection } from "../media/image-inspection";
+import { ImageTooLargeError } from "./base64-image";
 import { type Body, kept } from "./body";
-import { beginsEventStream } from "./event-stream";
+import { beginsEventStream, streamHeadBytes } from "./event-stream";
 import { EventStreamBody } from "./event-stream-body";
 import { beginsImage } from "./image-text";
-import { documentOf, ImageTooLargeError, JsonScanner, shownCharacters } from "./json-scanner";
+import { documentOf, JsonScanner, shownCharacters } from "./json-scanner";
 import { parseJson } from "./parse-json";
 
 /** How a body is read as JSON. */
@@ -28,16 +29,19 @@ export interface JsonReading {
   readonly asked?: number | undefined;
   /** Resolves when it is time to do without the rest of a stream whose pictures have all come. */
   readonly afterLast?: (() => Promise<void>) | undefined;
+  /** Is shown each such event, whose images are let go of once it has settled. */
+  readonly onPartial?: ((event: unknown) => Promise<void>) | undefined;
   /** Takes the images that came whole, whatever becomes of the rest. */
   readonly images: DecodedImage[];
 }
 
 /** A body: what it says, or else how it begins. */
 export interface JsonBody {
-  /** `undefined` where it is not JSON; of a stream of events what the last one holds. */
+  /** As {@link Answer.body} says. */
   readonly body: unknown;
   /** What the events of a stream hold, where it is one. */
   readonly events?: readonly unknown[];
+  readonly partials?: number;
   readonly text?: string;
 }
 
@@ -45,6 +49,8 @@ export interface JsonBody {
 interface PieceReader {
   /** The images that are whole. */
   readonly images: readonly DecodedImage[];
+  /** It is a stream, whose events are read as they come, however small. */
+  readonly isStream?: true;
   /** Takes the next bytes, which are only lent, and may ask to wait before more come. */
   write(bytes: Uint8Array): Promise<void> | undefined;
   /** All that is awaited has come. */
@@ -80,7 +86,6 @@ export async function readJson(from: Body, reading: JsonReading): Promise<JsonBo
   const tiny: Buffer[] = [];
   let tinyLength = 0;
   let byteLength = 0;
-  let isStream = false;
   let isOver = false;
   const take = (chunk: Uint8Array, isLent: boolean): Promise<void> | undefined => {
     if (isOver) throw new NothingMoreError();
@@ -95,23 +100,18 @@ export async function readJson(from: Body, reading: JsonReading): Promise<JsonBo
     }
     if (reader === undefined) {
       small.push(kept(chunk, isLent));
-      isStream ||= byteLength <= 256 && beginsEventStream(Buffer.concat(small));
-      isStream ||= small.length === 1 && beginsEventStream(chunk);
       // A stream may stay open when its picture is there, however small that is.
-      if (byteLength <= smallBytes && !isStream) return undefined;
+      if (byteLength <= smallBytes && !beginsStream(chunk)) return undefined;
       const first = Buffer.concat(small.splice(0));
       reader = readerOf(first, reading);
       return watched(reader, give(reader, first));
     }
-    if (tiny.length === 0 && chunk.byteLength >= tinyBytes) {
-      return watched(reader, give(reader, chunk));
-    }
+    const isRead = reader.isStream || chunk.byteLength >= tinyBytes;
+    if (tiny.length === 0 && isRead) return watched(reader, give(reader, chunk));
     // A drip of single bytes would leave as many pieces.
     tiny.push(kept(chunk, isLent));
     tinyLength += chunk.byteLength;
-    // With its line an event may be whole, and the last.
-    const isDue = tinyLength >= tinyBytes || (isStream && endsLine(chunk));
-    return isDue ? watched(reader, flush(reader)) : undefined;
+    return tinyLength >= tinyBytes ? flush(reader) : undefined;
   };
   /** All that is awaited is there: the rest may come for a while, or never. */
   let endWait: (() => void) | undefined;
@@ -122,6 +122,12 @@ export async function readJson(from: Body, reading: JsonReading): Promise<JsonBo
     taken?.then(() => {
       if (by.isDone) void reading.afterLast?.().then(endWait);
     });
+  /** Whether what has come is a stream of events: its beginning alone tells. */
+  const beginsStream = (latest: Uint8Array): boolean => {
+    if (byteLength - latest.byteLength >= streamHeadBytes) return false;
+    const [first = latest, second] = small;
+    return beginsEventStream(second === undefined ? first : Buffer.concat(small));
+  };
   const give = (to: PieceReader, bytes: Uint8Array): Promise<void> | undefined => {
     const isReady = to.write(bytes);
     // At once: whoever gives up on the rest does not wait for the end of this.
@@ -177,10 +183,6 @@ export async function readJson(from: Body, reading: JsonReading): Promise<JsonBo
   }
 }
 
-function endsLine(bytes: Uint8Array): boolean {
-  return bytes.includes(0x0a) || bytes.includes(0x0d);
-}
-
 function parsed(bytes: Uint8Array): JsonBody {
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8");
   try {
@@ -209,14 +211,16 @@ function beginsPage(head: Buffer): boolean {
  * @param text how it is shown if it is no JSON, where that is known already.
  */
 function readerOf(head: Buffer, reading: JsonReading, text?: string): PieceReader {
-  const { createSink, isPartial = () => false, isCompleted = () => false } = reading;
+  const { createSink, onPartial, isPartial = () => false, isCompleted = () => false } = reading;
   const { asked = Number.POSITIVE_INFINITY } = reading;
   const options = { ...reading, maxOtherBytes };
   if (beginsPage(head))
     return jsonReader(new JsonScanner(createSink, { ...options, mostImages: 0 }), text);
   if (beginsImage(head)) return imageReader(createSink(), reading.maxImageBytes);
   return beginsEventStream(head)
-    ? eventReader(new EventStreamBody(createSink, { ...options, isPartial, isCompleted, asked }))
+    ? eventReader(
+        new EventStreamBody(createSink, { ...options, isPartial, onPartial, isCompleted, asked }),
+      )
     : jsonReader(new JsonScanner(createSink, options), text);
 }
 
@@ -239,17 +243,24 @@ function eventReader(stream: EventStreamBody): PieceReader {
     get images() {
       return stream.images;
     },
+    isStream: true,
     write: (bytes) => stream.write(bytes),
     end: async () => {
       const events = await stream.end();
-      const body = events.at(-1);
-      return body === undefined ? { body, text: stream.start } : { body, events };
+      const { partials, start: text } = stream;
+      const body = events.findLast(tellsError) ?? events.at(-1);
+      return body === undefined ? { body: {}, text, events, partials } : { body, events, partials };
     },
     get isDone() {
       return stream.isDone;
     },
     discard: () => stream.discard(),
   };
+}
+
+function tellsError(event: unknown): boolean {
+  const { error, type }: { error?: unknown; type?: unknown } = Object(event);
+  return type === "error" || (error !== undefined && error !== null);
 }
 
 /** For a body that is an image itself. */

@@ -1,14 +1,10 @@
 import { randomBytes } from "node:crypto";
-import { DecodedImage, type ImageSink } from "../media/decoded-image";
-import { ImageInspection } from "../media/image-inspection";
+import type { DecodedImage, ImageSink } from "../media/decoded-image";
 import { isError } from "../realm";
+import { Base64Image, isBase64Letter } from "./base64-image";
 import { isImageBase64 } from "./image-text";
+import { backslash, dataUrlHead, nextMark, quote, unescaped, withoutEscapes } from "./json-escapes";
 import { parseJson } from "./parse-json";
-
-const quote = 0x22;
-const backslash = 0x5c;
-const dash = 0x2d;
-const underscore = 0x5f;
 
 /** A shorter string may be an image as well, and is left in the document. */
 const leastStringBytes = 32;
@@ -22,14 +18,11 @@ const dataUrlMark = Buffer.from(";base64,");
 /** So much of base64 within a text tells whether it is an image. */
 const leastInnerBytes = 64;
 
-/** How much base64 is decoded at once; a multiple of four. */
-const pieceBytes = 64 * 1024;
+/** So much of a document is looked at in one go. */
+const windowBytes = 64 * 1024;
 
 /** The start of a document that is no JSON, as far as it is shown. */
 export const shownCharacters = 5_000;
-
-/** What stands before the base64 in a data URL. Some escape the slash of the media type. */
-const dataUrlHead = /^data:(?:[ !#-+\--[\]-~]|\\\/){0,100};base64,/i;
 
 /** How much of a document is taken; without limits where they are left out. */
 export interface ScanOptions {
@@ -132,10 +125,10 @@ export class JsonScanner {
       ? chunk
       : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
     // In windows: after each of many escapes the search for a quote begins anew.
-    if (bytes.length <= pieceBytes) this.#scan(bytes);
+    if (bytes.length <= windowBytes) this.#scan(bytes);
     else {
-      for (let at = 0; at < bytes.length; at += pieceBytes) {
-        this.#scan(bytes.subarray(at, at + pieceBytes));
+      for (let at = 0; at < bytes.length; at += windowBytes) {
+        this.#scan(bytes.subarray(at, at + windowBytes));
       }
     }
     return this.#image?.sink.ready?.();
@@ -458,162 +451,5 @@ export async function documentOf(scanner: JsonScanner): Promise<unknown> {
     // Too deep to be looked at is as good as no JSON.
     if (!(isError(error) && ["SyntaxError", "RangeError"].includes(error.name))) throw error;
     return undefined;
-  }
-}
-
-/** An image in an answer is larger than the client takes. */
-export class ImageTooLargeError extends Error {
-  override readonly name = "ImageTooLargeError";
-
-  constructor(maxBytes: number) {
-    super(`An image in the answer is larger than ${maxBytes} bytes (\`maxDownloadBytes\`)`);
-  }
-}
-
-/** Whether a byte is a letter of base64, of either alphabet. */
-function isBase64Letter(byte: number): boolean {
-  return (
-    (byte >= 0x61 && byte <= 0x7a) ||
-    (byte >= 0x41 && byte <= 0x5a) ||
-    (byte >= 0x2f && byte <= 0x39) ||
-    [0x2b, 0x3d, dash, underscore].includes(byte)
-  );
-}
-
-/** The next quote or backslash, if there is one. */
-function nextMark(bytes: Buffer, at: number): { end: number; stop?: number } {
-  const quoteAt = bytes.indexOf(quote, at);
-  const limit = quoteAt === -1 ? bytes.length : quoteAt;
-  const escapeAt = bytes.subarray(at, limit).indexOf(backslash);
-  if (escapeAt !== -1) return { end: at + escapeAt, stop: backslash };
-  return quoteAt === -1 ? { end: limit } : { end: limit, stop: quote };
-}
-
-/** What the beginning of base64 is that may have its slashes and pluses escaped. */
-function withoutEscapes(text: string): string {
-  return text
-    .replaceAll("\\/", "/")
-    .replace(/\\u00(2[bf])/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
-}
-
-/** What an escape of JSON stands for; `undefined` where it is none. */
-function unescaped(sequence: string): string | undefined {
-  try {
-    const character: unknown = JSON.parse(`"${sequence}"`);
-    return typeof character === "string" ? character : undefined;
-  } catch {
-    // The document is no JSON, and `JSON.parse` says so in the end.
-    return undefined;
-  }
-}
-
-/** How many bytes are kept to say what an image is. */
-const headBytes = 64;
-
-/** Decodes the base64 of an image as it comes, as long as it is strictly so. */
-class Base64Image {
-  readonly sink: ImageSink;
-  readonly #maxBytes: number;
-  /** What stands before the base64 in a data URL, as it came. */
-  readonly #before: string;
-  /** The last characters, up to four: only what nothing follows may be padded. */
-  #rest = "";
-  #byteLength = 0;
-  #head: Buffer = Buffer.alloc(0);
-  readonly #inspection = new ImageInspection();
-  #decoded: DecodedImage | undefined;
-
-  constructor(sink: ImageSink, before: string, maxBytes: number) {
-    this.sink = sink;
-    this.#before = before;
-    this.#maxBytes = maxBytes;
-  }
-
-  /** How long its text is, as far as it has come. */
-  get textBytes(): number {
-    return this.#before.length + Math.ceil(this.#byteLength / 3) * 4 + this.#rest.length;
-  }
-
-  /** The image, once it is whole. */
-  get decoded(): DecodedImage | undefined {
-    return this.#decoded;
-  }
-
-  /** Takes base64 from `start` to `end`, and gives how far it has come: to `end`, if all of it is. */
-  add(bytes: Buffer, start: number, end: number): number {
-    let at = start;
-    if (this.#rest !== "") {
-      const taken = Math.min(4 - this.#rest.length, end - at);
-      const quartet = this.#rest + bytes.toString("latin1", at, at + taken);
-      if (at + taken < end) {
-        if (/[-_]/.test(quartet) || !this.#decode(quartet)) return at;
-        this.#rest = "";
-      } else if (quartet.includes("\\")) return at;
-      else this.#rest = quartet;
-      at += taken;
-    }
-    // Of the URL alphabet, which a decoder takes as well.
-    const letters = bytes.subarray(at, end);
-    const isOther = letters.includes(dash) || letters.includes(underscore);
-    while (end - at > 4) {
-      const length = Math.min((end - at - 1) & ~3, pieceBytes);
-      if (isOther || !this.#decode(bytes.toString("latin1", at, at + length))) return at;
-      at += length;
-    }
-    if (at < end) {
-      const rest = bytes.toString("latin1", at, end);
-      if (rest.includes("\\")) return at;
-      this.#rest = rest;
-    }
-    return end;
-  }
-
-  /** True if it ends as strict base64 does, and is an image. */
-  end(): boolean {
-    const last = Buffer.from(this.#rest, "base64");
-    // Whatever a decoder forgives would not come back the same.
-    if (last.toString("base64") !== this.#rest) return false;
-    this.#take(last);
-    this.sink.end?.();
-    this.#inspection.end();
-    this.#rest = "";
-    const { isTruncated } = this.#inspection;
-    this.#decoded = new DecodedImage(this.sink, this.#byteLength, this.#head, isTruncated);
-    return true;
-  }
-
-  /** Whole as it is, it is a string like any other. */
-  giveUp(): void {
-    this.#decoded = undefined;
-  }
-
-  /** The string as it came: what is decoded is strict base64, so that encoding gives it back. */
-  async text(): Promise<Buffer> {
-    const decoded = await this.sink.read();
-    return Buffer.from(this.#before + decoded.toString("base64") + this.#rest, "latin1");
-  }
-
-  /** Decodes whole quartets; false where they are not, or are padded. */
-  #decode(text: string): boolean {
-    const byteLength = (text.length / 4) * 3;
-    const room = this.sink.reserve(byteLength);
-    if (room.write(text, "base64") !== byteLength) return false;
-    this.#took(room.subarray(0, byteLength));
-    return true;
-  }
-
-  #take(bytes: Buffer): void {
-    this.sink.reserve(bytes.length).set(bytes);
-    this.#took(bytes);
-  }
-
-  #took(bytes: Buffer): void {
-    if (this.#head.length < headBytes) {
-      this.#head = Buffer.concat([this.#head, bytes]).subarray(0, headBytes);
-    }
-    this.#byteLength += bytes.length;
-    this.#inspection.push(bytes);
-    this.sink.commit(bytes.length);
-    if (this.#byteLength > this.#maxBytes) throw new ImageTooLargeError(this.#maxBytes);
   }
 }

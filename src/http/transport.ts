@@ -59,6 +59,8 @@ export interface ExchangeLimits {
   readonly isPartial?: ((type: string) => boolean) | undefined;
   /** As the adapter's. */
   readonly isCompleted?: ((type: string) => boolean) | undefined;
+  /** Is shown what such an event of a stream holds. */
+  readonly onPartial?: ((event: unknown) => Promise<void>) | undefined;
 }
 
 /** An answer, with the start of a body that is not JSON, and the images that came in one. */
@@ -146,6 +148,7 @@ export class Transport {
           isCompleted: limits.isCompleted,
           asked: limits.n,
           afterLast: () => sleep(clock, afterLastMs, over).catch(() => {}),
+          onPartial: limits.onPartial,
           images,
         });
         return {

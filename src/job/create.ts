@@ -1,4 +1,5 @@
 import type { Call, Pending, Succeeded } from "../adapter/contract";
+import type { ExchangeLimits } from "../api/api";
 import { contextOf } from "../api/outcome-error";
 import type { Reading } from "../api/read-response";
 import { Ending, type EndSignal, sleep } from "../async/clock";
@@ -7,11 +8,10 @@ import type { Cost } from "../cost";
 import { isImageError, reasonOf } from "../errors";
 import type { HttpRequest } from "../http/answer";
 import { TransportFault } from "../http/faults";
-import type { ExchangeLimits } from "../http/transport";
 import type { TaskLedger } from "../journal/entry";
 import type { JournalRecord } from "../journal/record";
 import type { ImageSink } from "../media/decoded-image";
-import type { ErrorFacts, TaskState } from "../types";
+import type { ErrorFacts, PartialImage, TaskState } from "../types";
 import {
   type CreateEnd,
   CreateFailure,
@@ -54,6 +54,8 @@ export interface CreateTask {
   readonly ledger: TaskLedger | undefined;
   readonly cost: Cost | undefined;
   readonly pictures: TaskPictures;
+  /** Takes a picture that is not done, for whoever looks on. */
+  showPartial(image: PartialImage): void;
   facts(facts: ErrorFacts): ErrorFacts;
 }
 
@@ -181,7 +183,8 @@ export class Create {
   #exchangeLimits(createSink: Sending["createSink"]): ExchangeLimits {
     const { provider, attemptTimeoutMs } = this.#services;
     const { n } = this.#task;
-    const ends = { stop: this.#end, signal: this.#limits.signal, onSending: this.#onSending, n };
+    const shared = { onSending: this.#onSending, onPartial: this.#onPartial, n };
+    const ends = { stop: this.#end, signal: this.#limits.signal, ...shared };
     return provider.adapter.answersWith === "job"
       ? { timeoutMs: attemptTimeoutMs, ...ends }
       : { timeoutMs: 0, createSink, ...ends };
@@ -265,6 +268,8 @@ export class Create {
     this.#isOnItsWay = true;
     this.#hasLeft = true;
   };
+
+  readonly #onPartial = (image: PartialImage) => this.#task.showPartial(image);
 
   /** The wait before a create may be sent again; `undefined` where it may not. */
   #againMs(failure: unknown, attempt: number): number | undefined {

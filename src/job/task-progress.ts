@@ -4,7 +4,7 @@ import type { Charged, Cost } from "../cost";
 import { GenerationFailedError, isImageError, reasonOf, SubmissionUnknownError } from "../errors";
 import type { TaskLedger } from "../journal/entry";
 import type { JournalRecord } from "../journal/record";
-import type { ErrorFacts, ImageError, TaskReference, TaskState } from "../types";
+import type { ErrorFacts, ImageError, PartialImage, TaskReference, TaskState } from "../types";
 import type { TaskEvent } from "./events";
 import { isSettled } from "./job";
 import { TaskPictures } from "./pictures";
@@ -50,6 +50,8 @@ export class TaskProgress {
   /** When it was known to have settled, by the monotonic clock. */
   #endedAt: number | undefined;
   #pictures: TaskPictures | undefined;
+  /** How far its picture had come, until it has settled. */
+  #partialImage: PartialImage | undefined;
   /** Made for those who ask for it alone. */
   #end: Ending | undefined;
 
@@ -133,7 +135,16 @@ export class TaskProgress {
   /** What an error of it is made of. */
   facts(facts: ErrorFacts): ErrorFacts {
     const { provider, job } = this.#services;
-    return { provider: provider.name, job, cost: this.cost, ...facts };
+    const partialImage = this.#partialImage;
+    return { provider: provider.name, job, cost: this.cost, partialImage, ...facts };
+  }
+
+  /** The picture has come so far. */
+  showPartial(image: PartialImage): void {
+    // Nobody waits for a stream that was given up on.
+    if (this.#stage.is === "settled") return;
+    this.#partialImage = image;
+    this.emit({ type: "partial", ...image });
   }
 
   emit(event: TaskEvent, isEnd = false): void {
@@ -237,6 +248,7 @@ export class TaskProgress {
     const isFree = "error" in settled && settled.error.charged === "no";
     const cost = isFree ? settled.error.cost : this.#stage.cost;
     this.#stage = { is: "settled", state, id, cost, settled };
+    this.#partialImage = undefined;
     this.#endedAt = this.#services.clock.now();
     const event: TaskEvent =
       "error" in settled

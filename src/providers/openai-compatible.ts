@@ -15,8 +15,8 @@ import {
   lenient,
   type OpenAIEndpoint,
   type Outcome,
-  type Output,
   type Part,
+  type PartialOutput,
   type Phase,
   type Provider,
   type ProviderSettings,
@@ -77,7 +77,7 @@ export interface OpenAISettings extends ProviderSettings {
 
 // What the adapter itself writes, what gpt-image-2 refuses, and an answer that it cannot read.
 const reserved =
-  /^(model|prompt|n|size|quality|background|output_format|output_compression|moderation|user|safety_identifier|image|mask|stream|response_format|style|input_fidelity)$/;
+  /^(model|prompt|n|size|quality|background|output_format|output_compression|moderation|user|safety_identifier|image|mask|stream|partial_images|response_format|style|input_fidelity)$/;
 
 const options = z.strictObject({
   extraBody: z.optional(
@@ -103,6 +103,8 @@ const parameters = compiled(
     moderation: z.optional(z.string()),
     user: z.optional(z.string()),
     safetyIdentifier: z.optional(z.string()),
+    stream: z.optional(z.boolean()),
+    partialImages: z.optional(z.number()),
   }),
 );
 
@@ -126,6 +128,8 @@ function nativeFields(model: string, { parameters, options, n }: ImagesTask) {
     moderation: parameters.moderation,
     user: parameters.user,
     safety_identifier: parameters.safetyIdentifier,
+    stream: parameters.stream ?? (parameters.partialImages && true),
+    partial_images: parameters.partialImages,
   };
 }
 
@@ -164,6 +168,7 @@ const picture = compiled(
     url: lenient(imageField),
     b64_json: lenient(imageField),
     revised_prompt: text,
+    partial_image_index: count,
   }),
 );
 
@@ -241,19 +246,13 @@ function read(endpoint: Endpoint, phase: Phase, answer: Answer): Outcome {
     return { state: "succeeded", outputs, usage: found?.usage, cost, model: found?.model };
   }
   const error = readOpenAIError(phase, answer, endpoint);
-  if (error !== undefined) return answer.events === undefined ? error : afterStream(answer, error);
+  if (error !== undefined) return error;
   if (answer.events !== undefined) return unreadable(phase, "The stream ended without its picture");
   if (found === undefined) return unreadable(phase, "There is no list of images in it");
   if (found.data.some(namesWork)) {
     return unreadable(phase, "It names a task, and there is no image in it");
   }
   return withoutImage("There is no image in it", cost);
-}
-
-/** A stream that began under 200 may have done the work, and shown partial images that were let go of. */
-function afterStream({ status }: Answer, error: Outcome): Outcome {
-  const isRefusal = error.state === "refused" && error.charged === "no" && status < 300;
-  return isRefusal ? { ...error, charged: "unknown", resend: "never" } : error;
 }
 
 /** What holds the list of images: the answer itself, what it wraps, or the events of a stream. */
@@ -286,10 +285,12 @@ function unwrapped(body: unknown): unknown {
 }
 
 /** What stands in one field may be what the other is for. */
-function outputOf(item: unknown): Output | undefined {
-  const { url: first, b64_json: second, revised_prompt } = z.safeParse(picture, item).data ?? {};
+function outputOf(item: unknown): PartialOutput | undefined {
+  const found = z.safeParse(picture, item).data ?? {};
+  const { url: first, b64_json: second, revised_prompt, partial_image_index: index } = found;
   if (first === undefined && second === undefined) return undefined;
   return {
+    index,
     url: first?.url ?? second?.url,
     base64: second?.base64 ?? first?.base64,
     revisedPrompt: revised_prompt,
@@ -332,6 +333,7 @@ function createAdapter(settings: {
     decodesImages: true,
     isPartial: (type) => type.endsWith(".partial_image"),
     isCompleted: (type) => /^image_\w+\.completed$/.test(type),
+    readPartial: outputOf,
     operations: {
       generate: defineOperation({ ...common, create: (task) => createGeneration(model, task) }),
       edit: defineOperation({ ...common, inputs, create: (task) => createEdit(model, task) }),

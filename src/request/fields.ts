@@ -36,6 +36,8 @@ export const commonFields = once(() => ({
   moderation: optionalText("low or auto"),
   user: optionalText("a text that is not empty or blank"),
   safetyIdentifier: optionalText("a text that is not empty or blank"),
+  stream: z.optional(z.boolean()),
+  partialImages: z.optional(z.literal([1, 2, 3])),
   webhookUrl: z.optional(z.url({ protocol: /^https?$/, error: "an http(s) URL" })),
   providerOptions: z._default(
     z.record(z.string(), z.unknown(), "an object with an entry a provider"),

@@ -80,7 +80,7 @@ export function planRequest(
       description,
       task: bound.task,
       options: ownOptions(request.providerOptions, provider).options,
-      split: splitCount(request.n, description.maxImagesPerTask),
+      split: splitCount(request.n, mostInTask(request, description)),
       warnings: [...found.warnings, ...unserved.map(leftOut)],
     },
   };
@@ -106,6 +106,12 @@ function withoutFields(value: unknown, problems: readonly ImageError[]): unknown
 /** What a plan costs by the list, where that is known. */
 export function priceOf({ task, split }: Plan): Cost | undefined {
   return totalCost(split.map((n) => task.price(n)));
+}
+
+/** How many images a task may ask for: one stream shows one. */
+function mostInTask({ fields }: ParsedRequest, description: BoundOperation): number {
+  const isStreamed = fields.stream ?? fields.partialImages;
+  return isStreamed && description.fields.includes("stream") ? 1 : description.maxImagesPerTask;
 }
 
 function splitCount(n: number, most: number): number[] {

@@ -80,6 +80,17 @@ interface CommonRequest {
   readonly user?: string;
   /** A stable id of your end user, hashed, by which OpenAI finds who breaks its rules. */
   readonly safetyIdentifier?: string;
+  /**
+   * The picture comes as a stream, where the provider streams: the connection is never silent for long,
+   * which some proxies end, and each picture is a request of its own (`n` is split). Default false.
+   */
+  readonly stream?: boolean;
+  /**
+   * How many times the picture is shown before it is done, 1 to 3: each comes as an event of type
+   * `"partial"`, to `onEvent`. Fewer may come. Implies `stream`. OpenAI bills 100 image output tokens for
+   * each.
+   */
+  readonly partialImages?: 1 | 2 | 3;
   /** Where the provider shall POST the outcome, where it takes such an address with the request. */
   readonly webhookUrl?: string;
   /** What one provider alone takes. Entries for other built-in providers are left alone. */
@@ -199,7 +210,8 @@ export function parseRequest(
   const { n, providerOptions, images = [], mask, prompt } = data;
   const fields: Record<string, unknown> & { prompt: string } = { prompt };
   for (const [name, field] of Object.entries(data)) {
-    if (!notFields.has(name)) fields[name] = field;
+    // Not to stream is what every provider can do.
+    if (!notFields.has(name) && field !== false) fields[name] = field;
   }
   const request = { operation, n, fields, providerOptions, images };
   return { request: mask === undefined ? request : { mask, ...request } };
@@ -216,6 +228,9 @@ function relations(data: z.output<ReturnType<typeof generateSchema>>): ImageErro
       if (data[field] === undefined) continue;
       problems.push(invalid(field, data[field], `no \`${field}\` beside \`size\``));
     }
+  }
+  if (data.partialImages && data.stream === false) {
+    problems.push(invalid("partialImages", data.partialImages, "`stream` true beside it"));
   }
   const compressed = data.outputFormat === "jpeg" || data.outputFormat === "webp";
   if (data.outputCompression !== undefined && !compressed) {

@@ -3,7 +3,13 @@ import { createImageClient, type ImageClient } from "../client";
 import type { Cost } from "../cost";
 import { ProviderUnavailableError } from "../errors";
 import { DecodedImage, MemorySink } from "../media/decoded-image";
-import { type Adapter, createProvider, defineOperation, type Outcome } from "../provider";
+import {
+  type Adapter,
+  createProvider,
+  defineOperation,
+  type Outcome,
+  type Task,
+} from "../provider";
 import type { ImageRequest } from "../request/request";
 import type { CallOptions, ImageError, Operation } from "../types";
 import { plainPng } from "./sandbox/png";
@@ -37,8 +43,8 @@ export interface FakeImageClient extends ImageClient {
 
 /**
  * An `ImageClient` without sockets, for the tests of your own app: canned pictures, or the error you
- * ask for. Requests are checked as everywhere, and jobs, events and `saveTo` work as they do against
- * a real provider, since all but the network is the real thing.
+ * ask for. Requests are checked as everywhere, and jobs, events, partial images (each is the picture
+ * itself) and `saveTo` work as they do against a real provider, since all but the network is the real thing.
  *
  * @example
  * ```ts
@@ -116,8 +122,12 @@ const parameters = z.strictObject({
   moderation: word,
   user: word,
   safetyIdentifier: word,
+  stream: z.optional(z.boolean()),
+  partialImages: z.optional(z.number()),
   webhookUrl: word,
 });
+
+const partialSchema = z.object({ index: z.number() });
 
 const answerSchema = z.object({ id: z.string(), state: z.enum(["running", "succeeded"]) });
 
@@ -133,15 +143,21 @@ function adapterOf(name: string, options: FakeImageClientOptions): Adapter {
     price: (_: unknown, n: number) =>
       cost === undefined ? undefined : { ...cost, amount: cost.amount * n, basis: "list" as const },
   } as const;
-  const create = ({ n, key }: { n: number; key: string }) => {
+  const create = ({ n, key, parameters: { partialImages } }: FakeTask) => {
     counts.set(key, n);
-    return { method: "POST", path: "/jobs", body: { json: { id: key } } } as const;
+    return { method: "POST", path: "/jobs", body: { json: { id: key, partialImages } } } as const;
   };
   return {
     name,
     authorize: (apiKey) => ({ authorization: apiKey }),
     answersWith: "job",
     idempotent: true,
+    isPartial: (type) => type === "partial",
+    readPartial(event) {
+      const { index } = partialSchema.parse(event);
+      // The one that the job will give, as if it were not done.
+      return { index, base64: asItIs(images[next % images.length] ?? images[0]) };
+    },
     operations: {
       generate: defineOperation({ ...operation, create }),
       edit: defineOperation({
@@ -167,6 +183,8 @@ function adapterOf(name: string, options: FakeImageClientOptions): Adapter {
   };
 }
 
+type FakeTask = Task<z.output<typeof parameters>>;
+
 /** A picture that nobody looks into: a stub of a few bytes is enough for a test, and lacks its end. */
 function asItIs(image: Uint8Array): DecodedImage {
   const sink = new MemorySink(image.byteLength);
@@ -175,14 +193,23 @@ function asItIs(image: Uint8Array): DecodedImage {
   return new DecodedImage(sink, image.byteLength, image.slice(0, 64));
 }
 
+const orderSchema = z.object({ id: z.string(), partialImages: z.optional(z.number()) });
+
 /** The other end of the fake: jobs in a map, answered as JSON. */
 function memoryService(delayMs: number): typeof globalThis.fetch {
   const doneAt = new Map<string, number>();
   return async (input, init) => {
     if (init?.method === "POST") {
-      const { id } = z.object({ id: z.string() }).parse(JSON.parse(String(init.body)));
+      const { id, partialImages = 0 } = orderSchema.parse(JSON.parse(String(init.body)));
       if (!doneAt.has(id)) doneAt.set(id, Date.now() + delayMs);
-      return Response.json({ id, state: "running" });
+      const accepted = { id, state: "running" };
+      if (partialImages === 0) return Response.json(accepted);
+      const shown = Array.from({ length: partialImages }, (_, index) => ({
+        type: "partial",
+        index,
+      }));
+      const events = [...shown, accepted].map((event) => `data: ${JSON.stringify(event)}\n\n`);
+      return new Response(events.join(""));
     }
     const { pathname, origin } = new URL(String(input));
     if (origin !== fakeOrigin) return new Response(defaultImage);

@@ -400,6 +400,28 @@ describe.each(majors)("through generateImage of $name", ({ sdk }) => {
       expect(sandbox.requests[0]?.body).toMatchObject({ house_style: "7" });
     });
 
+    test("partial images come to onEvent, and a stream that breaks after one is bought once", async () => {
+      const shown: number[] = [];
+      const order = {
+        ...{ model: imageModel(openaiClient()), prompt, n: 2 },
+        providerOptions: imageOptions({
+          partialImages: 1,
+          onEvent: (event) => {
+            if (event.type === "partial") shown.push(event.bytes.byteLength);
+          },
+        }),
+      };
+      const { images } = await generateImage(order);
+      expect([images.length, shown.length, sandbox.charges.length]).toEqual([2, 2, 2]);
+
+      sandbox.reset();
+      const fault = { fault: "stream-broken", afterPartials: 1, times: 2 } as const;
+      sandbox.inject({ provider: "openaiCompatible", phase: "create", ...fault });
+      const error = await reasonOf(generateImage(order));
+      expect(error).toMatchObject({ charged: "unknown", partialImage: { index: 0 } });
+      expect(sandbox.requests).toHaveLength(2);
+    });
+
     test("an idempotency key makes the same order, given again, one purchase", async () => {
       const provider = trinetra(sandbox.trinetra);
       const model = imageModel(createImageClient({ provider, poll, journal: memoryJournal() }));

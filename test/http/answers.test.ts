@@ -597,14 +597,26 @@ test("an answer of a million small values is looked through, and told of", async
   expect(error).toMatchObject({ code: "malformed_response", charged: "unknown" });
 });
 
-test("an error in a stream is no proof that nothing was paid, whatever its code", async () => {
-  for (const code of ["insufficient_quota", "moderation_blocked", "rate_limit_exceeded"]) {
+test("an error in a stream is a refusal where it is documented and nothing was shown before it", async () => {
+  const charges = {
+    insufficient_quota: "no",
+    rate_limit_exceeded: "no",
+    // Nobody says at which stage.
+    moderation_blocked: "unknown",
+    server_error: "unknown",
+  };
+  for (const [code, charged] of Object.entries(charges)) {
     const told = `event: error\ndata: ${JSON.stringify({ error: { code, message: "no" } })}\n\n`;
     const flat = `event: error\ndata: ${JSON.stringify({ code, message: "no" })}\n\n`;
-    for (const stream of [told, partial(pixel) + told, flat, partial(pixel) + flat]) {
+    for (const [stream, expected] of [
+      [told, charged],
+      [flat, charged],
+      [partial(pixel) + told, "unknown"],
+      [partial(pixel) + flat, "unknown"],
+    ] as const) {
       await using server = await startStream(stream);
       const error = await failureOf(clientOf(server).generate({ prompt }));
-      expect(error.charged).toBe("unknown");
+      expect([code, error.charged]).toEqual([code, expected]);
       expect(error.images).toBeUndefined();
       expect(server.requests).toHaveLength(1);
     }

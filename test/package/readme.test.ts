@@ -52,6 +52,8 @@ const samples: Readonly<Record<string, readonly unknown[]>> = {
   moderation: ["low", "auto", "high"],
   user: ["user-7"],
   safetyIdentifier: ["user-7"],
+  stream: [true],
+  partialImages: [1, 3],
   webhookUrl: ["https://app.example.com/hook"],
 };
 

@@ -139,3 +139,18 @@ test("after close nothing more is made", async () => {
   await disposed[Symbol.asyncDispose]();
   await expect(disposed.generate({ prompt: "x" })).rejects.toMatchObject({ code: "client_closed" });
 });
+
+test("it shows its picture as each partial image that was asked for, and one picture a task", async () => {
+  const client = fakeImageClient({ images: [onePixelPng], delayMs: 20 });
+  const events: ImageEvent[] = [];
+  const onEvent = (event: ImageEvent) => events.push(event);
+  const { images } = await client.generate({ prompt: "x", n: 2, partialImages: 2 }, { onEvent });
+  expect(images).toHaveLength(2);
+  const partials = events.filter((event) => event.type === "partial");
+  expect(partials.map(({ task, index }) => `${task}:${index}`).sort()).toEqual([
+    ...["0:0", "0:1", "1:0", "1:1"],
+  ]);
+  for (const { bytes } of partials) expect(Buffer.from(bytes).equals(onePixelPng)).toBe(true);
+  await client.generate({ prompt: "x", stream: true }, { onEvent });
+  expect(events.filter(({ type }) => type === "partial")).toHaveLength(4);
+});

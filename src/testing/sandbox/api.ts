@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { answerInstead, deliver, waitUntil } from "./delivery";
 import type { FaultQueue } from "./faults";
 import { type Answer, type Body, jsonAnswer, parseBody, readBytes, reset, send } from "./http";
-import type { Jobs, Order } from "./jobs";
+import type { Job, Jobs, Order } from "./jobs";
 import { formatProblem } from "./pictures";
 import type { LoggedRequest } from "./request-log";
 import { findTarget } from "./routes";
@@ -14,6 +14,7 @@ import {
   type Route,
   type ScriptSettings,
 } from "./script";
+import { isLive, type Streaming, sendStream, wholeStream } from "./stream";
 import type { SandboxFault } from "./types";
 import type { WebhookPoster } from "./webhooks";
 
@@ -55,15 +56,33 @@ async function readOrder({ script, request, context }: Exchange): Promise<Order>
   return order;
 }
 
-async function create(exchange: Exchange): Promise<Answer> {
-  const { script, logged, fault, context } = exchange;
+/** Answers a create; `undefined` where the answer has been sent as it came. */
+async function create(exchange: Exchange): Promise<Answer | undefined> {
+  const { script, logged, context } = exchange;
   const order = await readOrder(exchange);
+  const isForStreams = exchange.fault?.fault.startsWith("stream-") === true;
+  const fault = isForStreams && order.stream === undefined ? undefined : exchange.fault;
   const job = context.jobs.accept(script.name, script.newJobId(), order, fault);
   logged.jobId = job.jobId;
   context.webhooks.expect(job);
   if (order.accepted) return order.accepted(fault?.fault === "empty-id" ? "" : job.jobId);
-  await waitUntil(job.dueAt, context.closing);
-  return order.report(context.jobs.look(job));
+  const streaming = streamingOf(exchange, job);
+  if (streaming === undefined) {
+    await waitUntil(job.dueAt, context.closing);
+    return order.report(context.jobs.look(job));
+  }
+  if (!isLive(fault)) return wholeStream(streaming);
+  await sendStream(exchange.response, streaming);
+  return undefined;
+}
+
+/** The stream of a create that asks for one, unless it is refused before it begins. */
+function streamingOf({ context, fault }: Exchange, job: Job): Streaming | undefined {
+  const { stream } = job.order;
+  const { failure } = job.fate;
+  const isRefused = failure?.moderated === true && failure.stage === "input";
+  if (stream === undefined || isRefused || fault?.fault === "stream-ignored") return undefined;
+  return { jobs: context.jobs, job, stream, fault, closing: context.closing };
 }
 
 type PollRoute = Extract<Route, { phase: "poll" }>;
@@ -79,7 +98,7 @@ async function poll(exchange: Exchange, { jobId, absent }: PollRoute): Promise<A
   return job.order.report(sight);
 }
 
-async function trueAnswer(exchange: Exchange, route: Route): Promise<Answer> {
+async function trueAnswer(exchange: Exchange, route: Route): Promise<Answer | undefined> {
   try {
     return await (route.phase === "create" ? create(exchange) : poll(exchange, route));
   } catch (error) {
@@ -100,6 +119,7 @@ async function answerExchange(exchange: Exchange, route: Route): Promise<void> {
   if (instead) return send(response, instead);
   if (script.keyIn(request.headers) !== script.apiKey) return send(response, script.unauthorized());
   const answer = await trueAnswer(exchange, route);
+  if (answer === undefined) return;
   await deliver(response, answer, faultOfDelivery(exchange), context.closing);
 }
 

@@ -34,6 +34,11 @@ const phasesOfFault: Readonly<Record<SandboxFaultKind["fault"], readonly Sandbox
   huge: everyPhase,
   "not-an-image": ["download"],
   redirect: everyPhase,
+  "stream-broken": ["create"],
+  "stream-ended": ["create"],
+  "stream-error": ["create"],
+  "stream-comments": ["create"],
+  "stream-ignored": ["create"],
   late: webhook,
   lost: webhook,
   twice: webhook,
@@ -58,7 +63,8 @@ function complaintAbout(fault: SandboxFault): string | undefined {
     return `${fault.provider} posts no webhooks.`;
   if (fault.fault === "forged" && fault.as === "wrong-token" && fault.provider === "trinetra")
     return "Trinetra's webhooks go to one address, which carries no token.";
-  if (fault.provider !== "openaiCompatible") return undefined;
+  if (fault.provider !== "openaiCompatible")
+    return fault.fault.startsWith("stream-") ? `${fault.provider} does not stream.` : undefined;
   if (fault.phase === "poll") return "The OpenAI-compatible endpoint has nothing to poll.";
   if (needsAJob.has(fault.fault))
     return `The fault "${fault.fault}" needs a provider that answers with a job.`;

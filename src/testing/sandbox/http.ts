@@ -110,6 +110,11 @@ export function sendBeginning(response: ServerResponse, answer: Answer, byteLeng
   if (byteLength > 0) response.write(body.subarray(0, Math.min(byteLength, body.byteLength - 1)));
 }
 
+/** The text of an event, whose type stands before it and in it. */
+export function eventText(type: string, data: object): string {
+  return `event: ${type}\ndata: ${JSON.stringify(data)}\n\n`;
+}
+
 /** Sends the answer and then padding, `total` bytes in all, as fast as the client reads. */
 export function sendPadded(response: ServerResponse, answer: Answer, total: number): void {
   const body = Buffer.from(answer.body).subarray(0, total);

@@ -1,6 +1,6 @@
 import type { Answer } from "./http";
 import type { PictureFormat } from "./media";
-import { draw } from "./pictures";
+import { draw, drawPartial } from "./pictures";
 import type { SandboxCharge, SandboxFault, SandboxJobState, SandboxProvider } from "./types";
 
 /** How a job failed. */
@@ -47,8 +47,20 @@ export interface Order {
   price(images: number): Pick<SandboxCharge, "amount" | "unit">;
   /** The answer to the create; absent where the create is answered with the images. */
   accepted?(jobId: string): Answer;
+  /** How the create is answered as a stream of events, where it asks for one. */
+  readonly stream?: OrderStream;
   /** The answer to a query, or of a provider that answers with the images. */
   report(sight: Sight): Answer | Promise<Answer>;
+}
+
+/** The events of a stream. */
+export interface OrderStream {
+  /** How many partial images are asked for. */
+  readonly partials: number;
+  /** The event that shows one. */
+  partial(index: number, image: Buffer): string;
+  /** The event that ends it: the picture, or why there is none. */
+  end(sight: Sight): Promise<string>;
 }
 
 /** What a fault has in store for a job. */
@@ -82,6 +94,8 @@ function failureOf(fault: SandboxFault): Failure | undefined {
       stage: fault.stage ?? "output",
       categories: fault.categories ?? ["violence"],
     };
+  if (fault.fault === "stream-error" && fault.billed !== true)
+    return { moderated: false, refunded: true, stage: "output", categories: [] };
   if (fault.fault !== "failure") return undefined;
   return {
     moderated: false,
@@ -231,8 +245,19 @@ export class Jobs {
     return drawing;
   }
 
+  /** How the image of a job looks when `step` of `steps` partial ones have come. */
+  async partial(job: Job, step: number, steps: number): Promise<Buffer> {
+    const { provider, order } = job;
+    const picture = { ...pictureOf(order), provider, index: 0, plain: this.#isPlain(order) };
+    return drawPartial(picture, () => this.picture(job, 0), step / (steps + 1));
+  }
+
+  #isPlain({ prompt }: Order): boolean {
+    return this.#options.plainImages || /^test/i.test(prompt);
+  }
+
   async #draw({ provider, order }: Job, index: number): Promise<Buffer> {
-    const plain = this.#options.plainImages || /^test/i.test(order.prompt);
+    const plain = this.#isPlain(order);
     const wanted = plain ? undefined : order.input;
     const input = wanted === undefined ? undefined : await this.#options.readInput(wanted);
     return draw({ ...pictureOf(order), provider, index, plain, ...(input && { input }) });

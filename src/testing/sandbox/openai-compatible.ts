@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import * as z from "zod/mini";
 import { dimensionsOfSize } from "./dimensions";
-import { type Answer, jsonAnswer } from "./http";
-import type { Order, Sight } from "./jobs";
+import { type Answer, eventText, jsonAnswer } from "./http";
+import type { Order, OrderStream, Sight } from "./jobs";
 import { formatOf, hasAlpha, measure } from "./media";
 import type { Part } from "./multipart";
 import {
@@ -58,6 +58,8 @@ const generationBody = z.strictObject({
   size,
   n: z.int().check(z.minimum(1), z.maximum(10)),
   output_compression: z.optional(z.int().check(z.minimum(0), z.maximum(100))),
+  stream: z._default(z.boolean(), false),
+  partial_images: z.optional(z.int().check(z.minimum(0), z.maximum(3))),
 });
 
 /** A number in a form is text, and has to look like a number. */
@@ -71,6 +73,14 @@ const editForm = z.strictObject({
   size: z._default(size, "auto"),
   n: z._default(z.pipe(formInteger, z.int().check(z.minimum(1), z.maximum(10))), 1),
   output_compression: z.optional(z.pipe(formInteger, z.int().check(z.minimum(0), z.maximum(100)))),
+  stream: z._default(
+    z.pipe(
+      z.enum(["true", "false"]),
+      z.transform((text) => text === "true"),
+    ),
+    false,
+  ),
+  partial_images: z.optional(z.pipe(formInteger, z.int().check(z.minimum(0), z.maximum(3)))),
 });
 
 type Parameters = z.output<typeof generationBody>;
@@ -136,6 +146,9 @@ function readForm(parts: readonly Part[]): Edit {
 
 const patchesAlongTheLongEdge = { low: 16, medium: 48, high: 96, auto: 48 } as const;
 
+/** OpenAI's guide: "each partial image will incur an additional 100 image output tokens". */
+const partialTokens = 100;
+
 /** OpenAI's formula for one image. */
 function tokensOfImage(width: number, height: number, patches: number): number {
   const short = Math.round((patches * Math.min(width, height)) / Math.max(width, height));
@@ -153,8 +166,8 @@ function usageOf(parameters: Parameters, inputs: readonly Part[], images: number
     const pixels = measure(bytes);
     return sum + (pixels ? tokensOfImage(pixels.width || 1, pixels.height || 1, 48) : 0);
   }, 0);
-  const output_tokens =
-    images * tokensOfImage(width, height, patchesAlongTheLongEdge[parameters.quality]);
+  const tokens = tokensOfImage(width, height, patchesAlongTheLongEdge[parameters.quality]);
+  const output_tokens = images * (tokens + partialTokens * (parameters.partial_images ?? 0));
   const input_tokens = text_tokens + image_tokens;
   return {
     total_tokens: input_tokens + output_tokens,
@@ -226,11 +239,54 @@ async function imagesAnswer(
   return jsonAnswer(200, { success: true, code: "200", message: "success", data: answer });
 }
 
+/** A stream of one picture. */
+function streamOf(
+  parameters: Parameters,
+  inputs: readonly Part[],
+  answers: SandboxOpenAIAnswers,
+): OrderStream {
+  const { size, quality, background = "auto", output_format, partial_images = 0 } = parameters;
+  const what = inputs.length > 0 ? "image_edit" : "image_generation";
+  const event = (type: string, data: object) => {
+    const created_at = Math.floor(Date.now() / 1000);
+    const about = { created_at, size, quality, background, output_format };
+    return eventText(type, { type, ...data, ...about });
+  };
+  return {
+    partials: partial_images,
+    partial: (partial_image_index, image) =>
+      event(`${what}.partial_image`, {
+        b64_json: image.toString("base64"),
+        partial_image_index,
+      }),
+    async end(sight) {
+      if (sight.state === "failed") {
+        const { body } = failureAnswer(sight);
+        return eventText("error", { type: "error", ...JSON.parse(String(body)) });
+      }
+      const [url] = answers === "url" || answers === "both" ? sight.urls() : [];
+      const [image] = answers === "url" ? [] : await sight.images();
+      return event(`${what}.completed`, {
+        ...(url !== undefined && { url }),
+        ...(image !== undefined && { b64_json: image.toString("base64") }),
+        usage: usageOf(parameters, inputs, 1),
+      });
+    },
+  };
+}
+
+function checkStream({ stream, partial_images, n }: Parameters): void {
+  if (stream && n > 1) throw invalid("n", "'n': must be 1 when 'stream' is true.");
+  if (!stream && partial_images !== undefined)
+    throw invalid("partial_images", "'partial_images': only when 'stream' is true.");
+}
+
 function orderOf(
   parameters: Parameters,
   inputs: readonly Part[],
   answers: SandboxOpenAIAnswers,
 ): Order {
+  checkStream(parameters);
   const { prompt, n, output_format, output_compression, background } = parameters;
   const firstInput = inputs[0]?.bytes;
   const usage = (images: number) => usageOf(parameters, inputs, images);
@@ -242,6 +298,7 @@ function orderOf(
     transparent: background === "transparent" && output_format !== "jpeg",
     ...(output_compression !== undefined && { compression: output_compression }),
     ...(firstInput && { input: firstInput }),
+    ...(parameters.stream && { stream: streamOf(parameters, inputs, answers) }),
     price: (images) => ({ amount: priceOf(usage(images)), unit: "USD" }),
     report: (sight) =>
       sight.state === "failed"

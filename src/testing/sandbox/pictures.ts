@@ -311,3 +311,31 @@ export async function draw(picture: Picture): Promise<Buffer> {
   if (picture.plain) return encode(sharp(drawPlain(picture)), picture);
   return drawWithWords(sharp, picture);
 }
+
+/**
+ * How a picture looks before it is done, `share` from 0 to 1 of it: coarse at first. A plain one is grey at
+ * first.
+ */
+export async function drawPartial(
+  picture: Picture,
+  whole: () => Promise<Buffer>,
+  share: number,
+): Promise<Buffer> {
+  const { prompt, index, width, height, plain, format } = picture;
+  const sharp = plain && format === "png" ? undefined : await loadSharp();
+  if (sharp === undefined) {
+    const { from, to } = paletteOf(prompt, index);
+    const greyed = (colour: Colour): Colour => {
+      const [red, green, blue] = colour.map((each) => Math.round(128 + (each - 128) * share));
+      return [red ?? 128, green ?? 128, blue ?? 128];
+    };
+    return plainPng(width, height, greyed(from), greyed(to));
+  }
+  const longest = Math.round(6 * (Math.max(width, height) / 12) ** share);
+  const coarse = await sharp(await whole())
+    .resize({ width: longest, height: longest, fit: "inside" })
+    .png()
+    .toBuffer();
+  const sized = sharp(coarse).resize({ width, height, fit: "fill", kernel: "cubic" });
+  return encode(sized, picture);
+}

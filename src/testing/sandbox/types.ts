@@ -240,6 +240,30 @@ export type SandboxFaultKind =
   | { readonly fault: "not-an-image" }
   /** Sent elsewhere: `status` defaults to 302 for a download, else 307. A create is not accepted. */
   | { readonly fault: "redirect"; readonly location: string; readonly status?: number }
+  /**
+   * Of a create that asks for a stream, as the other faults of streams, which do nothing to any other:
+   * accepted, and the connection is reset after `afterPartials` (default 0) of the partial images that were asked for.
+   */
+  | { readonly fault: "stream-broken"; readonly afterPartials?: number }
+  /** Accepted, and the stream ends as a good one does, after `afterPartials`, without its picture. */
+  | { readonly fault: "stream-ended"; readonly afterPartials?: number }
+  /**
+   * The stream ends with an `error` event after `afterPartials`. `code` defaults to `"server_error"`;
+   * `stage` and `charged` stand in it where they are given. Billed only if `billed` says so.
+   */
+  | {
+      readonly fault: "stream-error";
+      readonly afterPartials?: number;
+      readonly code?: string;
+      readonly message?: string;
+      readonly stage?: "input" | "output";
+      readonly charged?: "no" | "yes" | "unknown";
+      readonly billed?: boolean;
+    }
+  /** Accepted, and nothing comes but a comment every `everyMs` milliseconds (default 20), for ever. */
+  | { readonly fault: "stream-comments"; readonly everyMs?: number }
+  /** Accepted, and answered in JSON as if no stream had been asked for. */
+  | { readonly fault: "stream-ignored" }
   /** The webhook is posted `delayMs` milliseconds after the job's end. */
   | { readonly fault: "late"; readonly delayMs: number }
   /** The webhook is never posted. */

@@ -23,8 +23,13 @@ const phases = ["create", "poll", "download"] as const;
 type Kind = SandboxFaultKind["fault"];
 type WebhookKind = "late" | "lost" | "twice" | "out-of-order" | "forged";
 
+/** Of streams, which `generateImage` does not ask for by itself. */
+type StreamKind = Extract<Kind, `stream-${string}`>;
+
 /** Every fault that a request can meet, with what it needs to be told. */
-const kinds: { readonly [K in Exclude<Kind, WebhookKind>]: readonly SandboxFaultKind[] } = {
+const kinds: {
+  readonly [K in Exclude<Kind, WebhookKind | StreamKind>]: readonly SandboxFaultKind[];
+} = {
   "reset-before-acceptance": [{ fault: "reset-before-acceptance" }],
   "reset-after-acceptance": [{ fault: "reset-after-acceptance" }],
   slow: [{ fault: "slow", delayMs: 300 }],

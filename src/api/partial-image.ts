@@ -1,0 +1,32 @@
+import type { Adapter } from "../adapter/contract";
+import { sniff } from "../media/format";
+import { ownBytes } from "../media/own-bytes";
+import type { PartialImage } from "../types";
+
+/** Shows what the events of one stream hold of a picture that is not done. */
+export function partialReader(
+  adapter: Adapter,
+  show: (image: PartialImage) => void,
+): (event: unknown) => Promise<void> {
+  let count = 0;
+  return async (event) => {
+    const place = count;
+    count += 1;
+    const image = await imageIn(adapter, event, place).catch(() => {
+      // An adapter that threw, or a disk that failed: the picture itself may come all the same.
+    });
+    if (image !== undefined) show(image);
+  };
+}
+
+async function imageIn(
+  adapter: Adapter,
+  event: unknown,
+  place: number,
+): Promise<PartialImage | undefined> {
+  const { index = place, base64 } = adapter.readPartial?.(event) ?? {};
+  if (base64 === undefined) return undefined;
+  const bytes =
+    typeof base64 === "string" ? ownBytes(Buffer.from(base64, "base64")) : await base64.sink.read();
+  return { index, bytes, mediaType: sniff(bytes)?.mediaType ?? "application/octet-stream" };
+}
