@@ -9,7 +9,10 @@ import { Readable } from "node:stream";
 import { createImageClient, isImageError, openai } from "gpt-image-client";
 import { startServices } from "./support";
 
-await using services = await startServices({ jobDurationMs: 2_000 });
+const isServing = process.argv.includes("--serve");
+await using services = await startServices(
+  isServing ? { jobDurationMs: 2_000 } : { plainImages: true },
+);
 await using client = createImageClient({ provider: openai(services.openai) });
 
 /** What the page may fetch, by its address. In your app: for a short time, and for its user alone. */
@@ -110,7 +113,6 @@ const server = createServer(async (request, response) => {
     response.end(page);
   } else response.writeHead(404).end();
 });
-const isServing = process.argv.includes("--serve");
 await new Promise<void>((resolve) => server.listen(isServing ? 8_080 : 0, "127.0.0.1", resolve));
 const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 
