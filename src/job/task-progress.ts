@@ -173,13 +173,6 @@ export class TaskProgress {
     this.#startedAt = clock.now() - Math.max(0, clock.wallTime() - at);
   }
 
-  /** It was begun by another process, as the journal's entry says. */
-  sentByOther(): void {
-    const { ledger } = this;
-    if (ledger?.record === undefined || ledger.begun) return;
-    this.#sentBefore(Date.parse(ledger.record.submittedAt));
-  }
-
   /** Takes over what the journal knows; false where that is a create without a response. */
   adopt(record: JournalRecord): boolean {
     this.#sentBefore(Date.parse(record.submittedAt));

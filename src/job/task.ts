@@ -102,7 +102,6 @@ export class JobTask {
     const { progress } = this;
     // Its call gave up on it before it was sent.
     if (progress.settled !== undefined) return undefined;
-    progress.sentByOther();
     if ("succeeded" in created) {
       const keeping = progress.succeed(created.succeeded, created.raw);
       return keeping instanceof Promise ? keeping : undefined;
@@ -161,7 +160,8 @@ export class JobTask {
     this.#created = new Latch();
     underWay.begin();
     const sending = this.#send({ call, createSink: undefined }, { stop, signal, deadlineAt });
-    void sending.finally(() => underWay.end());
+    const end = () => underWay.end();
+    sending.then(end, end);
   }
 
   /** Waits while another process is at a create that this one may not repeat: the journal tells. */
