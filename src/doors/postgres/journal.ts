@@ -67,16 +67,7 @@ export function createPostgresJournal(
   }
   const schema = schemaOf(options);
   const database = new Database(poolOf(pool), schema, timeoutMs);
-  surviveIdleErrors(pool);
   return journalOver(pool, schema, database, new Images(database, schema, images));
-}
-
-/** Without a listener for it, the process would end with the database's restart, and its jobs with it. */
-function surviveIdleErrors(pool: PostgresPool): void {
-  if (pool.listenerCount?.("error") === 0) {
-    // The connection is out of the pool by then, and a statement on it has its own error.
-    pool.on?.("error", () => {});
-  }
 }
 
 function journalOver(
@@ -108,9 +99,9 @@ function journalOver(
   }
 
   /** Page by page: between two of them the connection is anybody's. */
-  async function* pages(conditions: readonly string[], given: readonly unknown[]) {
-    const where = [...conditions, "id > $1"].join(" AND ");
-    const text = `SELECT id, record FROM ${records} WHERE ${where} ORDER BY id LIMIT ${pageSize}`;
+  async function* pages(order: string, conditions: readonly string[], given: readonly unknown[]) {
+    const where = [`${order} > $1`, ...conditions].join(" AND ");
+    const text = `SELECT id, record FROM ${records} WHERE ${where} ORDER BY ${order} LIMIT ${pageSize}`;
     for (let after = ""; ; ) {
       const rows = await database.run(text, [after, ...given]);
       for (const row of rows) yield { id: String(row.id), record: recordOf(row) };
@@ -168,20 +159,15 @@ function journalOver(
     read: (id) => reading.read(id),
     async *list(filter: JournalFilter = {}): AsyncIterableIterator<JournalEntry> {
       const { settled, provider, baseURL, account } = filter;
-      const conditions: string[] = [];
-      const given: unknown[] = [];
-      const also = (condition: string, value: string) => {
-        given.push(value);
-        conditions.push(`${condition} = $${given.length + 1}`);
-      };
-      if (settled !== undefined) conditions.push(settled ? "settled" : "NOT settled");
-      if (provider !== undefined) also("provider", provider);
-      if (baseURL !== undefined) also("base_url", baseURL);
-      if (account === undefined) return yield* pages(conditions, given);
-      // One after the other, so that the index gives each in its order.
-      for (const each of new Set(["", account])) {
-        const own = `account = $${given.length + 2}`;
-        yield* pages([...conditions, own], [...given, each]);
+      const order = settled === undefined ? "id" : settled ? "settled_id" : "unsettled_id";
+      if (provider === undefined || baseURL === undefined) yield* pages(order, [], []);
+      else if (account === undefined || !settled) {
+        yield* pages(order, ["provider = $2", "base_url = $3"], [provider, baseURL]);
+      } else {
+        // One after the other, so that the index gives each in its order.
+        for (const each of new Set(["", account])) {
+          yield* pages(order, ["whose = $2"], [[provider, baseURL, each].join("\n")]);
+        }
       }
     },
     async delete(id) {
@@ -213,10 +199,10 @@ function journalOver(
         const [row] = await database.run(
           `WITH expired AS (
             SELECT DISTINCT job_id FROM ${records} AS old
-            WHERE settled AND settled_at < $1::timestamptz AND provider = $2 AND base_url = $3
+            WHERE settled_id IS NOT NULL AND settled_at < $1::timestamptz AND provider = $2 AND base_url = $3
               AND account IN ('', $4) AND NOT EXISTS (
                 SELECT FROM ${records} AS other WHERE other.job_id = old.job_id
-                  AND NOT (other.settled AND other.settled_at < $1::timestamptz))
+                  AND (other.settled_id IS NULL OR other.settled_at >= $1::timestamptz))
             LIMIT ${mostExpired}
           ), gone AS (
             DELETE FROM ${records} AS record USING expired
