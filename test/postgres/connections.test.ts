@@ -4,8 +4,9 @@ import { type Sandbox, startSandbox } from "gpt-image-client/testing";
 import type { Pool } from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { pngOf, recordOf } from "../journal/contract";
+import { describeWithPostgres } from "./support/describe";
 import { type Fate, TearingProxy } from "./support/proxy";
-import { describeWithPostgres, PostgresServer } from "./support/server";
+import { PostgresServer } from "./support/server";
 
 const prompt = "A dew-covered web at sunrise";
 const insert = "INSERT INTO image_journal.records";

@@ -1,7 +1,8 @@
 import { createPostgresJournal, migrate } from "gpt-image-client/postgres";
 import { afterAll, beforeAll } from "vitest";
 import { journalContract } from "../journal/contract";
-import { describeWithPostgres, PostgresServer } from "./support/server";
+import { describeWithPostgres } from "./support/describe";
+import { PostgresServer } from "./support/server";
 
 describeWithPostgres("the journal's contract", () => {
   let server: PostgresServer;

@@ -2,7 +2,8 @@ import { createPostgresJournal, migrate, migrations } from "gpt-image-client/pos
 import { Client } from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { recordOf } from "../journal/contract";
-import { describeWithPostgres, PostgresServer } from "./support/server";
+import { describeWithPostgres } from "./support/describe";
+import { PostgresServer } from "./support/server";
 
 describeWithPostgres("migrations", () => {
   let server: PostgresServer;

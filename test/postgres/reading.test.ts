@@ -10,7 +10,8 @@ import { createPostgresJournal, migrate, type PostgresPool } from "gpt-image-cli
 import { startSandbox } from "gpt-image-client/testing";
 import { Client } from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { describeWithPostgres, PostgresServer } from "./support/server";
+import { describeWithPostgres } from "./support/describe";
+import { PostgresServer } from "./support/server";
 
 const prompt = "A dew-covered web at sunrise";
 const secret = "0123456789abcdef";

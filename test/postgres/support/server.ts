@@ -6,7 +6,6 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { Client, Pool, type PoolConfig } from "pg";
-import { describe, test } from "vitest";
 
 /** Debian keeps the server's programs where nobody's PATH looks, a folder for each version. */
 function folders(): string[] {
@@ -21,7 +20,7 @@ function folders(): string[] {
   return [...versions.map((version) => join(debian, version, "bin")), ...others];
 }
 
-function pathTo(program: string): string | undefined {
+export function pathTo(program: string): string | undefined {
   return folders()
     .map((folder) => join(folder, program))
     .find((path) => {
@@ -32,20 +31,6 @@ function pathTo(program: string): string | undefined {
         return false;
       }
     });
-}
-
-/** Tests that need PostgreSQL: skipped with one line where it is missing, which in CI is a failure. */
-export function describeWithPostgres(name: string, tests: () => void): void {
-  const isMissing = pathTo("postgres") === undefined || pathTo("initdb") === undefined;
-  const sentence = "PostgreSQL is not installed (Debian: apt-get install postgresql)";
-  if (isMissing && process.env.CI) {
-    test("PostgreSQL is installed", () => {
-      throw new Error(`${sentence}, and in CI nothing may be skipped`);
-    });
-  } else if (isMissing) {
-    console.warn(`${sentence}: its tests are skipped`);
-  }
-  describe.skipIf(isMissing)(name, tests);
 }
 
 /** `nobody`: the server refuses to run as root. */
