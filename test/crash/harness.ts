@@ -121,7 +121,7 @@ async function crashDatabase(work: Promise<unknown>, { postgres }: CrashOptions)
   };
   work.then(over, over);
   while (!isOver) {
-    await Promise.race([work, pause(4_000)]);
+    await Promise.race([work, pause(6_000)]);
     if (!isOver) await postgres.crash();
   }
 }
@@ -283,10 +283,11 @@ class Lane {
     });
     const ended = once(worker, "exit");
     await firstLine(worker);
-    const isSlow = faults === true || work.postgres !== undefined;
-    const randomMs = this.#random() * (isSlow ? 1_200 : 600);
+    const isShared = work.postgres !== undefined;
+    // It waits for its connections, and for a database that starts again.
+    const randomMs = this.#random() * (isShared ? 3_000 : faults ? 1_200 : 600);
     // Named points that do not come end at a random instant, too: nobody waits for a worker that hangs.
-    const killAfterMs = isLast ? 30_000 : isNamed ? 2_500 : randomMs;
+    const killAfterMs = isLast ? 30_000 : isNamed ? (isShared ? 6_000 : 2_500) : randomMs;
     const timer = setTimeout(() => worker.kill("SIGKILL"), killAfterMs);
     const [code, signal] = await ended;
     clearTimeout(timer);
