@@ -8,14 +8,15 @@ export default defineConfig({
     alias: [
       { find: /^gpt-image-client$/, replacement: source("index.ts") },
       { find: /^gpt-image-client\/ai-sdk$/, replacement: source("doors/ai-sdk/index.ts") },
+      { find: /^gpt-image-client\/postgres$/, replacement: source("doors/postgres/index.ts") },
       { find: /^gpt-image-client\/provider$/, replacement: source("provider.ts") },
       { find: /^gpt-image-client\/testing$/, replacement: source("testing/index.ts") },
     ],
   },
   test: {
     include: ["test/**/*.test.ts"],
-    // They need servers of other people's: `npm run test:network`.
-    exclude: [...configDefaults.exclude, "test/network/**"],
+    // They need servers of other people's: `npm run test:network`, `npm run test:postgres`.
+    exclude: [...configDefaults.exclude, "test/network/**", "test/postgres/**"],
     testTimeout: 20_000,
     // Those that say that they may run at once wait for a server, or for their own time.
     maxConcurrency: 16,

@@ -83,7 +83,7 @@ export interface ProviderImageClient extends ImageClient {
    * unknown fate is sent again where its provider honours the key that went with it, and otherwise
    * ends in a `SubmissionUnknownError`: it is never bought again.
    *
-   * Those that give their pictures come first, and those of unknown fate last.
+   * Those that run come first, then the settled ones, page by page, and those of unknown fate last.
    *
    * Jobs of this very client that are still running are left out, and so are records of other
    * providers and of other accounts. Without a journal there is nothing to recover.

@@ -39,7 +39,14 @@ export type { RecoverOptions } from "./job/recovery";
 export type { Settlement } from "./job/settlement";
 // ---- jobs that outlive the process ----
 export { directoryJournal } from "./journal/directory";
-export { type Journal, type JournalEntry, memoryJournal, type TaskName } from "./journal/journal";
+export {
+  type ExpiredJobs,
+  type Journal,
+  type JournalEntry,
+  type JournalFilter,
+  memoryJournal,
+  type TaskName,
+} from "./journal/journal";
 export type { JournalRecord } from "./journal/record";
 // ---- providers ----
 export type { InputRule, Provider, ProviderSettings, TokenPrices, Usage } from "./provider";

@@ -1,8 +1,8 @@
 import { Account, changedAccountError } from "../journal/account";
 import { type LedgerFacts, TaskLedger } from "../journal/entry";
-import type { Journal } from "../journal/journal";
+import type { Journal, JournalFilter } from "../journal/journal";
 import { type KeyedPlace, placeUnder } from "../journal/keyed-place";
-import { OwnRecords } from "../journal/own-records";
+import { type ListingNotes, OwnRecords } from "../journal/own-records";
 import {
   isFree,
   isSettledRecord,
@@ -24,6 +24,11 @@ import { TaskFinder } from "./task-finder";
 export interface RecoverOptions {
   /** Settled jobs that ended longer ago than this, in milliseconds, are let go. Default: 30 days. */
   readonly retentionMs?: number;
+  /**
+   * Whether settled jobs that nobody released are handed out, too. Default true. With `false` a journal
+   * such as the one on PostgreSQL reads no settled record: for a sweep that comes round often.
+   */
+  readonly settled?: boolean;
   /**
    * Hears of what cannot be read as a record, and, once and with their number, of the jobs of other
    * accounts; all of it is left where it is. Default: a process warning.
@@ -81,7 +86,7 @@ export class Journaling {
     const facts: LedgerFacts = {
       ...{ jobId, provider: name, baseURL, operation, split, requestDigest },
       account: () => this.#accountFor(place),
-      firstId: recordId(jobId, 0, place?.attempts[0]),
+      ...(place !== undefined && { firstId: recordId(jobId, 0, place.attempts[0]) }),
     };
     const { journal } = this.#records;
     return {
@@ -99,49 +104,88 @@ export class Journaling {
     throw changedAccountError(this.#jobs.provider.name);
   }
 
-  /** The jobs of the records that are unsettled, or settled and not yet released. */
+  /** The jobs of the records that are unsettled, and then of those that are settled and not yet released. */
   async *recover(options: RecoverOptions): AsyncIterableIterator<ImageJob> {
-    const { retentionMs = 30 * 24 * 60 * 60 * 1000, onSkipped = warnOfSkipped } = options;
+    const { retentionMs = 30 * 24 * 60 * 60 * 1000, settled = true } = options;
     const { journal } = this.#records;
     await this.#records.guarded("no", async () => journal.clean?.());
-    const unreadable = new Set<string>();
-    const foreign = new Map<string, string>();
-    const notes = {
-      unreadable(id: string) {
-        unreadable.add(id);
-        onSkipped(id, "it is no record of this version");
-      },
-      foreign({ jobId, id }: JournalRecord) {
-        if (!foreign.has(jobId)) foreign.set(jobId, id);
-      },
-    };
-    const jobs = new Map<string, JournalRecord[]>();
-    for await (const record of this.#records.list(notes)) {
+    await this.#records.prune(new Date(this.#jobs.clock.wallTime() - retentionMs));
+    const skipped = new SkippedRecords(options.onSkipped ?? warnOfSkipped);
+    const seen = new Set<string>();
+    const open: JobRecords[] = [];
+    const failed: { readonly id: string; readonly rank: number }[] = [];
+    for await (const found of this.#jobsOf({ settled: false }, skipped, seen)) open.push(found);
+    const isLast = ({ rank }: { readonly rank: number }) => rank >= 2;
+    open.sort(byRank);
+    for (const found of open) {
+      if (!isLast(found)) yield* this.#handOut(found, retentionMs, skipped);
+    }
+    if (settled) {
+      const account = await this.#records.accountIfKnown();
+      const filter = { settled: true, ...(account !== undefined && { account }) };
+      // Handed out while they are listed, and not kept: there may be any number.
+      for await (const found of this.#jobsOf(filter, skipped, seen)) {
+        if (isLast(found)) failed.push({ id: found.first.id, rank: found.rank });
+        else yield* this.#handOut(found, retentionMs, skipped);
+      }
+    }
+    skipped.tellOfOthers();
+    // What ends in an error comes last: a loop that stops there has rescued the rest.
+    for (const { id, rank } of failed.sort(byRank)) {
+      const first = await this.#records.own(id, skipped);
+      if (first === undefined) continue;
+      const records = await this.#recordsOf(first, skipped);
+      yield* this.#handOut({ first, rank, records }, retentionMs, skipped);
+    }
+    for (const found of open) {
+      if (isLast(found)) yield* this.#handOut(found, retentionMs, skipped);
+    }
+  }
+
+  /** The jobs of a listing, each once. */
+  async *#jobsOf(
+    filter: Pick<JournalFilter, "settled" | "account">,
+    skipped: SkippedRecords,
+    seen: Set<string>,
+  ): AsyncIterableIterator<JobRecords> {
+    for await (const record of this.#records.list(skipped, filter)) {
       // Under one key another request may have followed on one that was free.
       const name = `${record.jobId} ${record.requestDigest}`;
-      const records = jobs.get(name);
-      if (records === undefined) jobs.set(name, [record]);
-      else records.push(record);
+      if (seen.has(name)) continue;
+      const isAlone = isOnlyRecord(record);
+      // One that was unsettled may be settled by the time of the next listing.
+      if (!isAlone || !filter.settled) seen.add(name);
+      const records = isAlone ? [record] : await this.#recordsOf(record, skipped);
+      yield { first: record, rank: rankOf(records), records };
     }
-    const [foreignId] = foreign.values();
-    if (foreignId !== undefined) {
-      const many = foreign.size === 1 ? "1 job" : `${foreign.size} jobs`;
-      onSkipped(foreignId, `${many} of other accounts were left to them`);
-    }
-    // What ends in an error comes last: a loop that stops there has rescued the rest.
-    for (const records of [...jobs.values()].sort((a, b) => rankOf(a) - rankOf(b))) {
-      const [first] = records;
-      const newest = newestOf(records);
-      if (first === undefined || newest.every(({ released }) => released)) {
-        if (this.#areExpired(records, retentionMs)) await this.#remove(records);
-        continue;
-      }
-      const live = this.#live.byJobId(first.jobId);
-      // One that a webhook has asked after in vain, or that a call gave up on, is in nobody's hands.
-      if (live !== undefined && !this.#unheld.delete(live) && !live.isGivenUp) continue;
+  }
+
+  /** Every record of the job of one: its tasks, and their tries. */
+  async #recordsOf(
+    first: JournalRecord,
+    notes: Pick<ListingNotes, "unreadable">,
+  ): Promise<readonly JournalRecord[]> {
+    const read = (id: string) => this.#records.own(id, notes);
+    const tries = await this.#records.tries(first.jobId, unpackSplit(first).length, read);
+    const records = tries.flat().filter((each) => each.requestDigest === first.requestDigest);
+    return records.some(({ id }) => id === first.id) ? records : [...records, first];
+  }
+
+  async *#handOut(
+    { first, records }: JobRecords,
+    retentionMs: number,
+    { unreadableIds }: SkippedRecords,
+  ): AsyncIterableIterator<ImageJob> {
+    const newest = newestOf(records);
+    if (newest.every(({ released }) => released)) {
       if (this.#areExpired(records, retentionMs)) await this.#remove(records);
-      else yield live ?? this.#restore(first, newest, unreadable);
+      return;
     }
+    const live = this.#live.byJobId(first.jobId);
+    // One that a webhook has asked after in vain, or that a call gave up on, is in nobody's hands.
+    if (live !== undefined && !this.#unheld.delete(live) && !live.isGivenUp) return;
+    if (this.#areExpired(records, retentionMs)) await this.#remove(records);
+    else yield live ?? this.#restore(first, newest, unreadableIds);
   }
 
   #areExpired(records: readonly JournalRecord[], retentionMs: number): boolean {
@@ -169,12 +213,11 @@ export class Journaling {
     const { jobId } = found;
     const unreadable = new Set<string>();
     const notes = { unreadable: (id: string) => unreadable.add(id) };
-    const read = (id: string) => this.#records.own(id, notes);
-    const tries = await this.#records.tries(jobId, unpackSplit(found).length, read);
+    const records = await this.#recordsOf(found, notes);
     // The records were read for a while: another call may have been quicker.
     const live = this.#live.find({ jobId, index: found.index });
     if (live.length > 0) return live;
-    const job = this.#restore(found, newestOf(tries.flat()), unreadable);
+    const job = this.#restore(found, newestOf(records), unreadable);
     this.#unheld.add(job);
     return [job];
   }
@@ -228,14 +271,58 @@ function newestOf(records: readonly JournalRecord[]): readonly JournalRecord[] {
   return [...newest.values()];
 }
 
-/** How sure it is that a job's result gives pictures: 0 most. */
+/** What a journal holds of one job, for one request. */
+interface JobRecords {
+  readonly first: JournalRecord;
+  readonly rank: number;
+  readonly records: readonly JournalRecord[];
+}
+
+/** Whether nothing else can belong to its job: no other task, and no other try. */
+function isOnlyRecord(record: JournalRecord): boolean {
+  return record.attempt === undefined && unpackSplit(record).length === 1;
+}
+
+function byRank(a: { readonly rank: number }, b: { readonly rank: number }): number {
+  return a.rank - b.rank;
+}
+
+/** In which turn a job is handed out: those that run first, and from 2 on those that end in an error. */
 function rankOf(records: readonly JournalRecord[]): number {
   const all = newestOf(records);
   const isOpen = (record: JournalRecord) =>
     record.state === "submitted" || (record.call !== undefined && !isSettledRecord(record));
-  if (all.some(isOpen)) return 1;
-  if (all.some(({ state }) => state === "succeeded")) return 0;
+  if (all.some(isOpen)) return 0;
+  if (all.some(({ state }) => state === "succeeded")) return 1;
   return all.every(isFree) ? 2 : 3;
+}
+
+/** What `recover` leaves where it is, told once. */
+class SkippedRecords implements ListingNotes {
+  readonly unreadableIds = new Set<string>();
+  readonly #foreign = new Map<string, string>();
+  readonly #tell: (id: string, reason: string) => unknown;
+
+  constructor(tell: (id: string, reason: string) => unknown) {
+    this.#tell = tell;
+  }
+
+  unreadable(id: string): void {
+    if (this.unreadableIds.has(id)) return;
+    this.unreadableIds.add(id);
+    this.#tell(id, "it is no record of this version");
+  }
+
+  foreign({ jobId, id }: JournalRecord): void {
+    if (!this.#foreign.has(jobId)) this.#foreign.set(jobId, id);
+  }
+
+  tellOfOthers(): void {
+    const [id] = this.#foreign.values();
+    if (id === undefined) return;
+    const many = this.#foreign.size === 1 ? "1 job" : `${this.#foreign.size} jobs`;
+    this.#tell(id, `${many} of other accounts were left to them`);
+  }
 }
 
 function warnOfSkipped(id: string, reason: string): void {

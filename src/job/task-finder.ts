@@ -70,7 +70,7 @@ export class TaskFinder {
   async #read(): Promise<void> {
     const known = new Map<string, string>();
     const notes = { unreadable: () => {}, foreign: () => {} };
-    for await (const { id, state, taskId } of this.#records.list(notes)) {
+    for await (const { id, state, taskId } of this.#records.list(notes, { settled: false })) {
       if (state === "submitted" && taskId !== undefined) known.set(taskId, id);
     }
     this.#known = known;

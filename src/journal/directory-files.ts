@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { reasonOf } from "../errors";
 import { knownMedia, sniff } from "../media/format";
 import { codeOf } from "../realm";
-import type { Journal, TaskName } from "./journal";
+import { isWanted, type Journal, type JournalFilter, type TaskName } from "./journal";
 import { type JournalRecord, journalRecordSchema } from "./record";
 
 /** What a directory journal needs of a file system; a test's own can drop what was not synced. */
@@ -37,7 +37,7 @@ const extensions = [...knownMedia.map(({ extension }) => extension), "bin"];
 export function journalIn(
   directory: string,
   fileSystem: JournalFileSystem = fs,
-): Required<Journal> {
+): Required<Omit<Journal, "prune">> {
   const place = (name: string) => join(directory, name);
   const recordPath = (id: string) => place(`${safe(id)}.json`);
   const imagePath = (id: string, position: number, extension: string) =>
@@ -175,14 +175,15 @@ export function journalIn(
       await noteTask(record);
     },
     read,
-    async *list() {
+    async *list(filter?: JournalFilter) {
       for (const entry of await entries()) {
         const { name } = entry;
         if (!name.endsWith(".json") || name.startsWith(temporaryMark)) continue;
         const record = await contentOf(name, !entry.isFile() && !entry.isDirectory());
         // Missing: released by another process since the directory was read. What cannot be read
         // (a directory of that name, a file of somebody else's) must not hide the others.
-        if (record !== undefined) yield { id: name.slice(0, -".json".length), record };
+        if (record === undefined || !isWanted(record, filter)) continue;
+        yield { id: name.slice(0, -".json".length), record };
       }
     },
     async delete(id) {

@@ -23,8 +23,8 @@ export function directoryJournal(path: string): Journal {
     create: async (record) => (await files()).create(record),
     update: async (record) => (await files()).update(record),
     read: async (id) => (await files()).read(id),
-    async *list() {
-      yield* (await files()).list();
+    async *list(filter) {
+      yield* (await files()).list(filter);
     },
     delete: async (id) => (await files()).delete(id),
     writeImage: async (id, position, bytes) => (await files()).writeImage(id, position, bytes),

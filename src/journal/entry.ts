@@ -26,7 +26,7 @@ export interface LedgerFacts {
   readonly requestDigest: string;
   /** Whose money it is, as the marker is written; absent for a job that stands there already. */
   account?(): Promise<string>;
-  /** The record of the first task, which tells of which request a caller's key is. */
+  /** The record of the first task, which tells of which request a caller's key is; absent without one. */
   readonly firstId?: string;
 }
 
@@ -101,8 +101,9 @@ export class TaskLedger {
     // What stands under the first task's id tells of which request the key is: nothing of another
     // one may be sent, though it be split into more tasks.
     await firstMarkers.get(this.#facts)?.catch(() => {});
+    const { firstId } = this.#facts;
     this.#account = await this.#facts.account?.();
-    await this.#find(this.#facts.firstId ?? recordId(this.#facts.jobId, 0));
+    if (firstId !== undefined) await this.#find(firstId);
     return this.#begin(call, key);
   }
 

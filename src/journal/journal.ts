@@ -7,6 +7,25 @@ export interface JournalEntry {
   readonly record: unknown;
 }
 
+/** Which records a listing is for. */
+export interface JournalFilter {
+  /** `false`: those whose job has not ended; `true`: those in state `"succeeded"` or `"failed"`. */
+  readonly settled?: boolean;
+  readonly provider?: string;
+  readonly baseURL?: string;
+  /** Those of this account, and those of none. */
+  readonly account?: string;
+}
+
+/** Whose jobs may go, and which: those of which every record is settled, and was before that time. */
+export interface ExpiredJobs {
+  readonly provider: string;
+  readonly baseURL: string;
+  /** Records of this account, and those of none; without it the latter alone. */
+  readonly account?: string;
+  readonly settledBefore: Date;
+}
+
 /** What names a task at its provider. */
 export type TaskName = Pick<JournalRecord, "provider" | "baseURL"> & { readonly taskId: string };
 
@@ -15,7 +34,8 @@ export type TaskName = Pick<JournalRecord, "provider" | "baseURL"> & { readonly 
  * processes may share one journal: `create` alone decides who may send.
  *
  * Seven members are enough. The optional ones save reading: without `findTask`, a webhook that names
- * a task by the provider's id waits for a listing, of which there is at most one in 10 s.
+ * a task by the provider's id waits for a listing, of which there is at most one in 10 s; without
+ * `prune`, `recover` reads the settled records one by one to find those that may go.
  */
 export interface Journal {
   /** Publishes a new record, durably, unless there is one of that id: then `false`, and nothing is changed. */
@@ -24,8 +44,12 @@ export interface Journal {
   update(record: JournalRecord): Promise<void>;
   /** What is kept under an id; `undefined` where there is nothing. */
   read(id: string): Promise<unknown>;
-  /** Everything that is there, also what is corrupt or not ours. */
-  list(): AsyncIterable<JournalEntry>;
+  /**
+   * Everything that is there, also what is corrupt or not ours. A filter says what is wanted of it:
+   * a journal that finds that by an index saves reading, and one that gives more is as right.
+   * Whoever iterates may take minutes between two records: no connection may be held meanwhile.
+   */
+  list(filter?: JournalFilter): AsyncIterable<JournalEntry>;
   /** Forgets a record and its images. */
   delete(id: string): Promise<void>;
   /** Keeps an image of a record, durably, replacing one of the same position. */
@@ -44,6 +68,8 @@ export interface Journal {
   findTask?(task: TaskName): Promise<string | undefined>;
   /** Clears away what processes that died have left half-written. `recover` calls it first. */
   clean?(): Promise<void>;
+  /** Forgets the jobs that are past their retention time, with their images. `recover` calls it next. */
+  prune?(expired: ExpiredJobs): Promise<void>;
 }
 
 /** A journal that forgets when the process ends: for tests. */
@@ -83,8 +109,11 @@ export function memoryJournal(): Journal {
       const text = records.get(id);
       return text === undefined ? undefined : JSON.parse(text);
     },
-    async *list() {
-      for (const [id, text] of [...records]) yield { id, record: JSON.parse(text) };
+    async *list(filter) {
+      for (const [id, text] of [...records]) {
+        const record = JSON.parse(text);
+        if (isWanted(record, filter)) yield { id, record };
+      }
     },
     async delete(id) {
       records.delete(id);
@@ -103,6 +132,12 @@ export function memoryJournal(): Journal {
       return tasks.get(nameOf(task));
     },
   };
+}
+
+/** Whether a listing is for what stands in a journal; what is no record belongs to the unsettled ones. */
+export function isWanted(record: unknown, { settled }: JournalFilter = {}): boolean {
+  const state = typeof record === "object" && record !== null && "state" in record && record.state;
+  return settled === undefined || settled === (state === "succeeded" || state === "failed");
 }
 
 function nameOf({ provider, baseURL, taskId }: TaskName): string {

@@ -33,12 +33,15 @@ export async function placeUnder(
   const shared = namesUnder(idempotencyKey, provider);
   const apart = namesUnder(idempotencyKey, provider, current);
   const read = (id: string) => records.read(id);
-  const own = await records.tries(apart.jobId, tasks, read);
+  // Both at once: a journal over a network reads them in one round trip.
+  const [own, common] = await Promise.all([
+    records.tries(apart.jobId, tasks, read),
+    records.tries(shared.jobId, tasks, read),
+  ]);
   // A replaced key of the same account shall find its job at the provider, which knows it by this.
   const { taskKey } = account.isNamed ? apart : shared;
   if (own.some((tries) => tries.length > 0)) return placed({ ...apart, taskKey }, own);
 
-  const common = await records.tries(shared.jobId, tasks, read);
   const all = common.flat();
   const isOther = (each: JournalRecord) => each.account !== undefined && each.account !== current;
   const others = all.filter(isOther);

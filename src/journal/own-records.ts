@@ -1,8 +1,8 @@
 import type { Provider } from "../adapter/provider";
 import type { Charged } from "../cost";
-import { JournalError, reasonOf } from "../errors";
+import { isImageError, JournalError, reasonOf } from "../errors";
 import type { Account } from "./account";
-import type { Journal } from "./journal";
+import type { Journal, JournalFilter } from "./journal";
 import {
   isFree,
   isSettledRecord,
@@ -62,10 +62,13 @@ export class OwnRecords {
   }
 
   /** Every record of this client's own, also those of a version without accounts. */
-  async *list(notes: ListingNotes): AsyncIterableIterator<JournalRecord> {
+  async *list(
+    notes: ListingNotes,
+    filter: Pick<JournalFilter, "settled" | "account">,
+  ): AsyncIterableIterator<JournalRecord> {
     // Asked for once it is needed: a journal without accounts can be read without a key.
     let account: string | undefined;
-    for await (const record of this.#ofProvider(notes)) {
+    for await (const record of this.#ofProvider(filter, notes)) {
       if (record.account !== undefined) account ??= await this.#account.current();
       if (record.account === undefined || record.account === account) yield record;
       else notes.foreign(record);
@@ -74,24 +77,45 @@ export class OwnRecords {
 
   /** The unsettled records of this provider that have an account, and not this one. */
   async *unsettledOfOthers(account: string): AsyncIterableIterator<JournalRecord> {
-    for await (const record of this.#ofProvider()) {
-      if (record.account === undefined || record.account === account) continue;
-      if (!isSettledRecord(record)) yield record;
+    for await (const record of this.#ofProvider({ settled: false })) {
+      if (record.account !== undefined && record.account !== account) yield record;
     }
   }
 
-  /** Every record of this provider, whatever its account. */
-  async *#ofProvider(notes?: Pick<ListingNotes, "unreadable">) {
-    for await (const { id, record: found } of this.#entries()) {
+  /** Has the journal forget the jobs that settled before a time, where it can find them by itself. */
+  async prune(settledBefore: Date): Promise<void> {
+    const { journal } = this;
+    if (journal.prune === undefined) return;
+    const { name: provider, baseURL } = this.#provider;
+    const account = await this.accountIfKnown();
+    const whose = { provider, baseURL, ...(account !== undefined && { account }) };
+    await this.guarded("no", async () => journal.prune?.({ ...whose, settledBefore }));
+  }
+
+  /** `undefined` where the API key says it, and there is none: records without an account need none. */
+  async accountIfKnown(): Promise<string | undefined> {
+    try {
+      return await this.#account.current();
+    } catch (error) {
+      if (isImageError(error) && error.code === "authentication") return undefined;
+      throw error;
+    }
+  }
+
+  /** The records of this provider that a filter is for, and no others. */
+  async *#ofProvider(filter: JournalFilter, notes?: Pick<ListingNotes, "unreadable">) {
+    for await (const { id, record: found } of this.#entries(filter)) {
       const { data: record } = journalRecordSchema.safeParse(found);
       if (record === undefined || record.id !== id) notes?.unreadable(id);
-      else if (this.#isOfProvider(record)) yield record;
+      else if (this.#isOfProvider(record) && isSettledRecord(record) === filter.settled)
+        yield record;
     }
   }
 
-  async *#entries() {
+  async *#entries(filter: JournalFilter) {
+    const { name: provider, baseURL } = this.#provider;
     try {
-      yield* this.journal.list();
+      yield* this.journal.list({ ...filter, provider, baseURL });
     } catch (cause) {
       throw this.#failure("no", cause);
     }

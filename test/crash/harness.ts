@@ -1,13 +1,16 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { Pool } from "pg";
+import { createPostgresJournal, migrate } from "../../src/doors/postgres/index";
+import type { Journal } from "../../src/index";
 import { directoryJournal } from "../../src/journal/directory";
 import { type JournalRecord, journalRecordSchema } from "../../src/journal/record";
 import type { SandboxAccess, SandboxFault, SandboxProvider } from "../../src/testing/sandbox";
@@ -34,6 +37,12 @@ export interface CrashOptions {
   readonly providers?: readonly SandboxProvider[];
   readonly mutation?: Mutation;
   readonly seed?: number;
+  /** One database for the workers of two machines, in place of a directory. */
+  readonly postgres?: {
+    readonly url: string;
+    /** Kills the database and starts it again. */
+    readonly crash?: () => Promise<void>;
+  };
 }
 
 /** The books of one provider, compared. */
@@ -58,6 +67,9 @@ export interface CrashRow {
   readonly points: Map<string, number>;
 }
 
+/** Where a worker works. */
+type Place = Pick<WorkerPlan, "directory" | "trace" | "postgres">;
+
 interface Bench {
   readonly home: string;
   readonly workerFile: string;
@@ -74,7 +86,8 @@ export async function crash(options: CrashOptions): Promise<CrashRow[]> {
     await build({
       entryPoints: { worker: here("worker.ts"), sandbox: here("sandbox-process.ts") },
       ...{ bundle: true, platform: "node", target: "node20", format: "esm" },
-      ...{ outdir: home, outExtension: { ".js": ".mjs" }, external: ["sharp"], logLevel: "error" },
+      ...{ outdir: home, outExtension: { ".js": ".mjs" }, logLevel: "error" },
+      external: ["sharp", "pg-native", "cloudflare:sockets"],
       // undici is CommonJS, and requires what Node brings along.
       banner: {
         js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);',
@@ -88,12 +101,28 @@ export async function crash(options: CrashOptions): Promise<CrashRow[]> {
       ...JSON.parse(await firstLine(sandbox)),
     };
     const names = options.providers ?? providers;
-    return await Promise.all(
+    const lanes = Promise.all(
       names.map((name, index) => new Lane(name, index, options, bench).run()),
     );
+    await crashDatabase(lanes, options);
+    return await lanes;
   } finally {
     sandbox?.kill();
     await rm(home, { recursive: true, force: true });
+  }
+}
+
+/** Kills the database again and again, until the workers have ended. */
+async function crashDatabase(work: Promise<unknown>, { postgres }: CrashOptions): Promise<void> {
+  if (postgres?.crash === undefined) return;
+  let isOver = false;
+  const over = () => {
+    isOver = true;
+  };
+  work.then(over, over);
+  while (!isOver) {
+    await Promise.race([work, pause(6_000)]);
+    if (!isOver) await postgres.crash();
   }
 }
 
@@ -119,7 +148,7 @@ class Lane {
     this.#options = options;
     this.#bench = bench;
     this.#random = randomFrom((options.seed ?? 1) * 1_000 + index);
-    this.#points = pointsOf(provider);
+    this.#points = pointsOf(provider, options.postgres === undefined ? "directory" : "postgres");
   }
 
   async run(): Promise<CrashRow> {
@@ -129,9 +158,24 @@ class Lane {
 
   async #epoch(epoch: number): Promise<void> {
     const row = this.#row;
+    const { postgres } = this.#options;
     const place = join(this.#bench.home, `${row.provider}-${epoch}`);
     await mkdir(place);
-    const paths = { directory: join(place, "journal"), trace: join(place, "trace.jsonl") };
+    const schema = `${row.provider}_${epoch}`.toLowerCase();
+    const trace = join(place, "trace.jsonl");
+    const on = (host: string): Place => ({
+      ...{ directory: join(place, host), trace },
+      ...(postgres && { postgres: { url: postgres.url, schema, host } }),
+    });
+    // Machines share the database and nothing else; without one they are one machine.
+    const paths = on("journal");
+    const hosts = postgres === undefined ? [paths] : [on("first"), on("second")];
+    const pool = postgres && new Pool({ connectionString: postgres.url, max: 2 });
+    if (pool !== undefined) await migrate(pool, { schema });
+    const journal =
+      pool === undefined
+        ? directoryJournal(paths.directory)
+        : createPostgresJournal(pool, { schema });
     const tasks: CrashTask[] = [];
     const keyed: CrashTask[] = [];
     const killedBefore = row.kills;
@@ -144,21 +188,23 @@ class Lane {
       const again = keyed[Math.floor(this.#random() * keyed.length)] ?? shared;
       if (this.#options.faults) await this.#inject(this.#faults());
       await Promise.all([
-        this.#worker({ ...paths, tasks: [own[0], shared] }),
-        this.#worker({ ...paths, tasks: [own[1], again] }),
+        this.#worker({ ...(hosts[0] ?? paths), tasks: [own[0], shared] }),
+        this.#worker({ ...(hosts[1] ?? paths), tasks: [own[1], again] }),
       ]);
     }
     // As a queue does: delivered until it is done. Faults that are left over may still be met.
     for (let round = 0; round < 8; round += 1) {
-      const history = await lines(paths.trace);
+      const history = await lines(trace);
       const open = keyed.filter(({ tag }) => !isDone(history, tag));
       if (open.length === 0) break;
-      await this.#worker({ ...paths, tasks: open }, true);
+      await this.#worker({ ...(hosts[round % hosts.length] ?? paths), tasks: open }, true);
     }
-    const before = await lines(paths.trace);
-    await this.#worker({ ...paths, tasks: [] }, true);
-    const recovered = (await lines(paths.trace)).slice(before.length);
-    await this.#compare(paths, tasks, keyed, recovered);
+    const before = await lines(trace);
+    // Each says of its own processes that they have ended, which no other machine can.
+    for (const host of hosts) await this.#worker({ ...host, tasks: [] }, true);
+    const recovered = (await lines(trace)).slice(before.length);
+    await this.#compare({ journal, trace }, tasks, keyed, recovered);
+    await pool?.end();
     await rm(place, { recursive: true, force: true });
   }
 
@@ -216,10 +262,7 @@ class Lane {
   }
 
   /** Runs a worker to its end, which is a kill more often than not. */
-  async #worker(
-    work: Pick<WorkerPlan, "directory" | "trace" | "tasks">,
-    isLast = false,
-  ): Promise<void> {
+  async #worker(work: Place & Pick<WorkerPlan, "tasks">, isLast = false): Promise<void> {
     const { provider } = this.#row;
     const { access, workerFile } = this.#bench;
     const { mutation, faults } = this.#options;
@@ -228,8 +271,10 @@ class Lane {
     if (isNamed) this.#nextPoint += 1;
     const nth = this.#random() < 0.6 ? 1 : 1 + Math.floor(this.#random() * 4);
     const fullAt = faults && !isLast ? [this.#writeNumber()] : [];
+    // A create of another machine's, which may have died, is waited for so long.
+    const timeoutMs = work.postgres !== undefined && isLast ? 4_000 : 15_000;
     const plan: WorkerPlan = {
-      ...{ provider, access: access[provider], ...work, fullAt },
+      ...{ provider, access: access[provider], ...work, fullAt, timeoutMs },
       ...(mutation !== undefined && { mutation }),
       ...(isNamed && { kill: { point, nth } }),
     };
@@ -238,9 +283,11 @@ class Lane {
     });
     const ended = once(worker, "exit");
     await firstLine(worker);
-    const randomMs = this.#random() * (faults ? 1_200 : 600);
+    const isShared = work.postgres !== undefined;
+    // It waits for its connections, and for a database that starts again.
+    const randomMs = this.#random() * (isShared ? 3_000 : faults ? 1_200 : 600);
     // Named points that do not come end at a random instant, too: nobody waits for a worker that hangs.
-    const killAfterMs = isLast ? 30_000 : isNamed ? 2_500 : randomMs;
+    const killAfterMs = isLast ? 30_000 : isNamed ? (isShared ? 6_000 : 2_500) : randomMs;
     const timer = setTimeout(() => worker.kill("SIGKILL"), killAfterMs);
     const [code, signal] = await ended;
     clearTimeout(timer);
@@ -253,7 +300,7 @@ class Lane {
   }
 
   async #compare(
-    { directory, trace }: { directory: string; trace: string },
+    { journal, trace }: { journal: Journal; trace: string },
     tasks: readonly CrashTask[],
     keyed: readonly CrashTask[],
     recovered: readonly TraceLine[],
@@ -263,13 +310,13 @@ class Lane {
     await pause(150);
     const { charges, creates } = await this.#inject([]);
     const tagOf = new Map(creates.map(({ jobId, tag }) => [jobId, tag]));
-    const kept = await keptIn(directory, row.wrong);
+    const kept = await keptIn(journal, row.wrong);
     const history = await lines(trace);
-    const handedOut = new Map(
-      recovered.flatMap((line) =>
-        line.type === "recovered" ? [[line.jobId, line.codes] as const] : [],
-      ),
-    );
+    const handedOut = new Map<string, readonly string[]>();
+    for (const line of recovered) {
+      if (line.type !== "recovered") continue;
+      handedOut.set(line.jobId, [...(handedOut.get(line.jobId) ?? []), ...line.codes]);
+    }
     for (const line of history) {
       if (line.type === "kill") row.points.set(line.point, (row.points.get(line.point) ?? 0) + 1);
       if (line.type === "skipped") row.wrong.push(`${line.id} was skipped as no record`);
@@ -344,15 +391,12 @@ interface Kept {
   readonly digests: readonly string[];
 }
 
-async function keptIn(directory: string, wrong: string[]): Promise<Kept[]> {
-  const journal = directoryJournal(directory);
+async function keptIn(journal: Journal, wrong: string[]): Promise<Kept[]> {
   const kept: Kept[] = [];
-  for (const name of await readdir(directory).catch(() => [])) {
-    if (!name.endsWith(".json")) continue;
-    const id = name.slice(0, -".json".length);
-    const parsed = journalRecordSchema.safeParse(await journal.read(id));
+  for await (const { id, record: found } of journal.list()) {
+    const parsed = journalRecordSchema.safeParse(found);
     if (!parsed.success) {
-      wrong.push(`${name} is no whole record`);
+      wrong.push(`${id} is no whole record`);
       continue;
     }
     const record = parsed.data;
@@ -361,7 +405,7 @@ async function keptIn(directory: string, wrong: string[]): Promise<Kept[]> {
     );
     const whole = images.filter((bytes) => bytes !== undefined && isWholePng(bytes));
     if (record.state === "succeeded" && whole.length < images.length) {
-      wrong.push(`${name} says succeeded, and has ${whole.length} of ${images.length} images`);
+      wrong.push(`${id} says succeeded, and has ${whole.length} of ${images.length} images`);
     }
     const digests = images.flatMap((bytes) => (bytes === undefined ? [] : [digestOf(bytes)]));
     kept.push({ record, whole: whole.length, digests });

@@ -13,6 +13,15 @@ export interface WorkerPlan {
   /** The disk is full at these writes of data, counted from 1. */
   readonly fullAt: readonly number[];
   readonly mutation?: Mutation;
+  /** A journal in PostgreSQL in place of the directory, which is then the machine's own. */
+  readonly postgres?: {
+    readonly url: string;
+    readonly schema: string;
+    /** The name of the machine that it plays. */
+    readonly host: string;
+  };
+  /** How long a job may take, in milliseconds. */
+  readonly timeoutMs: number;
 }
 
 /** Ways to break the journal, to see that the harness finds out. */
@@ -56,13 +65,20 @@ const images = ["image:before", "image:after", "succeeded:before", "succeeded:af
 const creates = ["marker:before", "marker:after", "create:send", "create:sent"];
 const files = ["file:opened", "file:half", "file:written", "file:synced"];
 const places = ["link:before", "link:after", "rename:before", "rename:after", "directory:synced"];
-const common = [...creates, ...files, ...places, ...images, "resolved"];
+const common = [...creates, ...images, "resolved"];
 const jobs = ["id:before", "id:after", "poll:send", "poll:sent", "poll:received"];
 const downloads = ["download:send", "download:sent", "download:head", "download:received"];
 
+/** In and around a statement of the database. */
+const statements = ["statement:before", "statement:sent", "statement:after"];
+
 /** Every named point of the flow, by provider: before and after each write, send, receive and save. */
-export function pointsOf(provider: SandboxProvider): readonly string[] {
+export function pointsOf(
+  provider: SandboxProvider,
+  place: "directory" | "postgres" = "directory",
+): readonly string[] {
   const answers = ["create:head", "create:received"];
-  const whole = [...common, ...answers];
+  const kept = place === "postgres" ? statements : [...files, ...places];
+  const whole = [...common, ...kept, ...answers];
   return provider === "openaiCompatible" ? whole : [...whole, ...jobs, ...downloads];
 }

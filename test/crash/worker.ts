@@ -3,6 +3,11 @@ import { createHash } from "node:crypto";
 import { subscribe } from "node:diagnostics_channel";
 import { appendFileSync } from "node:fs";
 import * as fs from "node:fs/promises";
+import { syncBuiltinESMExports } from "node:module";
+import os from "node:os";
+import { setImmediate as turn } from "node:timers/promises";
+import { Pool } from "pg";
+import { createPostgresJournal, type PostgresPool } from "../../src/doors/postgres/index";
 import {
   aigptimage,
   createImageClient,
@@ -101,6 +106,31 @@ const disk: JournalFileSystem = {
   },
 };
 
+// ---- the database ----
+
+/** The journal of several machines, in which it can die around each statement, or with one on its way. */
+function postgresJournal({ url, schema, host }: NonNullable<WorkerPlan["postgres"]>): Journal {
+  // Whether a process of another machine lives, nobody here can tell.
+  os.hostname = () => host;
+  syncBuiltinESMExports();
+  const pool = new Pool({ connectionString: url, max: 4 });
+  const watchedPool: PostgresPool = {
+    on: (event, listener) => pool.on(event, listener),
+    listenerCount: (event) => pool.listenerCount(event),
+    async query(text, values) {
+      at("statement:before");
+      const result = pool.query(text, values);
+      result.catch(() => {});
+      await turn();
+      at("statement:sent");
+      const found = await result;
+      at("statement:after");
+      return found;
+    },
+  };
+  return createPostgresJournal(watchedPool, { schema });
+}
+
 // ---- the journal ----
 
 const updates: Readonly<Record<string, string>> = { submitted: "id", succeeded: "succeeded" };
@@ -151,9 +181,11 @@ function mutated(inner: Journal): Journal {
 const makers = { shortapi, aigptimage, trinetra, openaiCompatible };
 const client = createImageClient({
   provider: makers[provider](access),
-  journal: watched(mutated(journalIn(directory, disk))),
+  journal: watched(
+    mutated(plan.postgres ? postgresJournal(plan.postgres) : journalIn(directory, disk)),
+  ),
   poll: 15,
-  timeoutMs: 15_000,
+  timeoutMs: plan.timeoutMs,
 });
 
 function codeOf(error: unknown): string {
@@ -162,7 +194,11 @@ function codeOf(error: unknown): string {
 
 async function generate({ tag, n, keyed }: CrashTask): Promise<void> {
   try {
-    const call = keyed ? { idempotencyKey: tag } : {};
+    // A machine's disk is its own: what another has to find is in the database alone.
+    const call = {
+      ...(keyed && { idempotencyKey: tag }),
+      ...(plan.postgres !== undefined && { saveTo: directory }),
+    };
     const { images } = await client.generate({ prompt: `Picture of ${tag}`, n }, call);
     at("resolved");
     const digests = await Promise.all(

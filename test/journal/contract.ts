@@ -1,5 +1,5 @@
 import { afterEach, expect, test } from "vitest";
-import type { Journal, JournalEntry, TaskName } from "../../src/journal/journal";
+import type { Journal, JournalEntry, JournalFilter, TaskName } from "../../src/journal/journal";
 import type { JournalRecord } from "../../src/journal/record";
 
 /** A journal and the way to let go of it. */
@@ -25,9 +25,9 @@ export function pngOf(text: string): Buffer {
   return Buffer.concat([Buffer.from("89504e470d0a1a0a0000000d49484452", "hex"), Buffer.from(text)]);
 }
 
-export async function listed(journal: Journal): Promise<JournalEntry[]> {
+export async function listed(journal: Journal, filter?: JournalFilter): Promise<JournalEntry[]> {
   const entries: JournalEntry[] = [];
-  for await (const entry of journal.list()) entries.push(entry);
+  for await (const entry of journal.list(filter)) entries.push(entry);
   return entries.sort((a, b) => (a.id < b.id ? -1 : 1));
 }
 
@@ -104,6 +104,55 @@ export function journalContract(name: string, setUp: () => JournalSetup | Promis
       await journal.writeImage(id, 0, pngOf(id));
     }
     expect(await listed(reopen())).toEqual(ids.map((id) => ({ id, record: recordOf(id) })));
+  });
+
+  test(`${name}: a listing for unsettled or for settled records misses none of them`, async () => {
+    const { journal } = await open();
+    const states = ["submitting", "submitted", "unknown", "succeeded", "failed"] as const;
+    for (const [index, state] of states.entries()) {
+      await journal.create(recordOf(`job.${index}`, { account: index % 2 ? "a" : "b" }));
+      await journal.update(recordOf(`job.${index}`, { account: index % 2 ? "a" : "b", state }));
+    }
+    await journal.create(recordOf("nobodys.0"));
+    const whose = { provider: "trinetra", baseURL: "https://example.com" };
+    const idsOf = async (filter: JournalFilter) =>
+      (await listed(journal, filter)).map(({ id }) => id);
+    expect(await idsOf({ settled: false, ...whose })).toEqual(
+      expect.arrayContaining(["job.0", "job.1", "job.2", "nobodys.0"]),
+    );
+    expect(await idsOf({ settled: true, ...whose })).toEqual(
+      expect.arrayContaining(["job.3", "job.4"]),
+    );
+    expect(await idsOf({ settled: true, ...whose, account: "b" })).toContain("job.4");
+    expect(await idsOf({ settled: false, account: "a" })).toEqual(
+      expect.arrayContaining(["job.1", "nobodys.0"]),
+    );
+  });
+
+  test(`${name}: pruning forgets the jobs that ended before a time, whole, and no others`, async () => {
+    const { journal } = await open();
+    if (journal.prune === undefined) return;
+    const old = { state: "failed", settledAt: "2026-01-01T00:00:00.000Z" } as const;
+    const young = { state: "succeeded", settledAt: "2026-03-01T00:00:00.000Z" } as const;
+    const records: Record<string, Partial<JournalRecord>> = {
+      ...{ "old.0": old, "old.1": old, "young.0": young, "half.0": old, "half.1": young },
+      ...{ "open.0": old, "open.1": { state: "unknown" }, "other.0": { ...old, account: "b" } },
+      ...{ "own.0": { ...old, account: "a" }, "far.0": { ...old, baseURL: "https://example.org" } },
+    };
+    for (const [id, change] of Object.entries(records)) {
+      await journal.create(recordOf(id, change));
+      await journal.update(recordOf(id, change));
+      await journal.writeImage(id, 0, pngOf(id));
+    }
+    const settledBefore = new Date("2026-02-01");
+    const whose = { provider: "trinetra", baseURL: "https://example.com", account: "a" };
+    await journal.prune({ ...whose, settledBefore });
+    const left = Object.keys(records).filter((id) => !/^(old|own)/.test(id));
+    expect((await listed(journal)).map(({ id }) => id)).toEqual(left.sort());
+    for (const id of Object.keys(records)) {
+      const bytes = await journal.readImage(id, 0);
+      expect(bytes !== undefined, id).toBe(left.includes(id));
+    }
   });
 
   test(`${name}: an image comes back byte by byte, at its own position`, async () => {

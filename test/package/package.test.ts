@@ -103,7 +103,7 @@ describe("the tarball", () => {
     ]) {
       expect(files).toContain(`package/${path}`);
     }
-    for (const entry of ["index", "ai-sdk", "provider", "testing"]) {
+    for (const entry of ["index", "ai-sdk", "postgres", "provider", "testing"]) {
       for (const ending of ["js", "d.ts", "cjs", "d.cts"]) {
         expect(files).toContain(`package/dist/${entry}.${ending}`);
       }
@@ -124,6 +124,7 @@ describe("the tarball", () => {
 const entries = {
   "gpt-image-client": ["createImageClient", "trinetra", "isImageError", "localFile"],
   "gpt-image-client/ai-sdk": ["imageModel", "createImageProvider", "imageOptions"],
+  "gpt-image-client/postgres": ["createPostgresJournal", "migrate", "migrations"],
   "gpt-image-client/provider": ["defineProvider", "defineOperation", "readStatus"],
   "gpt-image-client/testing": ["fakeImageClient", "startSandbox"],
 };
@@ -207,11 +208,14 @@ describe("installed into an empty project", () => {
       export const define = defineProvider;
       export const model = imageModel(fake, { modelId: "mine" });
       export const models = createImageProvider({ mine: fake });
+      const nobody: PostgresPool = { query: async () => ({ rows: [] }) };
+      export const journal: Journal = createPostgresJournal(nobody);
       // @ts-expect-error a number is no prompt
       export const wrong = client.generate({ prompt: 1 });`;
     const imports = `
-      import { createImageClient, type ImageClient, isImageError, trinetra } from "gpt-image-client";
+      import { createImageClient, type ImageClient, isImageError, type Journal, trinetra } from "gpt-image-client";
       import { createImageProvider, imageModel } from "gpt-image-client/ai-sdk";
+      import { createPostgresJournal, type PostgresPool } from "gpt-image-client/postgres";
       import { defineProvider } from "gpt-image-client/provider";
       import { fakeImageClient } from "gpt-image-client/testing";`;
     await write("user.mts", imports + body);

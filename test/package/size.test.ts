@@ -78,3 +78,15 @@ test("the AI SDK's door brings at most 3 KB of its own, no provider, and nothing
   );
   expect(others).toEqual([]);
 });
+
+test("the door to PostgreSQL brings at most 7 KB of its own, no `pg`, and nothing that sends", async () => {
+  const names = ["createPostgresJournal", "migrate", "migrations"];
+  const { loaded, later } = await bundle("./src/doors/postgres/index.ts", names);
+  console.log(`postgres: ${kilobytes(gzippedBytes(loaded))}`);
+  expect(gzippedBytes(loaded)).toBeLessThanOrEqual(7 * 1024);
+  const others = sourcesOf([...loaded, ...later]).filter(
+    (each) => !each.startsWith("doors/postgres/"),
+  );
+  expect(others).toEqual([]);
+  expect(loaded.map(({ text }) => /from ?"pg"|require\("pg"\)/.test(text))).not.toContain(true);
+});

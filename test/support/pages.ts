@@ -75,16 +75,6 @@ export function tableOf({ text }: Page, title: string): readonly string[] {
   return table.split("\n");
 }
 
-/** A package of the reader's that is none of ours. */
-const strangers = `
-declare module "@aws-sdk/client-s3" {
-  export class S3Client { send(command: PutObjectCommand): Promise<unknown>; }
-  export class PutObjectCommand {
-    constructor(input: { Bucket: string; Key: string; Body?: Uint8Array; ContentType?: string });
-  }
-}
-`;
-
 /** What the compiler has to say of snippets, which may import each other on the same page. */
 export function typeErrorsOf(given: readonly Snippet[]): string[] {
   const configPath = join(root, "tsconfig.json");
@@ -95,7 +85,6 @@ export function typeErrorsOf(given: readonly Snippet[]): string[] {
     root,
   );
   const files = new Map(given.map(({ file, text }) => [join(root, "snippets", file), text]));
-  files.set(join(root, "snippets/strangers.d.ts"), strangers);
   const folders = new Set([...files.keys()].map((name) => dirname(name)));
   const all: ts.CompilerOptions = {
     ...options,

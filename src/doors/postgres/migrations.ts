@@ -1,0 +1,184 @@
+import { Database } from "./database";
+import type { Migration, PostgresPool, PostgresSchemaOptions } from "./types";
+
+/** The version of the schema that this package works with. */
+export const newestVersion = 1;
+
+/** An unquoted name of PostgreSQL's, so that it can stand in a statement as it is. */
+const schemaName = /^[a-z_][a-z\d_]{0,62}$/;
+
+/** How long a migration may wait for those of other workers, in milliseconds. */
+const migrationTimeoutMs = 120_000;
+
+/** @throws {TypeError} for a name that would have to be quoted. */
+export function schemaOf({ schema = "image_journal" }: PostgresSchemaOptions): string {
+  if (typeof schema === "string" && schemaName.test(schema)) return schema;
+  throw new TypeError(
+    `A schema is named by small letters, digits and underscores, and not ${JSON.stringify(schema)}`,
+  );
+}
+
+/** The steps that make the schema, first to last: to print, or for a tool of your own. */
+export function migrations(options: PostgresSchemaOptions = {}): readonly Migration[] {
+  const schema = schemaOf(options);
+  return stepsOf(schema).map((step) =>
+    step.version === 1
+      ? { ...step, sql: `CREATE SCHEMA IF NOT EXISTS ${schema};\n${step.sql}` }
+      : step,
+  );
+}
+
+function stepsOf(schema: string): readonly Migration[] {
+  return [{ version: 1, name: "records and images", sql: firstOf(schema) }];
+}
+
+function firstOf(schema: string): string {
+  return `CREATE TABLE ${schema}.migrations (
+  version integer PRIMARY KEY,
+  applied_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- One row: which journal this is. A worker that meets another one than before has lost its database.
+CREATE TABLE ${schema}.journal (
+  identity uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+  tried_at timestamptz
+);
+INSERT INTO ${schema}.journal DEFAULT VALUES;
+
+-- A row for each task. The JSON is text: jsonb refuses some characters that a prompt may have.
+CREATE TABLE ${schema}.records (
+  id text COLLATE "C" PRIMARY KEY,
+  job_id text COLLATE "C" NOT NULL,
+  provider text NOT NULL,
+  base_url text NOT NULL,
+  account text COLLATE "C" NOT NULL,
+  state text NOT NULL,
+  -- In one column: of three, a planner without statistics believes that they leave one row, and sorts all.
+  whose text COLLATE "C" GENERATED ALWAYS AS
+    (provider || E'\\n' || base_url || E'\\n' || account) STORED,
+  -- The id once more, so that no plan can take the primary key's order for that of a listing.
+  settled_id text COLLATE "C" GENERATED ALWAYS AS
+    (CASE WHEN state IN ('succeeded', 'failed') THEN id END) STORED,
+  unsettled_id text COLLATE "C" GENERATED ALWAYS AS
+    (CASE WHEN state IN ('succeeded', 'failed') THEN NULL ELSE id END) STORED,
+  -- The provider's id of the job; its digest where it is long or has unusual characters.
+  task_id text COLLATE "C",
+  submitted_at timestamptz NOT NULL,
+  settled_at timestamptz NOT NULL,
+  record text NOT NULL,
+  -- Which attempt wrote the row; null once it has been updated.
+  writer text COLLATE "C"
+);
+CREATE INDEX records_unsettled ON ${schema}.records (unsettled_id)
+  WHERE unsettled_id IS NOT NULL;
+CREATE INDEX records_waiting ON ${schema}.records (task_id) WHERE state = 'submitted';
+CREATE INDEX records_settled ON ${schema}.records (whose, settled_id)
+  WHERE settled_id IS NOT NULL;
+CREATE INDEX records_expiry ON ${schema}.records (settled_at) WHERE settled_id IS NOT NULL;
+CREATE INDEX records_job ON ${schema}.records (job_id);
+
+-- An image that is whole is published. With no pieces it is in a store elsewhere; what is dropped
+-- has yet to be deleted there.
+CREATE TABLE ${schema}.images (
+  id text COLLATE "C" NOT NULL,
+  position integer NOT NULL,
+  version text COLLATE "C" NOT NULL,
+  pieces integer NOT NULL,
+  byte_length bigint NOT NULL,
+  published_at timestamptz,
+  dropped boolean NOT NULL DEFAULT false,
+  PRIMARY KEY (id, position, version)
+);
+CREATE INDEX images_dropped ON ${schema}.images (id) WHERE dropped;
+
+CREATE TABLE ${schema}.image_pieces (
+  id text COLLATE "C" NOT NULL,
+  position integer NOT NULL,
+  version text COLLATE "C" NOT NULL,
+  piece integer NOT NULL,
+  bytes bytea NOT NULL,
+  PRIMARY KEY (id, position, version, piece)
+);
+-- Pictures are compressed already.
+ALTER TABLE ${schema}.image_pieces ALTER COLUMN bytes SET STORAGE EXTERNAL;
+
+INSERT INTO ${schema}.migrations (version) VALUES (1);`;
+}
+
+/**
+ * Brings the schema to this package's version, each step whole or not at all. Any number of workers may
+ * start with it at once: one does the work, and the others wait for it.
+ *
+ * @throws {Error} if a newer version of this package has been at the schema.
+ * @throws {TypeError} for a `pool` without `query`, or a schema that would have to be quoted.
+ *
+ * @example
+ * ```ts
+ * const pool = new Pool();
+ * await migrate(pool);
+ * ```
+ */
+export async function migrate(
+  pool: PostgresPool,
+  options: PostgresSchemaOptions = {},
+): Promise<void> {
+  const schema = schemaOf(options);
+  const database = new Database(poolOf(pool), schema, migrationTimeoutMs);
+  const version = await versionOf(database, schema);
+  if (version > newestVersion) throw newerSchema(schema, version);
+  if (version === newestVersion) return;
+  try {
+    await database.run(blockOf(schema));
+  } catch (error) {
+    // Where transactions are serializable by default, one that waited does not see what was done meanwhile.
+    if ((await versionOf(database, schema)) !== newestVersion) throw error;
+  }
+}
+
+/** @throws {TypeError} naming what to install. */
+export function poolOf(pool: PostgresPool): PostgresPool {
+  if (typeof pool?.query !== "function") {
+    throw new TypeError(
+      "The first argument is a Pool of pg (npm install pg), or another object with its query(text, values)",
+    );
+  }
+  // Without a listener the process would end with a restart of the database, and its jobs with it. The
+  // connection is out of the pool by then, and a statement on one has its own error.
+  if (pool.listenerCount?.("error") === 0) pool.on?.("error", () => {});
+  return pool;
+}
+
+export function newerSchema(schema: string, version: number): Error {
+  const fault = `The schema "${schema}" is at version ${version}, and this package knows ${newestVersion}`;
+  return new Error(`${fault}: update gpt-image-client before this worker starts`);
+}
+
+async function versionOf(database: Database, schema: string): Promise<number> {
+  const name = `${schema}.migrations`;
+  const [row] = await database.run("SELECT to_regclass($1) IS NOT NULL AS there", [name]);
+  if (row?.there !== true) return 0;
+  const [newest] = await database.run(`SELECT max(version) AS version FROM ${name}`);
+  return Number(newest?.version ?? 0);
+}
+
+/**
+ * All of it as one statement: over a pool, nothing says that a second one would reach the same session.
+ * The lock ends with its transaction.
+ */
+function blockOf(schema: string): string {
+  const steps = stepsOf(schema).map(
+    ({ version, sql }) => `IF reached < ${version} THEN\n${sql}\nEND IF;`,
+  );
+  return `DO $migrate$
+DECLARE reached integer := 0;
+BEGIN
+-- Even with IF NOT EXISTS, CREATE SCHEMA needs a right that an application often has not.
+PERFORM pg_advisory_xact_lock(hashtextextended('gpt-image-client ${schema}', 0));
+IF to_regnamespace('${schema}') IS NULL THEN CREATE SCHEMA ${schema}; END IF;
+IF to_regclass('${schema}.migrations') IS NOT NULL THEN
+  SELECT coalesce(max(version), 0) INTO reached FROM ${schema}.migrations;
+END IF;
+${steps.join("\n")}
+END
+$migrate$`;
+}
