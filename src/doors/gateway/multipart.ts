@@ -63,6 +63,7 @@ export async function readMultipart(
   form.on("partsLimit", () => reading.failWith(tooManyParts(maxParts)));
   try {
     await pipeline(Readable.from(reading.limited(incoming.body())), form);
+    await reading.ended();
   } catch (error) {
     throw error instanceof GatewayFault ? error : (reading.fault ?? unreadable());
   }
@@ -72,7 +73,9 @@ export async function readMultipart(
 class Reading {
   readonly #limits: BodyLimits;
   readonly #fields = new Map<string, unknown>();
-  readonly #images: Uint8Array[] = [];
+  /** By their places in the form. */
+  readonly #images = new Map<number, Uint8Array>();
+  readonly #files: Promise<void>[] = [];
   #mask: Uint8Array | undefined;
   #parts = 0;
   #length = 0;
@@ -110,7 +113,8 @@ class Reading {
       this.failWith(wrongField(name, `${name} is too long.`));
     } else if (this.#fields.has(name)) {
       this.failWith(wrongField(name, `${name} came twice.`));
-    } else {
+    } else if (value !== "null" || name === "prompt") {
+      // `openai` takes no null in a form, and asks for the word instead.
       this.#fields.set(name, value);
     }
   }
@@ -124,15 +128,26 @@ class Reading {
       if (length <= this.#limits.maxFileBytes) pieces.push(piece);
       else this.failWith(this.#largeFile(name));
     });
-    file.on("end", () => {
-      if (this.fault === undefined) this.#take(name, Buffer.concat(pieces));
+    const index = this.#files.length;
+    const taken = new Promise<void>((resolve, reject) => {
+      file.on("error", reject);
+      file.on("end", () => {
+        if (this.fault === undefined) this.#take(name, index, Buffer.concat(pieces));
+        resolve();
+      });
     });
     // The form as a whole says that it broke off.
-    file.on("error", () => {});
+    taken.catch(() => {});
+    this.#files.push(taken);
   }
 
-  #take(name: string, bytes: Uint8Array): void {
-    if (name === "image" || name === "image[]") this.#images.push(bytes);
+  /** The form has ended before its files: they are read as streams of their own. */
+  async ended(): Promise<void> {
+    await Promise.all(this.#files);
+  }
+
+  #take(name: string, index: number, bytes: Uint8Array): void {
+    if (name === "image" || name === "image[]") this.#images.set(index, bytes);
     else if (name === "mask" && this.#mask === undefined) this.#mask = bytes;
     else this.failWith(wrongField(name, `No file is taken as ${name}.`));
   }
@@ -150,7 +165,9 @@ class Reading {
 
   form(): Form {
     if (this.fault !== undefined) throw this.fault;
-    return { fields: this.#fields, images: this.#images, mask: this.#mask };
+    const sorted = [...this.#images].sort(([one], [other]) => one - other);
+    const images = sorted.map(([, bytes]) => bytes);
+    return { fields: this.#fields, images, mask: this.#mask };
   }
 }
 

@@ -18,6 +18,13 @@ describe.each(openaiMajors)("generations with $name", (major) => {
     expect(stage.errors).toEqual([]);
   });
 
+  test("leave out what is null", async () => {
+    await using stage = await GatewayStage.open();
+    const nulls = { n: null, quality: null, stream: null } as const;
+    const { data } = await stage.openai(major).images.generate({ ...asked, ...nulls });
+    expect(isPng(data?.[0]?.b64_json)).toBe(true);
+  });
+
   test("give as many pictures as were asked for", async () => {
     await using stage = await GatewayStage.open();
     const { data } = await stage.openai(major).images.generate({ ...asked, n: 3 });
