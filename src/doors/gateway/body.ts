@@ -17,18 +17,9 @@ export async function readForm(incoming: Incoming, limits: BodyLimits): Promise<
     const message = "content-type must be application/json or multipart/form-data.";
     throw new GatewayFault(415, "unsupported_media_type", message);
   }
-  return formOf(parsed(await wholeOf(incoming, limits.maxBodyBytes)));
-}
-
-async function wholeOf(incoming: Incoming, maxBytes: number): Promise<string> {
-  const pieces: Uint8Array[] = [];
-  let length = 0;
-  for await (const piece of incoming.body()) {
-    length += piece.byteLength;
-    if (length > maxBytes) throw tooLarge(maxBytes);
-    pieces.push(piece);
-  }
-  return Buffer.concat(pieces, length).toString("utf8");
+  const text = await incoming.text(limits.maxBodyBytes);
+  if (text === undefined) throw tooLarge(limits.maxBodyBytes);
+  return formOf(parsed(text));
 }
 
 function parsed(text: string): unknown {

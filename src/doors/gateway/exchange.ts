@@ -11,6 +11,8 @@ export interface Incoming {
   header(name: string): string | undefined;
   /** The body, to be read at most once. */
   body(): AsyncIterable<Uint8Array>;
+  /** The same as text; `undefined` where it is longer. */
+  text(maxBytes: number): Promise<string | undefined>;
   /** Calls back once if its caller leaves before the reply was written out. */
   onLeave(callback: () => void): void;
 }

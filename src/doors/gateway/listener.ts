@@ -52,6 +52,22 @@ export class NodeIncoming implements Incoming {
     return this.#message;
   }
 
+  /** By events: an iterator costs as much as the parsing of a small body. */
+  text(maxBytes: number): Promise<string | undefined> {
+    const message = this.#message;
+    return new Promise((resolve, reject) => {
+      const pieces: Uint8Array[] = [];
+      let length = 0;
+      message.on("data", (piece: Uint8Array) => {
+        length += piece.byteLength;
+        if (length <= maxBytes) pieces.push(piece);
+        else resolve(undefined);
+      });
+      message.on("end", () => resolve(Buffer.concat(pieces).toString("utf8")));
+      message.on("error", reject);
+    });
+  }
+
   onLeave(callback: () => void): void {
     const response = this.#response;
     if (response.closed) callback();

@@ -41,6 +41,17 @@ export class WebIncoming implements Incoming {
     }
   }
 
+  async text(maxBytes: number): Promise<string | undefined> {
+    const pieces: Uint8Array[] = [];
+    let length = 0;
+    for await (const piece of this.body()) {
+      length += piece.byteLength;
+      if (length > maxBytes) return undefined;
+      pieces.push(piece);
+    }
+    return Buffer.concat(pieces).toString("utf8");
+  }
+
   onLeave(callback: () => void): void {
     const { signal } = this.#request;
     if (signal.aborted) callback();

@@ -1,5 +1,4 @@
 import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { createImageClient, type ImageClientOptions, openaiCompatible } from "gpt-image-client";
 import {
   createImageGateway,
@@ -8,6 +7,7 @@ import {
 } from "gpt-image-client/gateway";
 import { type Sandbox, type SandboxOptions, startSandbox } from "gpt-image-client/testing";
 import OpenAI6, { toFile as toFile6 } from "openai";
+import { authorize, listen } from "./support";
 
 /** The official client, of either major. */
 export interface OpenAIMajor {
@@ -28,17 +28,7 @@ const majorSix: OpenAIMajor = { name: "openai 6", OpenAI: OpenAI6, toFile: toFil
 export const openaiMajors: readonly OpenAIMajor[] =
   Number.parseInt(process.versions.node, 10) >= 22 ? [majorSix, await majorSeven()] : [majorSix];
 
-export async function listen(server: Server): Promise<string> {
-  await new Promise<void>((resolve) => {
-    server.listen(0, "127.0.0.1", resolve);
-  });
-  // An IP server that listens has an address with a port.
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
-
-/** Callers of the tests: their key is their name. */
-export const authorize: ImageGatewayOptions["authorize"] = ({ headers }) =>
-  /^Bearer (key-of-\w+)$/.exec(headers.get("authorization") ?? "")?.[1];
+export { authorize, listen };
 
 export interface StageOptions {
   readonly sandbox?: SandboxOptions;
