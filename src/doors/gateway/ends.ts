@@ -106,7 +106,7 @@ export function failureOf(error: unknown, orderId: string): Failure {
   const told = {
     message: messageOf(error),
     code: codeOf(error),
-    ...(error.field !== undefined && { param: paramOf(error.field) }),
+    ...(status === 400 && error.field !== undefined && { param: paramOf(error.field) }),
     charged,
     retryable,
     ...(cost !== undefined && { cost }),
@@ -160,9 +160,16 @@ export function costText(cost: unknown): string {
  * (6.49, 7.59) nor the AI SDK (6.0.326, 7.0.173) sends again: they repeat 408, 409, 429 and all from 500
  * on, and the SDK does not look at `x-should-retry`.
  */
-function statusOf({ code, charged, retryable }: ImageError & { readonly code: string }): number {
+function statusOf({
+  code,
+  charged,
+  retryable,
+  field,
+}: ImageError & { readonly code: string }): number {
   if (code === "moderation") return 400;
   if (charged !== "no") return 424;
+  // An option of the call is the gateway's own matter: a spool that cannot be written, say.
+  if (field?.startsWith("options.")) return 503;
   const known = statuses[code];
   if (known !== undefined) return known;
   return retryable ? 503 : 500;

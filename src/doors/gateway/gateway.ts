@@ -12,14 +12,14 @@ import { jobReply } from "./jobs";
 import { NodeIncoming, writeReply } from "./listener";
 import { checkedOptions, type GatewayOptions } from "./options";
 import type { Order } from "./order";
-import { Spool } from "./pictures";
+import { mostBytesInMemory, Spool } from "./pictures";
 import { namesOf, replyTo } from "./replies";
 import { restoreOrders } from "./restore";
 import { routeOf } from "./routes";
 import { Shelf } from "./shelf";
 import type { ImageGateway, ImageGatewayOptions } from "./types";
 import { responseOf, WebIncoming } from "./web";
-import { isRepeatable, purchase, type Workshop } from "./work";
+import { isRepeatable, purchase, savingIn, type Workshop } from "./work";
 
 /**
  * OpenAI's images API over any client: whoever has an `openai` client, or anything else with a base URL,
@@ -49,6 +49,12 @@ export class Gateway implements ImageGateway {
   readonly #book: OrderBook;
   /** Orders that are being worked on. */
   readonly #work = new Set<Promise<void>>();
+  /**
+   * How large the last picture of each model was. Nobody says beforehand how large the next one is: after
+   * a large one it goes to the disk as it comes, and after a small one, which a file would cost more than
+   * all the rest, it waits in memory.
+   */
+  readonly #lastBytes = new Map<string, number>();
   #starting: Promise<void> | undefined;
   #isClosed = false;
 
@@ -194,35 +200,41 @@ export class Gateway implements ImageGateway {
 
   #begin(order: Order, client: ImageClient, asked: Asked): void {
     const work = async () => {
-      const kept = await this.#keptBefore(order);
-      await this.#book.settle(order, kept ?? (await this.#purchase(order, client, asked)));
+      await this.#book.settle(order, await this.#purchase(order, client, asked));
     };
     this.#track(work());
   }
 
-  /** Nothing leaves before the order is kept. */
-  async #keptBefore(order: Order): Promise<End | undefined> {
+  async #purchase(order: Order, client: ImageClient, asked: Asked): Promise<End> {
+    const workshop = this.#workshopOf(order);
+    let saving: CallOptions;
     try {
+      // Nothing leaves before the order is kept, and there is a place for its pictures.
       await this.#book.begin(order);
-      return undefined;
+      saving = await savingIn(workshop);
     } catch (error) {
       this.#tell(error);
       const message = "The order could not be kept, and nothing was sent. Nothing was charged.";
       const told = { message, type: typeOf(503), code: "store_failed", param: null, charged: "no" };
       return { charged: "no", status: 503, headers: { "retry-after": "5" }, error: told };
     }
-  }
-
-  async #purchase(order: Order, client: ImageClient, asked: Asked): Promise<End> {
     const options: CallOptions = {
+      ...saving,
       ...(isRepeatable(client) && { idempotencyKey: order.id }),
       onSubmitted: ({ reference }) => this.#book.submitted(order, reference),
     };
-    return purchase(client, asked, order, options, this.#workshopOf(order));
+    return purchase(client, asked, order, options, workshop);
   }
 
   #workshopOf(order: Order): Workshop {
-    return { spool: this.#spool, isKept: this.#shelf.isDurable || order.isKeyed };
+    const { model } = order.record;
+    const isKept = this.#shelf.isDurable || order.isKeyed;
+    return {
+      spool: this.#spool,
+      isKept,
+      saves: isKept || (this.#lastBytes.get(model) ?? Number.POSITIVE_INFINITY) > mostBytesInMemory,
+      onPicture: (byteLength) => this.#lastBytes.set(model, byteLength),
+    };
   }
 
   #track(work: Promise<void>): void {

@@ -9,6 +9,10 @@ export interface Workshop {
   readonly spool: Spool;
   /** Whether pictures must be on the disk whatever their size. */
   readonly isKept: boolean;
+  /** Whether pictures go to the disk as they come. */
+  readonly saves: boolean;
+  /** Hears how large a picture was. */
+  onPicture(byteLength: number): void;
 }
 
 /** Buys, and gives what became of it. Never throws. */
@@ -40,7 +44,7 @@ export async function resumption(
   workshop: Workshop,
 ): Promise<End> {
   try {
-    const result = await client.resume(order.record.reference).result();
+    const result = await client.resume(order.record.reference).result(await savingIn(workshop));
     return await endOf(result, order, workshop, {});
   } catch (error) {
     return failureOf(error, order.id);
@@ -58,12 +62,15 @@ export function isRepeatable({ capabilities }: ImageClient, ageMs = 0): boolean 
 async function endOf(
   result: ImageResult,
   order: Order,
-  { spool, isKept }: Workshop,
+  { spool, isKept, onPicture }: Workshop,
   wishes: object,
 ): Promise<End> {
   const fetched = await fetchAll(result, (image) => spool.keep(image, isKept));
   const { pictures, failures } = fetched;
   const facts = factsOf(result, failures, order.id);
+  for (const picture of pictures) {
+    onPicture("bytes" in picture ? picture.bytes.byteLength : picture.stored.byteLength);
+  }
   const { outputFormat, size } = pictures[0] ?? {};
   return {
     charged: "yes",
@@ -75,6 +82,11 @@ async function endOf(
       ...facts,
     },
   };
+}
+
+/** Then a large picture is never in memory as a whole. */
+export async function savingIn({ spool, saves }: Workshop): Promise<{ saveTo?: string }> {
+  return saves ? { saveTo: await spool.directory() } : {};
 }
 
 /** What OpenAI's answer repeats of its request. */

@@ -25,11 +25,6 @@ class HeldClient {
       });
     return { ...this.fake, generate: hold };
   }
-
-  end(index: number, error?: Error): Promise<void> {
-    this.calls[index]?.end(error);
-    return settled().then(() => new Promise((resolve) => setTimeout(resolve, 20)));
-  }
 }
 
 interface Asking {
@@ -48,6 +43,13 @@ class Stage {
     const models = { "gpt-image-2": this.held.client };
     const onError = (error: unknown) => this.errors.push(error);
     this.gateway = new Gateway({ models, authorize, onError, ...options }, this.clock);
+  }
+
+  /** Ends a call, and waits for the end of its order. */
+  async end(index: number, error?: Error): Promise<void> {
+    const { length } = this.gateway.liveOrders;
+    this.held.calls[index]?.end(error);
+    while (this.gateway.liveOrders.length === length) await settled();
   }
 
   /** A request, of which the caller may leave. */
@@ -96,7 +98,7 @@ async function receivedOf(response: Promise<Response>): Promise<Received> {
 }
 
 const started = async (stage: Stage, count: number) => {
-  for (let turn = 0; turn < 200 && stage.held.calls.length < count; turn += 1) await settled();
+  while (stage.held.calls.length < count) await settled();
   await settled();
   return stage.held.calls.length;
 };
@@ -113,7 +115,7 @@ describe("without a key", () => {
     const second = stage.ask();
     await settled();
     expect(await started(stage, 1)).toBe(1);
-    await stage.held.end(0);
+    await stage.end(0);
     const { status, body } = await second.received();
     expect(status).toBe(200);
     expect(body.data).toHaveLength(1);
@@ -125,11 +127,11 @@ describe("without a key", () => {
     const first = stage.ask();
     await started(stage, 1);
     first.leave();
-    await stage.held.end(0);
+    await stage.end(0);
     expect((await stage.ask().received()).status).toBe(200);
     const third = stage.ask();
     expect(await started(stage, 2)).toBe(2);
-    await stage.held.end(1);
+    await stage.end(1);
     expect((await third.received()).status).toBe(200);
   });
 
@@ -138,7 +140,7 @@ describe("without a key", () => {
     const first = stage.ask();
     await started(stage, 1);
     first.leave();
-    await stage.held.end(0, unknown());
+    await stage.end(0, unknown());
     const { status, body, headers } = await stage.ask().received();
     expect(status).toBe(424);
     expect(body.error).toMatchObject({ charged: "unknown", code: "submission_unknown" });
@@ -153,7 +155,7 @@ describe("without a key", () => {
     const first = stage.ask();
     await started(stage, 1);
     first.leave();
-    await stage.held.end(0, new GenerationFailedError({ charged: "no" }));
+    await stage.end(0, new GenerationFailedError({ charged: "no" }));
     void stage.ask();
     expect(await started(stage, 2)).toBe(2);
   });
@@ -167,8 +169,8 @@ describe("without a key", () => {
     const heirs = [stage.ask(), stage.ask()];
     await settled();
     expect(await started(stage, 2)).toBe(2);
-    await stage.held.end(0);
-    await stage.held.end(1);
+    await stage.end(0);
+    await stage.end(1);
     const jobs = await Promise.all(heirs.map(async (each) => (await each.received()).body.job));
     expect(new Set(jobs).size).toBe(2);
   });
@@ -190,7 +192,7 @@ describe("without a key", () => {
     await started(stage, 1);
     first.leave();
     await stage.clock.pass(3_600_000);
-    await stage.held.end(0);
+    await stage.end(0);
     await stage.clock.pass(599_000);
     const heir = stage.ask();
     const { body } = await heir.received();
@@ -199,7 +201,7 @@ describe("without a key", () => {
     const next = stage.ask();
     await started(stage, 2);
     next.leave();
-    await stage.held.end(1);
+    await stage.end(1);
     await stage.clock.pass(601_000);
     void stage.ask();
     expect(await started(stage, 3)).toBe(3);
@@ -214,7 +216,7 @@ describe("with an Idempotency-Key", () => {
     const both = [stage.ask({ key: "k" }), stage.ask({ key: "k" })];
     await settled();
     expect(await started(stage, 1)).toBe(1);
-    await stage.held.end(0);
+    await stage.end(0);
     const [one, other] = await Promise.all(both.map((each) => each.received()));
     expect(one?.body.job).toBe(other?.body.job);
     expect(one?.body.data).toEqual(other?.body.data);
@@ -224,7 +226,7 @@ describe("with an Idempotency-Key", () => {
     const stage = new Stage();
     const first = stage.ask({ key: "k" });
     await started(stage, 1);
-    await stage.held.end(0);
+    await stage.end(0);
     const { body } = await first.received();
     await stage.clock.pass(23 * 3_600_000);
     expect((await stage.ask({ key: "k" }).received()).body).toEqual(body);
@@ -239,14 +241,14 @@ describe("with an Idempotency-Key", () => {
     const stage = new Stage();
     const first = stage.ask({ key: "k" });
     await started(stage, 1);
-    await stage.held.end(0, unknown());
+    await stage.end(0, unknown());
     expect((await first.received()).status).toBe(424);
     expect((await stage.ask({ key: "k" }).received()).status).toBe(424);
     expect(stage.held.calls).toHaveLength(1);
 
     const free = stage.ask({ key: "other" });
     await started(stage, 2);
-    await stage.held.end(1, new ModerationError({ charged: "no", stage: "input" }));
+    await stage.end(1, new ModerationError({ charged: "no", stage: "input" }));
     expect((await free.received()).body.error).toMatchObject({ code: "moderation_blocked" });
     void stage.ask({ key: "other" });
     expect(await started(stage, 3)).toBe(3);
@@ -270,7 +272,7 @@ describe("a caller's limit", () => {
     const orders = [stage.ask({ prompt: "1" }), stage.ask({ prompt: "2" })];
     await started(stage, 2);
     orders[0]?.leave();
-    await stage.held.end(0);
+    await stage.end(stage.held.calls.findIndex(({ request }) => request.prompt === "1"));
     const refused = await stage.ask({ prompt: "3" }).received();
     expect(refused.status).toBe(429);
     expect(Number(refused.headers.get("retry-after"))).toBeLessThanOrEqual(60);
@@ -287,7 +289,7 @@ describe("a caller's limit", () => {
     const first = stage.ask({ prompt: "1" });
     await started(stage, 1);
     first.leave();
-    await stage.held.end(0);
+    await stage.end(0);
     expect((await stage.ask({ prompt: "2" }).received()).status).toBe(429);
     await stage.clock.pass(601_000);
     void stage.ask({ prompt: "2" });
@@ -304,7 +306,7 @@ describe("a job", () => {
     await settled();
     const id = stage.gateway.liveOrders[0] ?? "";
     expect(await stage.job(id)).toMatchObject({ status: 202, body: { status: "in_progress" } });
-    await stage.held.end(0);
+    await stage.end(0);
     expect((await stage.job(id, "berta")).status).toBe(404);
     expect((await stage.job(id)).body.data).toHaveLength(1);
     expect((await stage.job(id)).body.data).toHaveLength(1);
@@ -319,7 +321,7 @@ describe("a job", () => {
     const stage = new Stage();
     const first = stage.ask();
     await started(stage, 1);
-    await stage.held.end(0, unknown());
+    await stage.end(0, unknown());
     const { body } = await first.received();
     const job = await stage.job(body.error?.job ?? "");
     expect(job).toMatchObject({ status: 424, body: { error: { charged: "unknown" } } });
@@ -333,7 +335,7 @@ test("a gateway that is closed takes no order, and waits for those under way", a
   const closing = stage.gateway.close();
   const { status, body } = await stage.ask({ prompt: "2" }).received();
   expect({ status, body }).toMatchObject({ status: 503, body: { error: { charged: "no" } } });
-  await stage.held.end(0);
+  await stage.end(0);
   expect((await first.received()).status).toBe(200);
   await closing;
 });
