@@ -75,9 +75,14 @@ const runsWarm =
     return runs(settings, expected)(contender, stage);
   };
 
+interface GatewaySettings extends Omit<Settings, "work"> {
+  readonly picture: string;
+  readonly atOnce: number;
+}
+
 /** The same in front of a gateway, which is what is measured. */
 const runsGateway =
-  (settings: Omit<Settings, "work">, hash: "small" | "large"): Workload["measure"] =>
+  (settings: GatewaySettings, hash: "small" | "large"): Workload["measure"] =>
   (contender, stage) =>
     stage.run("gateway.mjs", { contender, ...settings }, { hash, creates: creates(settings) });
 

@@ -89,6 +89,8 @@ export async function measure(client: Client, given: Case): Promise<Outcome> {
   await using road = way === undefined ? undefined : await Way.open(stage.baseURL, way, 1);
   const options = timeoutMs === undefined ? {} : { timeoutMs };
   const delivered = await client.ask(road?.baseURL ?? stage.baseURL, options).catch(() => 0);
+  // An order goes on when its caller leaves: what it comes to is on the bill only then.
+  await stage.gateway.close({ timeoutMs: 5_000 });
   return { purchases: stage.sandbox.charges.length, delivered };
 }
 
