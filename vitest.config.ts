@@ -8,6 +8,7 @@ export default defineConfig({
     alias: [
       { find: /^gpt-image-client$/, replacement: source("index.ts") },
       { find: /^gpt-image-client\/ai-sdk$/, replacement: source("doors/ai-sdk/index.ts") },
+      { find: /^gpt-image-client\/gateway$/, replacement: source("doors/gateway/index.ts") },
       { find: /^gpt-image-client\/postgres$/, replacement: source("doors/postgres/index.ts") },
       { find: /^gpt-image-client\/provider$/, replacement: source("provider.ts") },
       { find: /^gpt-image-client\/testing$/, replacement: source("testing/index.ts") },

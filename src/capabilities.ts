@@ -17,18 +17,21 @@ export interface Capabilities {
   readonly resumable: boolean;
   /** Whether the provider honours an idempotency key. */
   readonly idempotent: boolean;
+  /** Whether the client has a journal: the same `idempotencyKey` then gives the same job at any provider. */
+  readonly keepsJournal?: boolean;
   /** What `generate` takes. */
   readonly generate: OperationCapabilities;
   /** Absent where the provider cannot edit. */
   readonly edit?: OperationCapabilities;
 }
 
-/** What a provider can do, from its description. */
-export function capabilitiesOf({ adapter }: Provider): Capabilities {
+/** What a client's provider can do, from its description. */
+export function capabilitiesOf({ adapter }: Provider, keepsJournal: boolean): Capabilities {
   const { generate, edit } = adapter.operations;
   return {
     resumable: adapter.answersWith === "job",
     idempotent: adapter.idempotent,
+    keepsJournal,
     generate: operationCapabilities(generate),
     ...(edit !== undefined && { edit: operationCapabilities(edit) }),
   };

@@ -147,9 +147,9 @@ export class ProviderClient implements ProviderImageClient {
   constructor(given: ImageClientOptions, clock: Clock) {
     this.#options = parseClientOptions(given);
     this.#clock = clock;
-    const { provider } = this.#options;
+    const { provider, journal } = this.#options;
     this.name = provider.name;
-    this.capabilities = capabilitiesOf(provider);
+    this.capabilities = capabilitiesOf(provider, journal !== undefined);
   }
 
   /** What sends is not there before it is needed: an app that imports this package starts sooner. */

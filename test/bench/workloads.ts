@@ -75,6 +75,17 @@ const runsWarm =
     return runs(settings, expected)(contender, stage);
   };
 
+interface GatewaySettings extends Omit<Settings, "work"> {
+  readonly picture: string;
+  readonly atOnce: number;
+}
+
+/** The same in front of a gateway, which is what is measured. */
+const runsGateway =
+  (settings: GatewaySettings, hash: "small" | "large"): Workload["measure"] =>
+  (contender, stage) =>
+    stage.run("gateway.mjs", { contender, ...settings }, { hash, creates: creates(settings) });
+
 export const workloads: readonly Workload[] = [
   {
     name: "small-sync",
@@ -165,6 +176,28 @@ export const workloads: readonly Workload[] = [
       { key: "mostSockets", limit: poolConnections },
     ],
     measure: (contender, stage) => stage.run("waiting.mjs", { contender, ...waiting }),
+  },
+  {
+    name: "gateway-small",
+    title: "A small generation through a gateway, 16 at once",
+    method:
+      "4,000 images of 4 kB as base64, after as many that warm the process up. CPU is the gateway's own process; the upstream and the driver have theirs.",
+    contenders: ["ours", "portkey"],
+    columns: [cpu, peak],
+    targets: [{ key: "cpuMs", by: "portkey", limit: 0.3 }],
+    measure: runsGateway({ picture: "small", atOnce: 16, count: 4_000, warmUp: 4_000 }, "small"),
+  },
+  {
+    name: "gateway-large",
+    title: "A 12 MB generation through a gateway, 8 at once",
+    method: "32 images as base64 in 16 MB of JSON, after 300 small ones.",
+    contenders: ["ours", "portkey"],
+    columns: [cpu, peak],
+    targets: [
+      { key: "cpuMs", by: "portkey", limit: 0.4 },
+      { key: "peakAboveIdleBytes", limit: 60 * megabyte },
+    ],
+    measure: runsGateway({ ...large, count: 32 }, "large"),
   },
   {
     name: "import",

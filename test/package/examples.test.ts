@@ -224,6 +224,13 @@ describe("what single examples show", { timeout: 180_000 }, () => {
     expect(stdout).toContain("Bought: 1");
   });
 
+  test("gateway: an answer that was lost, asked for again, and one purchase", async () => {
+    const { stdout } = await runOf("gateway");
+
+    expect(stdout).toContain("Pictures: 1, asked for twice, bought: 1");
+    expect(stdout).toContain("GET /v1/models: 200");
+  });
+
   test("custom-provider: says how small an adapter is", async () => {
     const { stdout } = await runOf("custom-provider");
 

@@ -103,7 +103,7 @@ describe("the tarball", () => {
     ]) {
       expect(files).toContain(`package/${path}`);
     }
-    for (const entry of ["index", "ai-sdk", "postgres", "provider", "testing"]) {
+    for (const entry of ["index", "ai-sdk", "gateway", "postgres", "provider", "testing"]) {
       for (const ending of ["js", "d.ts", "cjs", "d.cts"]) {
         expect(files).toContain(`package/dist/${entry}.${ending}`);
       }
@@ -124,6 +124,7 @@ describe("the tarball", () => {
 const entries = {
   "gpt-image-client": ["createImageClient", "trinetra", "isImageError", "localFile"],
   "gpt-image-client/ai-sdk": ["imageModel", "createImageProvider", "imageOptions"],
+  "gpt-image-client/gateway": ["createImageGateway", "directoryStore"],
   "gpt-image-client/postgres": ["createPostgresJournal", "migrate", "migrations"],
   "gpt-image-client/provider": ["defineProvider", "defineOperation", "readStatus"],
   "gpt-image-client/testing": ["fakeImageClient", "startSandbox"],

@@ -1,0 +1,15 @@
+/** What `authorize` is shown of a request: all but its body. */
+export interface GatewayRequest {
+  readonly method: string;
+  /** Absolute; behind a proxy, as the proxy wrote it. */
+  readonly url: string;
+  readonly headers: Headers;
+}
+
+/** Why a request is refused. */
+export interface GatewayRefusal {
+  /** 400 to 499. */
+  readonly status: number;
+  /** For the caller to read. */
+  readonly message: string;
+}

@@ -1,0 +1,241 @@
+import type { JobReference } from "../../index";
+import type { Clock } from "./clock";
+import { type End, isSuccess } from "./ends";
+import { GatewayFault } from "./faults";
+import { newOrderId, Order, type Placing, slotOf } from "./order";
+import type { Shelf } from "./shelf";
+
+/** How long orders are kept, and how many. */
+export interface BookLimits {
+  readonly keyTtlMs: number;
+  readonly orphanTtlMs: number;
+  readonly maxOrdersPerCaller: number;
+}
+
+/** A reply's hold on an order. */
+export interface Ticket {
+  readonly order: Order;
+  /** The order is the ticket's to begin. */
+  readonly begins: boolean;
+  /** Called once, when the reply was written out or its caller has left. */
+  close(isDelivered: boolean): void;
+}
+
+/**
+ * The orders. Repeats of `openai` and of the AI SDK carry no key: an order whose reply nobody received is
+ * given to the next equal request, one to one. Two equal requests that both wait are two orders.
+ */
+export class OrderBook {
+  readonly #clock: Clock;
+  readonly #shelf: Shelf;
+  readonly #limits: BookLimits;
+  readonly #orders = new Map<string, Order>();
+  readonly #keyed = new Map<string, Order>();
+  /** Orders that nobody has received, the oldest first. */
+  readonly #orphans = new Map<string, Order[]>();
+  readonly #counts = new Map<string, number>();
+  #ordinal = 0;
+
+  constructor(clock: Clock, shelf: Shelf, limits: BookLimits) {
+    this.#clock = clock;
+    this.#shelf = shelf;
+    this.#limits = limits;
+  }
+
+  /**
+   * The order of a request: one that is there for it, or a new one.
+   *
+   * @throws {@link GatewayFault} 422 for another request under the same key, 429 beyond the limit.
+   */
+  take(placing: Placing): Ticket {
+    const found = placing.key === undefined ? this.#heirloom(placing) : this.#joined(placing);
+    const order = found ?? this.#placed(placing);
+    const begins = found === undefined || order.isLost;
+    order.isLost = false;
+    return this.#ticket(order, begins, false);
+  }
+
+  /** A caller's own order, for one who fetches it later. */
+  fetch(caller: string, id: string): Ticket | undefined {
+    const order = this.#orders.get(id);
+    if (order === undefined || order.record.caller !== caller) return undefined;
+    return this.#ticket(order, false, true);
+  }
+
+  get live(): Order[] {
+    return [...this.#orders.values()].filter(({ end, isLost }) => end === undefined && !isLost);
+  }
+
+  #joined(placing: Placing): Order | undefined {
+    const order = this.#keyed.get(slotOf(placing));
+    if (order === undefined) return undefined;
+    if (order.record.digest !== placing.digest) {
+      const message = "This Idempotency-Key came with another request before.";
+      throw new GatewayFault(422, "idempotency_key_reused", message);
+    }
+    return order;
+  }
+
+  #heirloom(placing: Placing): Order | undefined {
+    const slot = slotOf(placing);
+    const [oldest] = this.#orphans.get(slot) ?? [];
+    if (oldest !== undefined) this.#unlistOrphan(oldest);
+    return oldest;
+  }
+
+  #placed({ caller, digest, key, model }: Placing): Order {
+    const { maxOrdersPerCaller: most } = this.#limits;
+    if ((this.#counts.get(caller) ?? 0) >= most) {
+      const message = `This caller has ${most} orders under way or not yet received. Nothing was ordered.`;
+      const headers = { "retry-after": "10" };
+      throw new GatewayFault(429, "rate_limit_exceeded", message, { headers });
+    }
+    this.#ordinal += 1;
+    const order = new Order({
+      ...{ v: 1, id: newOrderId(), caller, digest, ordinal: this.#ordinal },
+      ...(key !== undefined && { key }),
+      ...{ model, orderedAt: this.#clock.now() },
+    });
+    this.#list(order);
+    this.#count(order);
+    return order;
+  }
+
+  #list(order: Order): void {
+    this.#orders.set(order.id, order);
+    if (order.isKeyed) this.#keyed.set(order.slot, order);
+  }
+
+  /** An order that an earlier process has left. */
+  restore(order: Order): void {
+    this.#ordinal = Math.max(this.#ordinal, order.record.ordinal);
+    this.#list(order);
+    if (!order.isDelivered) {
+      this.#count(order);
+      this.#orphan(order);
+    } else if (order.end !== undefined) {
+      this.#startTimes(order);
+    }
+  }
+
+  #ticket(order: Order, begins: boolean, isFetch: boolean): Ticket {
+    order.readers += 1;
+    let isOpen = true;
+    const close = (isDelivered: boolean) => {
+      if (!isOpen) return;
+      isOpen = false;
+      order.readers -= 1;
+      if (isDelivered) this.#deliver(order, isFetch);
+      else if (!isFetch && !order.isDelivered) this.#orphan(order);
+      this.#tidy(order);
+    };
+    return { order, begins, close };
+  }
+
+  /** Keeps an order, before anything is sent. */
+  begin(order: Order): Promise<void> | undefined {
+    return this.#shelf.put(order);
+  }
+
+  /** The provider has accepted: never throws, as the order is paid for. */
+  async submitted(order: Order, reference: JobReference): Promise<void> {
+    order.record = { ...order.record, reference };
+    await this.#shelf.tryPut(order);
+  }
+
+  async settle(order: Order, end: End): Promise<void> {
+    const isFree = end.charged === "no";
+    if (!isFree) {
+      const endedAt = this.#clock.now();
+      order.record = { ...order.record, endedAt, end: this.#shelf.stored(end) };
+      await this.#shelf.tryPut(order);
+    }
+    const before = order.end;
+    order.settle(end);
+    if (before !== undefined && isSuccess(before)) await this.#shelf.discard(before);
+    // What cost nothing is ordered afresh.
+    if (isFree) this.#unlist(order);
+    else this.#startTimes(order);
+    this.#tidy(order);
+  }
+
+  /** As an orphan it lasts from its end on, and from when its caller left; as a job from its end. */
+  #startTimes(order: Order): void {
+    const { keyTtlMs, orphanTtlMs } = this.#limits;
+    const age = this.#clock.now() - (order.record.endedAt ?? this.#clock.now());
+    order.cancelJob?.();
+    order.cancelJob = this.#clock.after(Math.max(0, keyTtlMs - age), () => this.#forget(order));
+    if (order.isDelivered) return;
+    order.cancelOrphan?.();
+    order.cancelOrphan = this.#clock.after(orphanTtlMs, () => {
+      this.#unlistOrphan(order);
+      if (order.readers === 0) this.#uncount(order);
+    });
+  }
+
+  #deliver(order: Order, isFetch: boolean): void {
+    order.isDelivered = true;
+    order.isFetched ||= isFetch;
+    order.cancelOrphan?.();
+    this.#unlistOrphan(order);
+    this.#uncount(order);
+    order.record = { ...order.record, isDelivered: true };
+    if (!this.#isDone(order)) void this.#shelf.tryPut(order);
+  }
+
+  #orphan(order: Order): void {
+    if (order.end?.charged === "no" || order.readers > 0) return;
+    if (!order.isKeyed) {
+      this.#orphans.set(order.slot, [...(this.#orphans.get(order.slot) ?? []), order]);
+    }
+    if (order.end !== undefined) this.#startTimes(order);
+  }
+
+  /** Whether nobody can ask for it any more: what was charged and failed can still be looked up. */
+  #isDone({ end, isKeyed, isDelivered, isFetched }: Order): boolean {
+    if (end === undefined) return false;
+    if (end.charged === "no") return true;
+    return isDelivered && !isKeyed && !isFetched && isSuccess(end);
+  }
+
+  #tidy(order: Order): void {
+    if (order.readers === 0 && this.#isDone(order)) this.#forget(order);
+  }
+
+  #unlist(order: Order): void {
+    if (this.#keyed.get(order.slot) === order) this.#keyed.delete(order.slot);
+    this.#unlistOrphan(order);
+    this.#uncount(order);
+  }
+
+  #unlistOrphan(order: Order): void {
+    const listed = this.#orphans.get(order.slot);
+    if (listed === undefined) return;
+    const left = listed.filter((each) => each !== order);
+    if (left.length > 0) this.#orphans.set(order.slot, left);
+    else this.#orphans.delete(order.slot);
+  }
+
+  #forget(order: Order): void {
+    order.cancelOrphan?.();
+    order.cancelJob?.();
+    this.#unlist(order);
+    this.#orders.delete(order.id);
+    void this.#shelf.forget(order);
+  }
+
+  #count(order: Order): void {
+    const { caller } = order.record;
+    order.isCounted = true;
+    this.#counts.set(caller, (this.#counts.get(caller) ?? 0) + 1);
+  }
+
+  #uncount(order: Order): void {
+    if (!order.isCounted) return;
+    order.isCounted = false;
+    const { caller } = order.record;
+    const left = (this.#counts.get(caller) ?? 1) - 1;
+    if (left > 0) this.#counts.set(caller, left);
+    else this.#counts.delete(caller);
+  }
+}

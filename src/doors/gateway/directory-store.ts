@@ -1,0 +1,93 @@
+import { randomUUID } from "node:crypto";
+import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import type { GatewayStore } from "./store";
+
+const recordName = /^order-[\da-f]{32}\.json$/;
+
+/**
+ * A store in a directory: `order-<id>.json` for each order, and pictures beside them. A record is written
+ * beside its place, synced and renamed, and the directory is synced: it is there whole or not at all,
+ * also after a power cut. For one gateway at a time.
+ *
+ * @example
+ * ```ts
+ * const gateway = createImageGateway({ models, authorize, store: directoryStore("./.orders") });
+ * ```
+ */
+export function directoryStore(path: string): GatewayStore {
+  if (typeof path !== "string") throw new TypeError("directoryStore takes the path of a directory");
+  const directory = resolve(path);
+  const placeOf = (id: string) => {
+    const name = `order-${id}.json`;
+    // An id becomes a part of a path: it must not lead elsewhere.
+    if (!recordName.test(name)) throw new TypeError(`"${id}" is no id of an order`);
+    return join(directory, name);
+  };
+  /** Writes of one order follow each other: a later state must not be replaced by an earlier one. */
+  const writing = new Map<string, Promise<void>>();
+  const inTurn = (id: string, work: () => Promise<void>) => {
+    const before = writing.get(id) ?? Promise.resolve();
+    const now = before.catch(() => {}).then(work);
+    writing.set(id, now);
+    const forget = () => {
+      if (writing.get(id) === now) writing.delete(id);
+    };
+    now.then(forget, forget);
+    return now;
+  };
+  return {
+    directory,
+    put: (record) => inTurn(record.id, () => publish(directory, placeOf(record.id), record)),
+    delete: (id) => inTurn(id, () => rm(placeOf(id), { force: true })),
+    async *list() {
+      await mkdir(directory, { recursive: true });
+      for (const name of await readdir(directory)) {
+        if (/^\.order-.*\.part$/.test(name)) await rm(join(directory, name), { force: true });
+        if (recordName.test(name)) yield parsed(await readFile(join(directory, name), "utf8"));
+      }
+    },
+  };
+}
+
+async function publish(directory: string, place: string, record: object): Promise<void> {
+  const temporary = join(directory, `.order-${randomUUID()}.part`);
+  try {
+    await writeSynced(temporary, JSON.stringify(record));
+    await rename(temporary, place);
+    await syncDirectory(directory);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+}
+
+async function writeSynced(path: string, text: string): Promise<void> {
+  const file = await open(path, "wx");
+  try {
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+async function syncDirectory(directory: string): Promise<void> {
+  // Windows opens no directory; its file system keeps the order of names by itself.
+  if (process.platform === "win32") return;
+  const handle = await open(directory, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** The JSON of a file, or its text where it is none: whoever reads it says what is wrong with it. */
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}

@@ -1,0 +1,301 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { CallOptions, ImageClient } from "../../index";
+import type { GatewayRefusal } from "./authorize";
+import { readForm } from "./body";
+import { OrderBook } from "./book";
+import { type Clock, systemClock } from "./clock";
+import { type End, failureOf, hashOf } from "./ends";
+import { type Incoming, jsonReply, type Reply } from "./exchange";
+import { GatewayFault, replyOf, typeOf, wrongField } from "./faults";
+import { type Asked, askedIn } from "./fields";
+import { jobReply } from "./jobs";
+import { NodeIncoming, writeReply } from "./listener";
+import { checkedOptions, type GatewayOptions } from "./options";
+import type { Order } from "./order";
+import { mostBytesInMemory, Spool } from "./pictures";
+import { namesOf, replyTo } from "./replies";
+import { restoreOrders } from "./restore";
+import { routeOf } from "./routes";
+import { Shelf } from "./shelf";
+import type { ImageGateway, ImageGatewayOptions } from "./types";
+import { responseOf, WebIncoming } from "./web";
+import { isRepeatable, purchase, savingIn, type Workshop } from "./work";
+
+/**
+ * OpenAI's images API over any client: whoever has an `openai` client, or anything else with a base URL,
+ * gets every provider by changing that URL, and pays once for an order whatever its client repeats.
+ *
+ * @throws {@link InvalidRequestError} naming the option that is wrong.
+ *
+ * @example
+ * ```ts
+ * const gateway = createImageGateway({
+ *   models: { "gpt-image-2": createImageClient({ provider: trinetra() }) },
+ *   authorize: ({ headers }) => callers.get(headers.get("authorization") ?? ""),
+ * });
+ * createServer(gateway.listener).listen(8080);
+ * ```
+ */
+export function createImageGateway(options: ImageGatewayOptions): ImageGateway {
+  return new Gateway(options, systemClock);
+}
+
+/** The gateway of `createImageGateway`, over a clock that tests can hold. */
+export class Gateway implements ImageGateway {
+  readonly #options: GatewayOptions;
+  readonly #clock: Clock;
+  readonly #spool: Spool;
+  readonly #shelf: Shelf;
+  readonly #book: OrderBook;
+  /** Orders that are being worked on. */
+  readonly #work = new Set<Promise<void>>();
+  /**
+   * How large the last picture of each model was. Nobody says beforehand how large the next one is: after
+   * a large one it goes to the disk as it comes, and after a small one, which a file would cost more than
+   * all the rest, it waits in memory.
+   */
+  readonly #lastBytes = new Map<string, number>();
+  #starting: Promise<void> | undefined;
+  #isClosed = false;
+
+  constructor(given: ImageGatewayOptions, clock: Clock) {
+    const options = checkedOptions(given);
+    this.#options = options;
+    this.#clock = clock;
+    const { store, spoolDirectory = store?.directory } = options;
+    this.#spool = new Spool(spoolDirectory);
+    this.#shelf = new Shelf(store, this.#spool, (error) => this.#tell(error));
+    this.#book = new OrderBook(clock, this.#shelf, options);
+    if (store !== undefined) {
+      this.#starting = this.#restore().catch((error: unknown) => {
+        // Whoever asks hears of it: without what the store holds, nothing may be bought.
+        this.#tell(error);
+        throw error;
+      });
+      this.#starting.then(
+        () => {
+          this.#starting = undefined;
+        },
+        () => {},
+      );
+    }
+  }
+
+  readonly listener = (message: IncomingMessage, response: ServerResponse): void => {
+    this.#handle(new NodeIncoming(message, response))
+      .then((reply) => {
+        // What was not read of a body that is refused: else its sender would see a reset, and no answer.
+        if (!message.complete) message.resume();
+        return writeReply(reply, response);
+      })
+      .catch((error: unknown) => this.#tell(error));
+  };
+
+  async fetch(request: Request): Promise<Response> {
+    return responseOf(await this.#handle(new WebIncoming(request)));
+  }
+
+  async close({ timeoutMs = 30_000 }: { readonly timeoutMs?: number } = {}): Promise<void> {
+    this.#isClosed = true;
+    let cancel = () => {};
+    const late = new Promise<void>((resolve) => {
+      cancel = this.#clock.after(timeoutMs, resolve);
+    });
+    await Promise.race([Promise.allSettled(this.#work), late]);
+    cancel();
+    await this.#spool.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** The ids of the orders that are under way. */
+  get liveOrders(): readonly string[] {
+    return this.#book.live.map(({ id }) => id);
+  }
+
+  /** Never rejects. */
+  async #handle(incoming: Incoming): Promise<Reply> {
+    try {
+      return await this.#answer(incoming);
+    } catch (error) {
+      if (error instanceof GatewayFault) return replyOf(error);
+      this.#tell(error);
+      const message = "The gateway failed before anything was ordered.";
+      const headers = { "x-should-retry": "false" };
+      return replyOf(new GatewayFault(500, "gateway_failed", message, { headers }));
+    }
+  }
+
+  async #answer(incoming: Incoming): Promise<Reply> {
+    const caller = await this.#callerOf(incoming);
+    const route = routeOf(incoming.method, incoming.path);
+    switch (route.to) {
+      case "models":
+        return jsonReply(200, { object: "list", data: this.#models() });
+      case "job":
+        if (this.#starting !== undefined) await this.#starting;
+        return this.#job(hashOf(caller), route.id);
+      default:
+        return this.#order(incoming, hashOf(caller), route.to);
+    }
+  }
+
+  async #callerOf(incoming: Incoming): Promise<string> {
+    const said = await this.#options.authorize(incoming.request);
+    if (typeof said === "string" && said !== "") return said;
+    throw refusal(typeof said === "object" ? said : undefined);
+  }
+
+  #models() {
+    return [...this.#options.models].map(([id, { name }]) => {
+      return { id, object: "model", created: 0, owned_by: name };
+    });
+  }
+
+  async #order(incoming: Incoming, caller: string, operation: Asked["operation"]): Promise<Reply> {
+    const key = incoming.header("idempotency-key");
+    if (key !== undefined && (key === "" || key.length > 255)) {
+      throw new GatewayFault(400, "invalid_value", "Idempotency-Key takes 1 to 255 characters.");
+    }
+    const asked = askedIn(operation, await readForm(incoming, this.#options));
+    const [model, client] = this.#clientOf(asked.model);
+    if (operation === "edit" && client.capabilities.edit === undefined) {
+      throw wrongField("model", `${client.name} cannot edit images.`);
+    }
+    if (this.#starting !== undefined) await this.#starting;
+    if (this.#isClosed) {
+      const message = "The gateway is shutting down. Nothing was ordered.";
+      throw new GatewayFault(503, "shutting_down", message, { headers: { "retry-after": "5" } });
+    }
+    const placing = { caller, digest: asked.digest, key: key && hashOf(key), model };
+    const ticket = this.#book.take(placing);
+    if (ticket.begins) this.#begin(ticket.order, client, asked);
+    // Its caller may leave at any time: whoever comes next for the same is given the order.
+    const left = new Promise<undefined>((resolve) => {
+      incoming.onLeave(() => {
+        ticket.close(false);
+        resolve(undefined);
+      });
+    });
+    const pace = { clock: this.#clock, whitespaceEveryMs: this.#options.whitespaceEveryMs };
+    const reply = await Promise.race([replyTo(ticket.order, asked, pace), left]);
+    if (reply === undefined) return { status: 499, headers: {}, body: [] };
+    return { ...reply, onEnd: ticket.close };
+  }
+
+  #clientOf(model: string | undefined): readonly [string, ImageClient] {
+    const { models } = this.#options;
+    const [only, another] = models;
+    if (model === undefined) {
+      if (only !== undefined && another === undefined) return only;
+      throw wrongField("model", `model is missing: there are ${[...models.keys()].join(", ")}.`);
+    }
+    const client = models.get(model);
+    if (client !== undefined) return [model, client];
+    const message = `There is no model ${JSON.stringify(model)}: there are ${[...models.keys()].join(", ")}.`;
+    throw new GatewayFault(404, "model_not_found", message, { param: "model" });
+  }
+
+  #begin(order: Order, client: ImageClient, asked: Asked): void {
+    const work = async () => {
+      await this.#book.settle(order, await this.#purchase(order, client, asked));
+    };
+    this.#track(work());
+  }
+
+  async #purchase(order: Order, client: ImageClient, asked: Asked): Promise<End> {
+    const workshop = this.#workshopOf(order);
+    let saving: CallOptions;
+    try {
+      // Nothing leaves before the order is kept, and there is a place for its pictures.
+      await this.#book.begin(order);
+      saving = await savingIn(workshop);
+    } catch (error) {
+      this.#tell(error);
+      const message = "The order could not be kept, and nothing was sent. Nothing was charged.";
+      const told = { message, type: typeOf(503), code: "store_failed", param: null, charged: "no" };
+      return { charged: "no", status: 503, headers: { "retry-after": "5" }, error: told };
+    }
+    const options: CallOptions = {
+      ...saving,
+      ...(isRepeatable(client) && { idempotencyKey: order.id }),
+      onSubmitted: ({ reference }) => this.#book.submitted(order, reference),
+    };
+    return purchase(client, asked, order, options, workshop);
+  }
+
+  #workshopOf(order: Order): Workshop {
+    const { model } = order.record;
+    const isKept = this.#shelf.isDurable || order.isKeyed;
+    return {
+      spool: this.#spool,
+      isKept,
+      saves: isKept || (this.#lastBytes.get(model) ?? Number.POSITIVE_INFINITY) > mostBytesInMemory,
+      onPicture: (byteLength) => this.#lastBytes.set(model, byteLength),
+    };
+  }
+
+  #track(work: Promise<void>): void {
+    this.#work.add(work);
+    const end = () => {
+      this.#work.delete(work);
+    };
+    work.then(end, (error: unknown) => {
+      end();
+      this.#tell(error);
+    });
+  }
+
+  async #job(caller: string, id: string): Promise<Reply> {
+    const ticket = this.#book.fetch(caller, id);
+    if (ticket === undefined) {
+      throw new GatewayFault(404, "job_not_found", "There is no such job, or it is forgotten.");
+    }
+    const { order } = ticket;
+    try {
+      const reply = await jobReply(order, {
+        client: this.#options.models.get(order.record.model),
+        workshop: this.#workshopOf(order),
+        revise: (end) => this.#book.settle(order, end),
+      });
+      const isEnd = reply.status !== 202;
+      return { ...reply, onEnd: (isWritten) => ticket.close(isWritten && isEnd) };
+    } catch (error) {
+      ticket.close(false);
+      this.#tell(error);
+      const { status, error: told } = failureOf(error, id);
+      return jsonReply(status, { error: told }, namesOf(order));
+    }
+  }
+
+  async #restore(): Promise<void> {
+    const { store, models } = this.#options;
+    if (store === undefined) return;
+    await restoreOrders(store, {
+      ...{ book: this.#book, shelf: this.#shelf, clock: this.#clock, models },
+      workshopOf: (order) => this.#workshopOf(order),
+      track: (work) => this.#track(work),
+      onError: (error) => this.#tell(error),
+    });
+  }
+
+  #tell(error: unknown): void {
+    try {
+      this.#options.onError?.(error);
+    } catch {
+      // What listens must not break what it listens to.
+    }
+  }
+}
+
+function refusal(said: GatewayRefusal | undefined): GatewayFault {
+  const { status = 401, message = "The key of this gateway is missing or wrong." } = said ?? {};
+  const isRefusal = status >= 400 && status < 500;
+  return new GatewayFault(isRefusal ? status : 403, codeOf(status), message);
+}
+
+function codeOf(status: number): string {
+  return status === 401 ? "invalid_api_key" : "refused";
+}

@@ -1,0 +1,12 @@
+/**
+ * OpenAI's images API over any client, for whatever has a base URL to change.
+ *
+ * @module gpt-image-client/gateway
+ */
+
+export type { GatewayRefusal, GatewayRequest } from "./authorize";
+export { directoryStore } from "./directory-store";
+export type { Failure, SuccessFacts } from "./ends";
+export { createImageGateway } from "./gateway";
+export type { GatewayStore, OrderRecord, StoredEnd, StoredPicture } from "./store";
+export type { ImageGateway, ImageGatewayOptions } from "./types";

@@ -1,0 +1,147 @@
+import type { Clock } from "./clock";
+import { costText, type End, isSuccess, type Picture, type Success } from "./ends";
+import { jsonReply, type Piece, type Reply } from "./exchange";
+import type { Asked } from "./fields";
+import type { Order } from "./order";
+
+/** What a request wants of its reply. */
+export type Wanted = Pick<Asked, "operation" | "stream" | "wantsUrls">;
+
+/** How often something is sent while nothing has come. */
+export interface Pace {
+  readonly clock: Clock;
+  readonly whitespaceEveryMs: number | undefined;
+}
+
+/** Proxies and load balancers cut what is silent for 60 s, some for 30. */
+export const commentEveryMs = 10_000;
+
+/**
+ * The reply of an order: complete once it has ended, with a status that says how. One that streams begins
+ * after the first pause at the latest.
+ */
+export async function replyTo(order: Order, wanted: Wanted, pace: Pace): Promise<Reply> {
+  const { end } = order;
+  if (end !== undefined) return replyOfEnd(order, end, wanted);
+  const everyMs = wanted.stream ? commentEveryMs : pace.whitespaceEveryMs;
+  if (everyMs === undefined) return replyOfEnd(order, await order.ended, wanted);
+  const soon = await endWithin(order, everyMs, pace.clock);
+  if (soon !== undefined) return replyOfEnd(order, soon, wanted);
+  const headers = { ...namesOf(order), "cache-control": "no-cache, no-transform" };
+  if (!wanted.stream) {
+    const type = { "content-type": "application/json" };
+    return { status: 200, headers: { ...type, ...headers }, body: spaced(order, wanted, pace) };
+  }
+  return {
+    status: 200,
+    headers: { ...eventStream, ...headers },
+    body: commented(order, wanted, pace),
+  };
+}
+
+const eventStream = { "content-type": "text/event-stream; charset=utf-8" };
+
+/** An end, with its true status. */
+export function replyOfEnd(order: Order, end: End, wanted: Wanted): Reply {
+  const names = { ...namesOf(order), "x-image-charged": end.charged };
+  if (!isSuccess(end)) {
+    return jsonReply(end.status, { error: end.error }, { ...names, ...end.headers });
+  }
+  const { cost } = end.facts;
+  const headers = { ...names, ...(cost !== undefined && { "x-image-cost": costText(cost) }) };
+  if (wanted.stream) {
+    return { status: 200, headers: { ...eventStream, ...headers }, body: eventsOf(end, wanted) };
+  }
+  const type = { "content-type": "application/json" };
+  return { status: 200, headers: { ...type, ...headers }, body: bodyOf(end, wanted) };
+}
+
+/** How an order is called, for whoever comes back for it. */
+export function namesOf({ id }: Order): Record<string, string> {
+  return { "x-request-id": id, "x-image-job": id };
+}
+
+/** OpenAI's answer, with ours beside it. */
+function bodyOf({ pictures, facts }: Success, { wantsUrls }: Wanted): Piece[] {
+  const { created, ...rest } = facts;
+  const pieces: Piece[] = [];
+  let before = `{"created":${created},"data":[`;
+  for (const picture of pictures) {
+    pieces.push(`${before}{"b64_json":"`, bytesOf(picture));
+    before = `"${membersOf(toldOf(picture, wantsUrls))}},`;
+  }
+  pieces.push(`${before.slice(0, -1)}]${membersOf(rest)}}`);
+  return pieces;
+}
+
+/** One `completed` a picture; one that fails later than the head is an `error`. */
+function eventsOf(end: End, { operation, wantsUrls }: Wanted): Piece[] {
+  if (!isSuccess(end)) {
+    return [`event: error\ndata: ${JSON.stringify({ type: "error", error: end.error })}\n\n`];
+  }
+  const type = operation === "edit" ? "image_edit.completed" : "image_generation.completed";
+  const { created, ...rest } = end.facts;
+  return end.pictures.flatMap((picture) => {
+    const { outputFormat, size } = picture;
+    const own = { created_at: created, output_format: outputFormat, size };
+    const told = { ...rest, ...withoutUndefined(own), ...toldOf(picture, wantsUrls) };
+    const head = `event: ${type}\ndata: {"type":"${type}","b64_json":"`;
+    return [head, bytesOf(picture), `"${membersOf(told)}}\n\n`];
+  });
+}
+
+/** Passing partial images on, where the provider streams, belongs here: between two comments. */
+async function* commented(order: Order, wanted: Wanted, { clock }: Pace): AsyncIterable<Piece> {
+  yield ": keep-alive\n\n";
+  for (;;) {
+    const end = await endWithin(order, commentEveryMs, clock);
+    if (end !== undefined) {
+      yield* eventsOf(end, wanted);
+      return;
+    }
+    yield ": keep-alive\n\n";
+  }
+}
+
+/** JSON may begin with white space, which keeps a connection alive. */
+async function* spaced(order: Order, wanted: Wanted, pace: Pace): AsyncIterable<Piece> {
+  const { clock, whitespaceEveryMs = commentEveryMs } = pace;
+  yield " ";
+  for (;;) {
+    const end = await endWithin(order, whitespaceEveryMs, clock);
+    if (end !== undefined) {
+      if (isSuccess(end)) yield* bodyOf(end, wanted);
+      else yield JSON.stringify({ error: end.error });
+      return;
+    }
+    yield " ";
+  }
+}
+
+function endWithin(order: Order, delayMs: number, clock: Clock): Promise<End | undefined> {
+  return new Promise((resolve) => {
+    const cancel = clock.after(delayMs, () => resolve(undefined));
+    void order.ended.then((end) => {
+      cancel();
+      resolve(end);
+    });
+  });
+}
+
+function bytesOf(picture: Picture): Piece {
+  return "bytes" in picture ? picture.bytes : picture.stored;
+}
+
+function toldOf({ url, revisedPrompt }: Picture, wantsUrls: boolean) {
+  return withoutUndefined({ revised_prompt: revisedPrompt, url: wantsUrls ? url : undefined });
+}
+
+function withoutUndefined(value: object): object {
+  return Object.fromEntries(Object.entries(value).filter(([, each]) => each !== undefined));
+}
+
+/** Members for the end of an object that has some already. */
+function membersOf(value: object): string {
+  const text = JSON.stringify(value);
+  return text === "{}" ? "" : `,${text.slice(1, -1)}`;
+}

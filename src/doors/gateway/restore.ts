@@ -1,0 +1,89 @@
+import { stat } from "node:fs/promises";
+import type { ImageClient } from "../../index";
+import type { OrderBook } from "./book";
+import type { Clock } from "./clock";
+import { type End, isSuccess, lostOf } from "./ends";
+import { Order } from "./order";
+import type { Shelf } from "./shelf";
+import type { GatewayStore, OrderRecord } from "./store";
+import { isRepeatable, resumption, type Workshop } from "./work";
+
+interface RestoreContext {
+  readonly book: OrderBook;
+  readonly shelf: Shelf;
+  readonly clock: Clock;
+  readonly models: ReadonlyMap<string, ImageClient>;
+  workshopOf(order: Order): Workshop;
+  track(work: Promise<void>): void;
+  onError(error: unknown): void;
+}
+
+/** Takes up the orders that an earlier process has left. */
+export async function restoreOrders(store: GatewayStore, context: RestoreContext): Promise<void> {
+  const found: OrderRecord[] = [];
+  for await (const record of store.list()) {
+    if (isRecord(record)) found.push(record);
+    else context.onError(new Error("The store holds something that is no order of this version"));
+  }
+  // Heirs get the oldest first.
+  found.sort((one, other) => one.ordinal - other.ordinal);
+  for (const record of found) await restore(record, context);
+}
+
+async function restore(record: OrderRecord, context: RestoreContext): Promise<void> {
+  const { book, models, clock } = context;
+  const order = new Order(record);
+  order.isDelivered = record.isDelivered === true;
+  const end = await endOf(record, context);
+  if (end !== undefined) {
+    order.settle(end);
+    // It is kept for those who fetch it: nobody else waits for what was received.
+    order.isFetched = order.isDelivered;
+    book.restore(order);
+    return;
+  }
+  const client = models.get(record.model);
+  if (client?.capabilities.resumable === true && record.reference !== undefined) {
+    book.restore(order);
+    const resume = async () => {
+      await book.settle(order, await resumption(client, order, context.workshopOf(order)));
+    };
+    context.track(resume());
+    return;
+  }
+  const age = clock.now() - record.orderedAt;
+  order.isLost = client !== undefined && isRepeatable(client, age);
+  book.restore(order);
+  if (!order.isLost) await book.settle(order, lostOf(order.id));
+}
+
+/** The end that was kept, with its pictures; `undefined` where one of them is not there whole. */
+async function endOf(record: OrderRecord, { shelf }: RestoreContext): Promise<End | undefined> {
+  if (record.end === undefined) return undefined;
+  const end = await shelf.restored(record.end);
+  if (!isSuccess(end)) return end;
+  for (const picture of end.pictures) {
+    if (!("stored" in picture)) continue;
+    const { file, byteLength } = picture.stored;
+    const size = await stat(file).then(
+      (found) => found.size,
+      // It is missing: the power went before it was on the disk.
+      () => undefined,
+    );
+    if (size !== byteLength) return undefined;
+  }
+  return end;
+}
+
+function isRecord(value: unknown): value is OrderRecord {
+  if (typeof value !== "object" || value === null) return false;
+  // Whatever it is, its members can be asked for.
+  const { v, id, caller, digest, ordinal, model, orderedAt } = value as Partial<OrderRecord>;
+  return (
+    v === 1 &&
+    typeof id === "string" &&
+    /^[\da-f]{32}$/.test(id) &&
+    [caller, digest, model].every((each) => typeof each === "string") &&
+    [ordinal, orderedAt].every((each) => typeof each === "number")
+  );
+}

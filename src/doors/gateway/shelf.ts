@@ -1,0 +1,82 @@
+import { basename } from "node:path";
+import { type End, isSuccess, type Picture } from "./ends";
+import type { Order } from "./order";
+import type { Spool } from "./pictures";
+import type { GatewayStore, StoredEnd, StoredPicture } from "./store";
+
+/** What of orders is kept: records in the store, where there is one, and pictures in the spool. */
+export class Shelf {
+  readonly #store: GatewayStore | undefined;
+  readonly #spool: Spool;
+  readonly #onError: (error: unknown) => void;
+
+  constructor(store: GatewayStore | undefined, spool: Spool, onError: (error: unknown) => void) {
+    this.#store = store;
+    this.#spool = spool;
+    this.#onError = onError;
+  }
+
+  /** Whether pictures must be on the disk: their order outlives the process. */
+  get isDurable(): boolean {
+    return this.#store !== undefined;
+  }
+
+  put(order: Order): Promise<void> | undefined {
+    return this.#store?.put(order.record);
+  }
+
+  /** The same of an order that is paid for: what goes wrong must not take its end from it. */
+  async tryPut(order: Order): Promise<void> {
+    try {
+      await this.#store?.put(order.record);
+    } catch (error) {
+      this.#onError(error);
+    }
+  }
+
+  /** An end as a record holds it. */
+  stored(end: End): StoredEnd | undefined {
+    if (this.#store === undefined) return undefined;
+    if (!isSuccess(end)) return end;
+    return { facts: end.facts, pictures: end.pictures.flatMap(recordOf) };
+  }
+
+  /** An end out of a record. */
+  async restored(end: StoredEnd): Promise<End> {
+    if (!("pictures" in end)) return end;
+    const pictures = await Promise.all(
+      end.pictures.map(async ({ file, byteLength, outputFormat, size, url, revisedPrompt }) => {
+        const stored = { file: await this.#spool.placeOf(file), byteLength };
+        return { outputFormat, size, url, revisedPrompt, stored };
+      }),
+    );
+    return { charged: "yes", pictures, facts: end.facts };
+  }
+
+  async discard({ pictures }: { readonly pictures: readonly Picture[] }): Promise<void> {
+    try {
+      await this.#spool.discard(pictures);
+    } catch (error) {
+      this.#onError(error);
+    }
+  }
+
+  /** Forgets an order, its pictures, and what a client's journal has of it. */
+  async forget({ id, end, release }: Order): Promise<void> {
+    if (end !== undefined && isSuccess(end)) await this.discard(end);
+    try {
+      await this.#store?.delete(id);
+      await release?.();
+    } catch (error) {
+      this.#onError(error);
+    }
+  }
+}
+
+function recordOf(picture: Picture): StoredPicture[] {
+  // With a store every picture is on the disk.
+  if (!("stored" in picture)) return [];
+  const { outputFormat, size, url, revisedPrompt, stored } = picture;
+  const { file, byteLength } = stored;
+  return [{ file: basename(file), byteLength, outputFormat, size, url, revisedPrompt }];
+}

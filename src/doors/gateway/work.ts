@@ -1,0 +1,96 @@
+import type { CallOptions, EditRequest, ImageClient, ImageResult } from "../../index";
+import { type End, factsOf, failureOf, fetchAll } from "./ends";
+import type { Asked } from "./fields";
+import type { Order } from "./order";
+import type { Spool } from "./pictures";
+
+/** What is needed to do the work of an order. */
+export interface Workshop {
+  readonly spool: Spool;
+  /** Whether pictures must be on the disk whatever their size. */
+  readonly isKept: boolean;
+  /** Whether pictures go to the disk as they come. */
+  readonly saves: boolean;
+  /** Hears how large a picture was. */
+  onPicture(byteLength: number): void;
+}
+
+/** Buys, and gives what became of it. Never throws. */
+export async function purchase(
+  client: ImageClient,
+  { request, operation }: Pick<Asked, "request" | "operation">,
+  order: Order,
+  options: CallOptions,
+  workshop: Workshop,
+): Promise<End> {
+  try {
+    // A request of an edit has its images.
+    const edit = request as EditRequest;
+    const buying =
+      operation === "edit"
+        ? client.edit(edit, options)
+        : client.generate({ ...request, images: undefined, mask: undefined }, options);
+    const result = await buying;
+    return await endOf(result, order, workshop, wishesOf(request));
+  } catch (error) {
+    return failureOf(error, order.id);
+  }
+}
+
+/** What a job that was paid for has come to. Never throws. */
+export async function resumption(
+  client: ImageClient,
+  order: Order,
+  workshop: Workshop,
+): Promise<End> {
+  try {
+    const result = await client.resume(order.record.reference).result(await savingIn(workshop));
+    return await endOf(result, order, workshop, {});
+  } catch (error) {
+    return failureOf(error, order.id);
+  }
+}
+
+/** A provider need not honour a key for longer. */
+const keyLastsMs = 10 * 60 * 1000;
+
+/** Whether a call made again under the same key buys nothing more, so long after the first. */
+export function isRepeatable({ capabilities }: ImageClient, ageMs = 0): boolean {
+  return capabilities.keepsJournal === true || (capabilities.idempotent && ageMs < keyLastsMs);
+}
+
+async function endOf(
+  result: ImageResult,
+  order: Order,
+  { spool, isKept, onPicture }: Workshop,
+  wishes: object,
+): Promise<End> {
+  const fetched = await fetchAll(result, (image) => spool.keep(image, isKept));
+  const { pictures, failures } = fetched;
+  const facts = factsOf(result, failures, order.id);
+  for (const picture of pictures) {
+    onPicture("bytes" in picture ? picture.bytes.byteLength : picture.stored.byteLength);
+  }
+  const { outputFormat, size } = pictures[0] ?? {};
+  return {
+    charged: "yes",
+    pictures,
+    facts: {
+      ...wishes,
+      ...(outputFormat !== undefined && { output_format: outputFormat }),
+      ...(size !== undefined && { size }),
+      ...facts,
+    },
+  };
+}
+
+/** Then a large picture is never in memory as a whole. */
+export async function savingIn({ spool, saves }: Workshop): Promise<{ saveTo?: string }> {
+  return saves ? { saveTo: await spool.directory() } : {};
+}
+
+/** What OpenAI's answer repeats of its request. */
+function wishesOf({ quality, background, size, outputFormat }: Asked["request"]): object {
+  const told = { quality, background, size, output_format: outputFormat };
+  return Object.fromEntries(Object.entries(told).filter(([, value]) => value !== undefined));
+}

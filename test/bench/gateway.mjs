@@ -1,0 +1,55 @@
+/**
+ * One gateway, in this process of its own, asked by a driver in another: what it takes for a generation
+ * beside what the upstream and the driver take. Tells its parent its figures.
+ */
+import { fork } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+
+const { contender, server, directory, picture, atOnce, count, warmUp } = JSON.parse(
+  process.argv[2],
+);
+
+const upstreamOf = (size) => `${server}/${size}-base64/v1`;
+
+/** The peak of this process alone: `maxRSS` begins at that of the one which started it, on Linux. */
+function peakBytes() {
+  try {
+    const [, kibibytes] = /VmHWM:\s*(\d+)/.exec(readFileSync("/proc/self/status", "utf8"));
+    return Number(kibibytes) * 1024;
+  } catch {
+    return process.resourceUsage().maxRSS * 1024;
+  }
+}
+
+const cpuMs = () => {
+  const { userCPUTime, systemCPUTime } = process.resourceUsage();
+  return (userCPUTime + systemCPUTime) / 1_000;
+};
+
+const { open } = await import(`./contenders/gateway-${contender}.mjs`);
+const target = await open({ upstreamOf, directory });
+const driver = fork(fileURLToPath(new URL("gateway-driver.mjs", import.meta.url)), {
+  execArgv: [],
+});
+const ask = (order) =>
+  new Promise((resolve, reject) => {
+    driver.once("message", (message) =>
+      message.error === undefined ? resolve(message) : reject(new Error(message.error)),
+    );
+    driver.send({ ...target, ...order });
+  });
+
+await ask({ picture: "small", atOnce, count: warmUp });
+await sleep(1_000);
+global.gc();
+const idleBytes = process.memoryUsage().rss;
+const startedCpuMs = cpuMs();
+const { hashes, results } = await ask({ picture, atOnce, count });
+const figures = {
+  cpuMs: (cpuMs() - startedCpuMs) / count,
+  peakAboveIdleBytes: peakBytes() - idleBytes,
+};
+driver.disconnect();
+process.send({ figures, hashes, results }, () => process.exit());
