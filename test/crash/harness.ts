@@ -271,8 +271,8 @@ class Lane {
     if (isNamed) this.#nextPoint += 1;
     const nth = this.#random() < 0.6 ? 1 : 1 + Math.floor(this.#random() * 4);
     const fullAt = faults && !isLast ? [this.#writeNumber()] : [];
-    // A create of another machine's, which may have died, is waited for so long.
-    const timeoutMs = work.postgres !== undefined && isLast ? 4_000 : 15_000;
+    // So long a create of another machine is waited for; a database that starts again takes less.
+    const timeoutMs = work.postgres !== undefined && isLast ? 12_000 : 15_000;
     const plan: WorkerPlan = {
       ...{ provider, access: access[provider], ...work, fullAt, timeoutMs },
       ...(mutation !== undefined && { mutation }),
