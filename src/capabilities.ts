@@ -17,6 +17,8 @@ export interface Capabilities {
   readonly resumable: boolean;
   /** Whether the provider honours an idempotency key. */
   readonly idempotent: boolean;
+  /** Under which names it reads its entry of `providerOptions`; absent: under its own alone. */
+  readonly providerOptions?: readonly string[];
   /** What `generate` takes. */
   readonly generate: OperationCapabilities;
   /** Absent where the provider cannot edit. */
@@ -24,11 +26,12 @@ export interface Capabilities {
 }
 
 /** What a provider can do, from its description. */
-export function capabilitiesOf({ adapter }: Provider): Capabilities {
+export function capabilitiesOf({ name, adapter }: Provider): Capabilities {
   const { generate, edit } = adapter.operations;
   return {
     resumable: adapter.answersWith === "job",
     idempotent: adapter.idempotent,
+    providerOptions: [...new Set([name, adapter.optionsName ?? name])],
     generate: operationCapabilities(generate),
     ...(edit !== undefined && { edit: operationCapabilities(edit) }),
   };

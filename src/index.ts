@@ -18,6 +18,7 @@ export type { Charged, Cost } from "./cost";
 export {
   type AnyImageError,
   AuthenticationError,
+  BudgetExceededError,
   CallbackError,
   ClientClosedError,
   DownloadError,

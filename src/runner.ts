@@ -118,6 +118,11 @@ export class Runner {
     if (this.#journaling !== undefined) yield* this.#journaling.recover(options);
   }
 
+  /** Whether the journal has a record of a job that is this client's own. */
+  async holds(reference: ParsedReference): Promise<boolean> {
+    return (await this.#journaling?.holds(reference)) ?? false;
+  }
+
   /** Ends what is unknown of a job in the journal. */
   async settle(reference: ParsedReference, settlement: Settlement): Promise<void> {
     await this.#journaling?.settle(reference, settlement);
@@ -267,7 +272,7 @@ export class Runner {
         const webhookUrl = hook?.addressFor(job.id, index);
         const sending = { operation, n, key: keys[index] ?? "", ...inputs };
         const given = webhookUrl === undefined ? sending : { webhookUrl, ...sending };
-        task.prepare(plan.task.create(given), createSink);
+        task.prepare(plan.task.create(given), createSink, call.retryRefused ?? true);
       }
     } catch (error) {
       this.#abandon(opened, error);

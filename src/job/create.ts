@@ -46,6 +46,8 @@ export interface CreateLimits {
   /** How long it may take in all. */
   readonly limitMs: number;
   readonly createSink: (() => ImageSink) | undefined;
+  /** Whether it is sent again after a refusal that passes; otherwise the refusal ends it. */
+  readonly retryRefused: boolean;
 }
 
 /** The provider has accepted: a job that has an id, or the pictures themselves. */
@@ -206,6 +208,8 @@ export class Create {
     const { resend, retryAfterMs } = failure.refused;
     const neverConnected = failure.neverConnected;
     if (resend === "wait") {
+      // A router asks another provider meanwhile; what an earlier attempt may have bought stays here.
+      if (!this.#limits.retryRefused) return undefined;
       // Nothing was accepted. A host that cannot be reached is likely a wrong one: three attempts.
       if (neverConnected && attempt >= 3) return undefined;
       return waitMs(retryAfterMs, backoffMs(attempt, 30_000));

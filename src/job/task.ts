@@ -104,6 +104,7 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
   #unfinished: Call | undefined;
   #call: Call | undefined;
   #createSink: (() => ImageSink) | undefined;
+  #retryRefused = true;
   /** Its create, as long as it goes on. */
   #create: Create | undefined;
   readonly ledger: TaskLedger | undefined;
@@ -227,9 +228,10 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
   }
 
   /** Gives it what `create` sends, and where its images go; held until then, and no longer. */
-  prepare(call: Call, createSink: (() => ImageSink) | undefined): void {
+  prepare(call: Call, createSink: (() => ImageSink) | undefined, retryRefused: boolean): void {
     this.#call = call;
     this.#createSink = createSink;
+    this.#retryRefused = retryRefused;
   }
 
   /** It will never be sent: the call ended first. */
@@ -271,7 +273,8 @@ export class JobTask implements PollLoop<Settled>, CreateHost {
     this.#startedAt = clock.now();
     const { ledger } = this;
     const limitMs = deadlineAt - this.#startedAt;
-    const limits = { stop, signal, deadlineAt, limitMs, createSink };
+    const retryRefused = this.#retryRefused;
+    const limits = { stop, signal, deadlineAt, limitMs, createSink, retryRefused };
     const create = new Create(this.#context, this, limits);
     this.#create = create;
     create.perhapsAccepted = ledger?.record !== undefined;
