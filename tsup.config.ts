@@ -13,6 +13,7 @@ const entry = {
   provider: "src/provider.ts",
   testing: "src/testing/index.ts",
   "ai-sdk": "src/doors/ai-sdk/index.ts",
+  router: "src/doors/router/index.ts",
 };
 
 /** A file each, so that a bundler leaves out those that an app does not use. */

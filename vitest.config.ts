@@ -9,6 +9,7 @@ export default defineConfig({
       { find: /^gpt-image-client$/, replacement: source("index.ts") },
       { find: /^gpt-image-client\/ai-sdk$/, replacement: source("doors/ai-sdk/index.ts") },
       { find: /^gpt-image-client\/provider$/, replacement: source("provider.ts") },
+      { find: /^gpt-image-client\/router$/, replacement: source("doors/router/index.ts") },
       { find: /^gpt-image-client\/testing$/, replacement: source("testing/index.ts") },
     ],
   },

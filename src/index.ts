@@ -42,6 +42,19 @@ export type { Settlement } from "./job/settlement";
 export { directoryJournal } from "./journal/directory";
 export { type Journal, type JournalEntry, memoryJournal, type TaskName } from "./journal/journal";
 export type { JournalRecord } from "./journal/record";
+// ---- a record of every order ----
+export type {
+  Amount,
+  LedgerChange,
+  LedgerEntry,
+  LedgerLimit,
+  LedgerRange,
+  LedgerScope,
+  LedgerShortfall,
+  LedgerState,
+  LedgerStore,
+  LedgerSums,
+} from "./ledger/store";
 // ---- providers ----
 export type { InputRule, Provider, ProviderSettings, TokenPrices, Usage } from "./provider";
 export {
