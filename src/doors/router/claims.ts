@@ -48,12 +48,21 @@ export interface Claim {
   readonly facts: ClaimFacts;
 }
 
-/** Those of this process, whichever copy of this package made them. */
+/**
+ * The links that calls of this process are at, or are just making, and how many calls: one that comes too
+ * late to make a link must not take the mark of the one that made it.
+ */
 const ownName = Symbol.for("gpt-image-client.router.claims");
-// A symbol of the registry is the same in every copy, and nobody else has this one.
-const shared = globalThis as { [ownName]?: Set<string> };
-shared[ownName] ??= new Set();
+// A symbol of the registry is the same in every copy of this package, and nobody else has this one.
+const shared = globalThis as { [ownName]?: Map<string, number> };
+shared[ownName] ??= new Map();
 const own = shared[ownName];
+
+function mark(id: string, by: 1 | -1): void {
+  const count = (own.get(id) ?? 0) + by;
+  if (count > 0) own.set(id, count);
+  else own.delete(id);
+}
 
 /** The claims of keys in a router's journal. */
 export class Claims {
@@ -116,15 +125,15 @@ export class Claims {
       state: "submitting",
     };
     // Before others can see it.
-    own.add(id);
+    mark(id, 1);
     const isOurs = await this.#guarded("no", () => this.#journal.create(record)).catch(
       (error: unknown) => {
-        own.delete(id);
+        mark(id, -1);
         throw error;
       },
     );
     if (isOurs) return { key, index, record, facts };
-    own.delete(id);
+    mark(id, -1);
     return undefined;
   }
 
@@ -147,7 +156,7 @@ export class Claims {
 
   /** Its owner is at it no longer. */
   leave({ key, index }: Claim): void {
-    own.delete(idOf(key, index));
+    mark(idOf(key, index), -1);
   }
 
   /** Whether nobody can be about to send under an open link any more. */
@@ -155,7 +164,7 @@ export class Claims {
     const { owner, id } = record;
     if (owner?.host === hostname()) {
       // In a container the process before this one had the same number.
-      return owner.pid === process.pid ? own.has(id) !== true : !isAlive(owner.pid);
+      return owner.pid === process.pid ? !own.has(id) : !isAlive(owner.pid);
     }
     return this.#clock.wallTime() > facts.until;
   }

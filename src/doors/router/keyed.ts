@@ -9,7 +9,7 @@ import {
   TimeoutError,
 } from "../../index";
 import type { Reserved, RouterCall } from "./call";
-import { isFree, isOver, isWhole, jobOf, lostError } from "./claim-ends";
+import { isFree, isWhole, jobOf, lostError } from "./claim-ends";
 import { type Claim, type ClaimFacts, type Claims, claimedMember, placeOf } from "./claims";
 import { onAbort, pause } from "./clock";
 import { digestOf } from "./digest";
@@ -120,7 +120,7 @@ export class KeyedCall<Request extends ImageRequest, Value> {
       });
       release();
       if ("value" in outcome) {
-        await this.#succeeded(claim, call.kind.jobOf(outcome.value), order);
+        await this.#succeeded(claim, outcome.value, order);
         return { value: call.finish(outcome.value, order, this.#watch()) };
       }
       return await this.#failed(claim, next, outcome.error);
@@ -150,10 +150,11 @@ export class KeyedCall<Request extends ImageRequest, Value> {
     });
   }
 
-  async #succeeded(claim: Claim, job: ImageJob, order: Order): Promise<void> {
-    const { reference } = job;
+  async #succeeded(claim: Claim, value: Value, order: Order): Promise<void> {
+    const { kind } = this.#call;
+    const { reference } = kind.jobOf(value);
     // A job that was submitted goes on: its claim stays open, and leads to it.
-    const change = isOver(reference) ? ({ state: "succeeded" } as const) : {};
+    const change = kind.isOver(value) ? ({ state: "succeeded" } as const) : {};
     await this.#claims.update(claim, change, { reference }).catch((error: unknown) => {
       order.warnings.push(`The claim could not be ended: ${String(error)}`);
     });

@@ -8,6 +8,7 @@ import type {
   ImageResult,
   WaitCallOptions,
 } from "../../index";
+import { isOver } from "./claim-ends";
 import type { Order } from "./order";
 import { type JobWatch, watched, withWarnings } from "./routed";
 
@@ -17,6 +18,8 @@ export interface Kind<Request extends ImageRequest, Value> {
   /** What it means for the order that this came. */
   settle(value: Value, order: Order): void;
   jobOf(value: Value): ImageJob;
+  /** Whether nothing of it runs any more. */
+  isOver(value: Value): boolean;
   /** What the caller is given. */
   finish(value: Value, warnings: readonly string[], watch: JobWatch): Value;
   /** The same of a job that another call has ordered. */
@@ -31,6 +34,7 @@ function resultKind<Request extends ImageRequest>(
     send,
     settle: (result, order) => order.succeeded(result),
     jobOf: ({ job }) => job,
+    isOver: () => true,
     finish: (result, warnings, watch) => withWarnings(result, warnings, watched(result.job, watch)),
     follow: (job, options) => job.result(options),
   };
@@ -48,6 +52,7 @@ export const submitting: Kind<ImageRequest, ImageJob> = {
   send: (client, request, options) => client.submit(request, options),
   settle: (_, order) => order.submitted(),
   jobOf: (job) => job,
+  isOver: ({ reference }) => isOver(reference),
   finish: (job, _, watch) => watched(job, watch),
   follow: async (job) => job,
 };

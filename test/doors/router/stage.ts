@@ -58,6 +58,6 @@ export const typesOf = (events: readonly RouteEvent[]) => events.map(({ type }) 
 
 /** What this process holds of claims is gone, as if it had died and another had its number. */
 export function die(): void {
-  const shared = globalThis as unknown as Record<symbol, Set<string> | undefined>;
+  const shared = globalThis as unknown as Record<symbol, Map<string, number> | undefined>;
   shared[Symbol.for("gpt-image-client.router.claims")]?.clear();
 }
