@@ -68,8 +68,15 @@ export class RouterCall<Request extends ImageRequest, Value> {
   }
 
   async run(): Promise<Value> {
-    this.options.signal?.throwIfAborted();
-    const walk = this.walk();
+    try {
+      this.options.signal?.throwIfAborted();
+      return await this.#runThrough(this.walk());
+    } catch (error) {
+      throw this.withUnknown(error);
+    }
+  }
+
+  async #runThrough(walk: Walk<Request>): Promise<Value> {
     for (;;) {
       const reserved = await this.reserve(walk);
       const { candidate, order } = reserved;
@@ -111,7 +118,7 @@ export class RouterCall<Request extends ImageRequest, Value> {
         member.cooling.end(turn);
       } catch (error) {
         member.cooling.end(turn);
-        if (!(error instanceof BudgetExceededError)) throw this.withUnknown(error);
+        if (!(error instanceof BudgetExceededError)) throw error;
         this.#skip(member.name, error.message);
         walk.failed(candidate, error);
       }
@@ -163,7 +170,7 @@ export class RouterCall<Request extends ImageRequest, Value> {
       return;
     }
     if (options.onUnknown !== "buy-again" || this.isAgain || !mayBuyAgain(error)) {
-      throw this.withUnknown(error);
+      throw error;
     }
     this.#unknown = { error, order };
     walk.putLast(candidate);
@@ -178,7 +185,7 @@ export class RouterCall<Request extends ImageRequest, Value> {
     return fallback === undefined || called("fallback", () => fallback(error)) === true;
   }
 
-  /** What ends the call, with the order before it that may have been charged. */
+  /** What ends the call: where an order before it may have been charged, that is said whatever came after. */
   withUnknown(error: unknown): unknown {
     const before = this.#unknown?.error;
     if (before === undefined || !isImageError(error)) return error;

@@ -7,6 +7,7 @@ import {
   type Journal,
   JournalError,
   type JournalRecord,
+  type LedgerEntry,
   type Operation,
 } from "../../index";
 import type { Clock } from "./clock";
@@ -221,13 +222,12 @@ export class Claims {
     }
   }
 
-  /** Ends a link by a person's word. */
-  async settle(id: string, charged: "no" | "yes"): Promise<void> {
-    const [, key, attempt = "0"] = /^(route-[\da-f]+)(?:-(\d+))?\.0$/.exec(id) ?? [];
-    if (key === undefined) return;
-    const last = await this.last(key, Number(attempt));
-    // A later link is another order.
-    if (last?.record.id !== id || last.record.state === "succeeded") return;
+  /** Ends the claim of an order by a person's word. */
+  async settle({ id, claim = "" }: LedgerEntry, charged: "no" | "yes"): Promise<void> {
+    const [, key] = /^(route-[\da-f]+)(?:-\d+)?\.0$/.exec(claim) ?? [];
+    const last = key === undefined ? undefined : await this.last(key);
+    // Whoever asked after the order since has made a later link of it; any other is of another order.
+    if (last?.facts.entry !== id || last.record.state === "succeeded") return;
     const message = "A person has found out what became of it";
     const failure = { kind: "generation_failed", message, charged };
     await this.update(last, { state: "failed", failure });

@@ -41,7 +41,8 @@ export function jsonLinesStore(path: string): LedgerStore {
 class LinesFile {
   readonly #path: string;
   readonly #book = new Book();
-  #opened: Promise<FileHandle> | undefined;
+  /** Open while a turn lasts. */
+  #handle: FileHandle | undefined;
   /** Up to where it was read. */
   #position = 0;
   /** What came after the last newline: a line that is not whole, of a process that died or is at it. */
@@ -56,39 +57,46 @@ class LinesFile {
   /** Work on what the file says by now, others of this process waiting. */
   inTurn<Value>(work: (book: Book) => Promise<Value>): Promise<Value> {
     const done = this.#turn.then(async () => {
-      await this.#catchUp();
-      return work(this.#book);
+      // Opened each time: nobody closes a ledger, and an open file would be for the garbage collector.
+      const handle = await this.#open();
+      this.#handle = handle;
+      try {
+        await this.#catchUp(handle);
+        return await work(this.#book);
+      } finally {
+        this.#handle = undefined;
+        await handle.close();
+      }
     });
     this.#turn = done.catch(() => {});
     return done;
   }
 
+  /** Within a turn alone. */
   async write(line: Line): Promise<void> {
-    const handle = await this.#open();
+    const handle = this.#handle;
+    if (handle === undefined) throw new Error("A line is written out of turn");
     // After a torn line: this one shall not be lost with it.
     const text = `${this.#rest.byteLength > 0 ? "\n" : ""}${JSON.stringify(line)}\n`;
     const bytes = Buffer.from(text);
     const { bytesWritten } = await handle.write(bytes);
-    await this.#catchUp();
+    await this.#catchUp(handle);
     if (bytesWritten < bytes.byteLength) throw new Error(`${this.#path} took a part of a line`);
   }
 
-  #open(): Promise<FileHandle> {
-    this.#opened ??= mkdir(dirname(this.#path), { recursive: true })
-      .then(() =>
-        open(this.#path, constants.O_APPEND | constants.O_CREAT | constants.O_RDWR, 0o600),
-      )
-      .catch((error: unknown) => {
-        // The next call tries again.
-        this.#opened = undefined;
-        throw error;
-      });
-    return this.#opened;
+  async #open(): Promise<FileHandle> {
+    const flags = constants.O_APPEND | constants.O_CREAT | constants.O_RDWR;
+    try {
+      return await open(this.#path, flags, 0o600);
+    } catch {
+      // Mostly its directory is there.
+      await mkdir(dirname(this.#path), { recursive: true });
+      return open(this.#path, flags, 0o600);
+    }
   }
 
   /** Reads what was appended since, by whichever process. */
-  async #catchUp(): Promise<void> {
-    const handle = await this.#open();
+  async #catchUp(handle: FileHandle): Promise<void> {
     const chunk = Buffer.allocUnsafe(64 * 1024);
     for (;;) {
       const { bytesRead } = await handle.read(chunk, 0, chunk.byteLength, this.#position);

@@ -50,7 +50,15 @@ export class KeyedCall<Request extends ImageRequest, Value> {
   }
 
   async run(): Promise<Value> {
-    this.#call.options.signal?.throwIfAborted();
+    try {
+      this.#call.options.signal?.throwIfAborted();
+      return await this.#runThrough();
+    } catch (error) {
+      throw this.#call.withUnknown(error);
+    }
+  }
+
+  async #runThrough(): Promise<Value> {
     for (;;) {
       const last = await this.#claims.last(this.#key, this.#from);
       if (last !== undefined) this.#from = last.index;
@@ -177,7 +185,7 @@ export class KeyedCall<Request extends ImageRequest, Value> {
     } catch (cause) {
       // Without its end nobody may go on: the next claim would stand beside an open order.
       order.warnings.push(`The claim could not be ended: ${String(cause)}`);
-      throw this.#call.withUnknown(error);
+      throw error;
     }
     this.#goOn(claim, candidate, order, error);
     return undefined;
@@ -191,7 +199,7 @@ export class KeyedCall<Request extends ImageRequest, Value> {
     error: ImageError,
   ): void {
     const call = this.#call;
-    if (facts.again === true && !isUncharged(error)) throw call.withUnknown(error);
+    if (facts.again === true && !isUncharged(error)) throw error;
     this.#walk ??= call.walk();
     call.goOn(candidate, order, error, this.#walk);
     if (!isUncharged(error)) this.#boughtAgainAt = index;

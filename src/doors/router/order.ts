@@ -97,6 +97,10 @@ export class Order {
   }
 
   failed(error: ImageError): void {
+    // Where it was never told that it was accepted: whoever settles it needs to name it.
+    if (error.job !== undefined && !isUncharged(error) && this.#job === undefined) {
+      this.accepted(error.job);
+    }
     const charges = withOthers(error).map(({ charged }) => charged);
     if (isUncharged(error)) this.#end({ charged: "no", share: 0 });
     else if (charges.includes("unknown")) this.#end({ charged: "unknown", share: 1 });

@@ -146,12 +146,12 @@ async function settleAt(
   members: readonly Member[],
   claims: Claims | undefined,
 ): Promise<void> {
-  const { reference, claim } = entry;
+  const { reference } = entry;
   const client = members.find(({ name }) => name === entry.client)?.client;
   if (reference !== undefined && client !== undefined) {
     await settleInJournal(client, reference, charged);
   }
-  if (claim !== undefined) await claims?.settle(claim, charged);
+  await claims?.settle(entry, charged);
 }
 
 async function settleInJournal(

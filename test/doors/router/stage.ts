@@ -61,3 +61,9 @@ export function die(): void {
   const shared = globalThis as unknown as Record<symbol, Map<string, number> | undefined>;
   shared[Symbol.for("gpt-image-client.router.claims")]?.clear();
 }
+
+export async function listOf<Value>(values: AsyncIterable<Value>): Promise<Value[]> {
+  const list: Value[] = [];
+  for await (const value of values) list.push(value);
+  return list;
+}
