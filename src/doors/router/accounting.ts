@@ -52,7 +52,7 @@ export class Accounting {
    */
   async reserve(candidate: Candidate, facts: OrderFacts): Promise<Order> {
     const { store, budgets, rates, margin, clock } = this.options;
-    if (store === undefined) return this.none();
+    if (store === undefined) return new Order(this.#context, undefined);
     const { member, request, estimate } = candidate;
     const now = clock.wallTime();
     const about = budgets.filter((budget) => isAbout(budget, facts.tags));
@@ -98,9 +98,9 @@ export class Accounting {
     throw unpriced(client, detail);
   }
 
-  /** An order that is in no ledger. */
+  /** An order of another call, which no entry is open for. */
   none(): Order {
-    return new Order(this.#context, undefined);
+    return new Order(this.#context, undefined, true);
   }
 
   /**
@@ -112,7 +112,7 @@ export class Accounting {
     if (store === undefined) return this.none();
     const entry = id === undefined ? undefined : await this.guarded("no", () => store.read(id));
     if (entry === undefined || entry.state === "refunded") return undefined;
-    return entry.state === "charged" ? this.none() : new Order(this.#context, entry);
+    return entry.state === "charged" ? this.none() : new Order(this.#context, entry, true);
   }
 
   /** The order of a job that was taken up again. */

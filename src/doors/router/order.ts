@@ -50,12 +50,14 @@ export class Order {
   /** One change after another. */
   #writing: Promise<void> = Promise.resolve();
   /** Its create may have left. */
-  isBegun = false;
+  isBegun: boolean;
   readonly warnings: string[] = [];
 
-  constructor(context: OrderContext, entry: LedgerEntry | undefined) {
+  /** @param isBegun for an order of another call, which may have sent it. */
+  constructor(context: OrderContext, entry: LedgerEntry | undefined, isBegun = false) {
     this.#context = context;
     this.#entry = entry;
+    this.isBegun = isBegun;
   }
 
   /** The id of its entry, where there is a ledger. */

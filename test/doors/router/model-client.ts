@@ -52,7 +52,17 @@ export interface ModelOptions {
   /** Whether the same key buys once. */
   readonly honoursKeys?: boolean;
   readonly cannot?: (request: ImageRequest) => string | undefined;
-  readonly purchases?: Purchase[];
+  /** Shared by the clients of several processes. */
+  readonly provider?: ModelProvider;
+  readonly onAsked?: (options: CallOptions) => void;
+}
+
+/** What a provider knows, whichever client asks. */
+export class ModelProvider {
+  readonly jobs = new Map<string, Job>();
+  readonly keys = new Map<string, string>();
+  readonly purchases: Purchase[] = [];
+  count = 0;
 }
 
 interface Job {
@@ -80,7 +90,6 @@ export const refusals = {
 /** A provider and its client in one, on a clock that jumps; it counts what it would bill. */
 export class ModelClient implements ImageClient {
   readonly name: string;
-  readonly purchases: Purchase[];
   /** When it was asked. */
   readonly asked: number[] = [];
   /** Time-outs that it was given. */
@@ -88,15 +97,17 @@ export class ModelClient implements ImageClient {
   readonly requests: ImageRequest[] = [];
   readonly #options: ModelOptions;
   readonly #clock: SimClock;
-  readonly #jobs = new Map<string, Job>();
-  readonly #keys = new Map<string, string>();
-  #count = 0;
+  readonly #provider: ModelProvider;
 
   constructor(options: ModelOptions) {
     this.name = options.name;
     this.#options = options;
     this.#clock = options.clock;
-    this.purchases = options.purchases ?? [];
+    this.#provider = options.provider ?? new ModelProvider();
+  }
+
+  get purchases(): Purchase[] {
+    return this.#provider.purchases;
   }
 
   get capabilities() {
@@ -134,7 +145,7 @@ export class ModelClient implements ImageClient {
   }
 
   resume(reference: unknown): ImageJob {
-    const job = this.#jobs.get((reference as JobReference).id);
+    const job = this.#provider.jobs.get((reference as JobReference).id);
     if (job === undefined || this.#options.hasJobs === false) {
       const field = "reference.provider";
       throw new InvalidRequestError({ provider: this.name, charged: "no", field });
@@ -158,16 +169,18 @@ export class ModelClient implements ImageClient {
   async #create(operation: Operation, request: ImageRequest, options: CallOptions): Promise<Job> {
     const { idempotencyKey: key, signal } = options;
     signal?.throwIfAborted();
-    const { fate = () => ok, honoursKeys, purchases = this.purchases } = this.#options;
+    const { fate = () => ok, honoursKeys, onAsked } = this.#options;
+    onAsked?.(options);
     this.asked.push(this.#clock.now());
     this.timeouts.push(options.timeoutMs);
     this.requests.push(request);
-    const known = key === undefined ? undefined : this.#jobs.get(this.#keys.get(key) ?? "");
+    const known =
+      key === undefined ? undefined : this.#provider.jobs.get(this.#provider.keys.get(key) ?? "");
     if (honoursKeys && known !== undefined) {
       const end = await Promise.race([known.end, undefined]);
       if (end?.kind !== "failed") return known;
     }
-    const id = `${this.name}-${++this.#count}`;
+    const id = `${this.name}-${++this.#provider.count}`;
     const tell = (event: object) =>
       options.onEvent?.({
         ...{ provider: this.name, jobId: id, task: 0, at: this.#clock.wallTime() },
@@ -180,7 +193,7 @@ export class ModelClient implements ImageClient {
     if (isTaken) {
       const price = (this.#options.price?.amount ?? 1) * n;
       const order = options.metadata;
-      purchases.push({ client: this.name, order, images: n, at: this.#clock.now(), price });
+      this.purchases.push({ client: this.name, order, images: n, at: this.#clock.now(), price });
     }
     const reference: JobReference = {
       ...{ v: 1, id, provider: this.name, baseURL: `https://${this.name}.test`, operation },
@@ -196,8 +209,10 @@ export class ModelClient implements ImageClient {
       throw what.error;
     }
     // Before its response: a second one under the key meets it.
-    this.#jobs.set(id, job);
-    if (key !== undefined) this.#keys.set(key, id);
+    if (isTaken || what.kind === "failed") {
+      this.#provider.jobs.set(id, job);
+      if (key !== undefined) this.#provider.keys.set(key, id);
+    }
     if (what.kind === "lost") {
       await this.#clock.sleep(what.delayMs ?? 50);
       if (honoursKeys && key !== undefined && isTaken) return job;
@@ -260,7 +275,8 @@ export class ModelClient implements ImageClient {
         return result;
       },
       release: async () => {
-        for (const [key, id] of this.#keys) if (id === reference.id) this.#keys.delete(key);
+        for (const [key, id] of this.#provider.keys)
+          if (id === reference.id) this.#provider.keys.delete(key);
       },
       async *events() {},
     };
