@@ -103,7 +103,7 @@ describe("the tarball", () => {
     ]) {
       expect(files).toContain(`package/${path}`);
     }
-    for (const entry of ["index", "ai-sdk", "provider", "testing"]) {
+    for (const entry of ["index", "ai-sdk", "provider", "router", "testing"]) {
       for (const ending of ["js", "d.ts", "cjs", "d.cts"]) {
         expect(files).toContain(`package/dist/${entry}.${ending}`);
       }
@@ -125,6 +125,7 @@ const entries = {
   "gpt-image-client": ["createImageClient", "trinetra", "isImageError", "localFile"],
   "gpt-image-client/ai-sdk": ["imageModel", "createImageProvider", "imageOptions"],
   "gpt-image-client/provider": ["defineProvider", "defineOperation", "readStatus"],
+  "gpt-image-client/router": ["createImageRouter", "memoryLedger", "jsonLinesLedger"],
   "gpt-image-client/testing": ["fakeImageClient", "startSandbox"],
 };
 

@@ -78,3 +78,15 @@ test("the AI SDK's door brings at most 3 KB of its own, no provider, and nothing
   );
   expect(others).toEqual([]);
 });
+
+test("the router brings at most 18 KB of its own, no provider, and nothing that sends", async () => {
+  const names = ["createImageRouter", "memoryLedger", "jsonLinesLedger", "createLedger"];
+  const { loaded } = await bundle("./src/doors/router/index.ts", names);
+  const own = loaded.filter(({ sources }) => sources.some((each) => each.includes("/doors/")));
+  console.log(`router: ${kilobytes(gzippedBytes(own))}`);
+  expect(gzippedBytes(own)).toBeLessThanOrEqual(18 * 1024);
+  const others = sourcesOf(loaded).filter((each) =>
+    /^(providers\/|runner|http\/transport)/.test(each),
+  );
+  expect(others).toEqual([]);
+});

@@ -8,7 +8,7 @@ export interface Slot {
 }
 
 const colours: readonly string[] = ["#4c78a8", "#72b7b2", "#eeca3b", "#e45756"];
-const [width, left, right] = [960, 64, 16];
+const [width, left, right] = [960, 64, 28];
 const [top, areaHeight, gap, lineHeight] = [64, 240, 84, 140];
 const bottom = top + areaHeight + gap + lineHeight;
 const x = (hour: number) => left + (hour / 24) * (width - left - right);
@@ -25,11 +25,17 @@ export function dayPlot(
     names.slice(0, to).reduce((sum, name) => sum + (slot.counts[name] ?? 0), 0);
   const hourOf = (index: number) => (index + 0.5) / 6;
   const areas = names.map((name, place) => {
-    const upper = slots.map((slot, index) => `${x(hourOf(index)).toFixed(1)},${y(below(slot, place + 1)).toFixed(1)}`);
-    const lower = slots.map((slot, index) => `${x(hourOf(index)).toFixed(1)},${y(below(slot, place)).toFixed(1)}`);
+    const upper = slots.map(
+      (slot, index) => `${x(hourOf(index)).toFixed(1)},${y(below(slot, place + 1)).toFixed(1)}`,
+    );
+    const lower = slots.map(
+      (slot, index) => `${x(hourOf(index)).toFixed(1)},${y(below(slot, place)).toFixed(1)}`,
+    );
     return `<polygon points="${[...upper, ...lower.toReversed()].join(" ")}" fill="${colours[place]}"><title>${name}</title></polygon>`;
   });
-  const asked = slots.map(({ asked: count }, index) => `${x(hourOf(index)).toFixed(1)},${y(count).toFixed(1)}`);
+  const asked = slots.map(
+    ({ asked: count }, index) => `${x(hourOf(index)).toFixed(1)},${y(count).toFixed(1)}`,
+  );
   const bands = faults.map(({ name, kind, from, to }, index) => {
     const at = x(from);
     const label = `${name}: ${kind}`;
@@ -67,7 +73,11 @@ ${line(({ paid }) => paid, 'stroke="#e45756" stroke-width="2.5"')}
 ${line(({ best }) => best, 'stroke="#222" stroke-width="1"')}`;
 }
 
-function ticks(most: number, y: (value: number) => number, text: (value: number) => string): string {
+function ticks(
+  most: number,
+  y: (value: number) => number,
+  text: (value: number) => string,
+): string {
   return [0, 0.5, 1]
     .map((share) => {
       const at = y(most * share);

@@ -32,7 +32,7 @@ interface Dice {
   below(limit: number): number;
 }
 
-const budgetAmount = 3;
+const budgetAmount = 0.5;
 const timeoutMs = 120_000;
 
 /** One order, under a key with as many calls as come with it. */

@@ -29,7 +29,7 @@ const names: readonly Name[] = ["low", "fair", "solid", "dear"];
 
 /** What is wrong, where, from and to which hour. */
 const faults: readonly { name: Name; kind: Kind; from: number; to: number }[] = [
-  { name: "fair", kind: "outage that says so", from: 6, to: 7.5 },
+  { name: "low", kind: "outage that says so", from: 6, to: 7.5 },
   { name: "solid", kind: "outage of unknown fate", from: 12, to: 12.5 },
   { name: "low", kind: "empty account", from: 15, to: 17 },
 ];
@@ -72,7 +72,8 @@ function fateAt(name: Name): Fate {
   if (fault !== undefined) {
     met(fault);
     if (fault === "empty account") return { kind: "refused", error: refusals.empty(name) };
-    if (fault === "outage that says so") return { kind: "refused", error: refusals.unavailable(name) };
+    if (fault === "outage that says so")
+      return { kind: "refused", error: refusals.unavailable(name) };
     return { kind: "lost", isTaken: random() < 0.5, delayMs: 2_000 };
   }
   const key = `${name} ${minuteOf()}`;
@@ -110,8 +111,14 @@ const ledger = memoryLedger();
 const budget = [{ amount: 100_000, unit: "USD", per: "day" } as const];
 const router = routerOn({ clients, sort: "price", ledger, budget }, { clock, random });
 const all: Order[] = [];
-const slots: Slot[] = Array.from({ length: 144 }, () => ({ counts: {}, paid: 0, best: 0, asked: 0 }));
-const slotAt = (at: number) => slots[Math.min(slots.length - 1, Math.floor(at / 600_000))];
+const slots: Slot[] = Array.from({ length: 144 }, () => ({
+  counts: {},
+  paid: 0,
+  best: 0,
+  asked: 0,
+}));
+/** What comes after midnight is counted, and not drawn. */
+const slotAt = (at: number): Slot | undefined => slots[Math.floor(at / 600_000)];
 
 /** What the cheapest client that can do it, is up and has room would cost just now. */
 function cheapestNow(needsMask: boolean): number {
@@ -126,11 +133,19 @@ function cheapestNow(needsMask: boolean): number {
 
 async function order(index: number): Promise<void> {
   const needsMask = random() < 0.1;
-  const made: Order = { needsMask, isOffensive: random() < 0.01, best: cheapestNow(needsMask), fault: "none" };
+  const made: Order = {
+    needsMask,
+    isOffensive: random() < 0.01,
+    best: cheapestNow(needsMask),
+    fault: "none",
+  };
   all[index] = made;
   const slot = slotAt(clock.now());
   if (slot !== undefined) slot.asked += 1;
-  const request = { prompt: "a fox", ...(needsMask && { images: ["https://a.test/b.png"], mask: "https://a.test/m.png" }) };
+  const request = {
+    prompt: "a fox",
+    ...(needsMask && { images: ["https://a.test/b.png"], mask: "https://a.test/m.png" }),
+  };
   try {
     const call = { metadata: index };
     const { provider } = needsMask
@@ -171,7 +186,9 @@ for (const { order: index } of clients.flatMap((client) => client.purchases)) {
 }
 const boughtOf = (index: number) => purchases.get(index) ?? 0;
 console.log(`${orders} orders in ${seconds} s\n`);
-console.log("| first fault on its way | orders | delivered | bought |\n| --- | ---: | ---: | ---: |");
+console.log(
+  "| first fault on its way | orders | delivered | bought |\n| --- | ---: | ---: | ---: |",
+);
 for (const kind of [...new Set(all.map(({ fault }) => fault))].sort()) {
   const of = [...all.entries()].filter(([, { fault }]) => fault === kind);
   const delivered = of.filter(([, { price }]) => price !== undefined).length;
@@ -180,11 +197,21 @@ for (const kind of [...new Set(all.map(({ fault }) => fault))].sort()) {
   console.log(`| ${kind} | ${of.length} | ${delivered} (${share}) | ${bought} |`);
 }
 const most = Math.max(...purchases.values());
-const wrong = [...all.entries()].filter(([index, { price }]) => price !== undefined && boughtOf(index) !== 1);
+const wrong = [...all.entries()].filter(
+  ([index, { price }]) => price !== undefined && boughtOf(index) !== 1,
+);
 const paid = all.reduce((sum, { price = 0 }) => sum + price, 0);
 const best = all.reduce((sum, each) => sum + (each.price === undefined ? 0 : each.best), 0);
-console.log(`\nPurchases an order: at most ${most}; delivered and not bought exactly once: ${wrong.length}`);
-console.log(`Paid ${paid.toFixed(2)} USD; the cheapest able and up at each arrival: ${best.toFixed(2)} USD; ratio ${(paid / best).toFixed(4)}`);
-console.table(await ledger.totals({ by: ["client", "state"] }).then((rows) => rows.map(({ group, ...rest }) => ({ ...group, ...rest }))));
+console.log(
+  `\nPurchases an order: at most ${most}; delivered and not bought exactly once: ${wrong.length}`,
+);
+console.log(
+  `Paid ${paid.toFixed(2)} USD; the cheapest able and up at each arrival: ${best.toFixed(2)} USD; ratio ${(paid / best).toFixed(4)}`,
+);
+console.table(
+  await ledger
+    .totals({ by: ["client", "state"] })
+    .then((rows) => rows.map(({ group, ...rest }) => ({ ...group, ...rest }))),
+);
 const path = fileURLToPath(new URL("../../../docs/router-day.svg", import.meta.url));
 writeFileSync(path, dayPlot(slots, names, faults));
