@@ -15,6 +15,7 @@ const entry = {
   "ai-sdk": "src/doors/ai-sdk/index.ts",
   gateway: "src/doors/gateway/index.ts",
   postgres: "src/doors/postgres/index.ts",
+  router: "src/doors/router/index.ts",
 };
 
 /** A file each, so that a bundler leaves out those that an app does not use. */

@@ -11,6 +11,7 @@ export default defineConfig({
       { find: /^gpt-image-client\/gateway$/, replacement: source("doors/gateway/index.ts") },
       { find: /^gpt-image-client\/postgres$/, replacement: source("doors/postgres/index.ts") },
       { find: /^gpt-image-client\/provider$/, replacement: source("provider.ts") },
+      { find: /^gpt-image-client\/router$/, replacement: source("doors/router/index.ts") },
       { find: /^gpt-image-client\/testing$/, replacement: source("testing/index.ts") },
     ],
   },

@@ -19,6 +19,8 @@ function whatToDo(error: AnyImageError): string {
   switch (error.code) {
     case "moderation":
       return `Tell your user to reword it (${error.stage ?? "no stage given"}).`;
+    case "budget_exceeded":
+      return `Wait until ${error.renewsAt?.toISOString() ?? "somebody raises the budget"}.`;
     case "insufficient_credits":
     case "authentication":
     case "permission_denied":

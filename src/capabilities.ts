@@ -19,6 +19,8 @@ export interface Capabilities {
   readonly idempotent: boolean;
   /** Whether the client has a journal: the same `idempotencyKey` then gives the same job at any provider. */
   readonly keepsJournal?: boolean;
+  /** Under which names it reads its entry of `providerOptions`; absent: under its own alone. */
+  readonly providerOptions?: readonly string[];
   /** What `generate` takes. */
   readonly generate: OperationCapabilities;
   /** Absent where the provider cannot edit. */
@@ -26,12 +28,13 @@ export interface Capabilities {
 }
 
 /** What a client's provider can do, from its description. */
-export function capabilitiesOf({ adapter }: Provider, keepsJournal: boolean): Capabilities {
+export function capabilitiesOf({ name, adapter }: Provider, keepsJournal: boolean): Capabilities {
   const { generate, edit } = adapter.operations;
   return {
     resumable: adapter.answersWith === "job",
     idempotent: adapter.idempotent,
     keepsJournal,
+    providerOptions: [...new Set([name, adapter.optionsName ?? name])],
     generate: operationCapabilities(generate),
     ...(edit !== undefined && { edit: operationCapabilities(edit) }),
   };

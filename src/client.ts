@@ -77,6 +77,19 @@ export interface ImageClient {
 
 /** The client of a provider itself, with what only such a one can do. */
 export interface ProviderImageClient extends ImageClient {
+  /** Where it sends, as references and records say it: without a query. */
+  readonly baseURL: string;
+  /** The `account` that it was made with; absent where the API key says whose money it is. */
+  readonly account?: string;
+  /**
+   * Whether the journal has a record of the job that is this client's own: of its provider, base URL and
+   * account. Nothing is sent; without a journal it is false.
+   *
+   * @param reference the job, its reference, or its JSON.
+   * @throws {@link InvalidRequestError} naming what is wrong with it; {@link JournalError} if the journal
+   * cannot be read; {@link AuthenticationError} where the API key says whose it is, and there is none.
+   */
+  holds(reference: unknown): Promise<boolean>;
   /**
    * A job for every record of the journal that is unsettled, or settled and not yet released. A
    * running one is polled on by its `result()`; a settled one gives its images again; a create of
@@ -138,6 +151,8 @@ export function createImageClient(options: ImageClientOptions): ProviderImageCli
 export class ProviderClient implements ProviderImageClient {
   readonly name: string;
   readonly capabilities: Capabilities;
+  readonly baseURL: string;
+  declare readonly account?: string;
   readonly #options: ClientOptions;
   readonly #clock: Clock;
   readonly #closing = new Ending();
@@ -147,9 +162,11 @@ export class ProviderClient implements ProviderImageClient {
   constructor(given: ImageClientOptions, clock: Clock) {
     this.#options = parseClientOptions(given);
     this.#clock = clock;
-    const { provider, journal } = this.#options;
+    const { provider, account, journal } = this.#options;
     this.name = provider.name;
     this.capabilities = capabilitiesOf(provider, journal !== undefined);
+    this.baseURL = provider.baseURL;
+    if (account !== undefined) this.account = account;
   }
 
   /** What sends is not there before it is needed: an app that imports this package starts sooner. */
@@ -222,6 +239,12 @@ export class ProviderClient implements ProviderImageClient {
 
   async *recover(options: RecoverOptions = {}): AsyncIterableIterator<ImageJob> {
     if (this.#options.journal !== undefined) yield* (await this.#runner()).recover(options);
+  }
+
+  async holds(reference: unknown): Promise<boolean> {
+    const { name, baseURL } = this.#options.provider;
+    const parsed = parseReference(reference, { provider: name, baseURL });
+    return this.capabilities.keepsJournal === true && (await this.#runner()).holds(parsed);
   }
 
   async settle(reference: unknown, settlement: Settlement): Promise<void> {

@@ -232,6 +232,25 @@ export class JournalError extends ImageError {
   }
 }
 
+/** A budget does not allow for it: nothing was sent. `retryAfterMs` says when more comes, where it does. */
+export class BudgetExceededError extends ImageError {
+  override readonly name = "BudgetExceededError";
+  readonly code = "budget_exceeded";
+  /** What is left of the budget; absent where no price is known that could be held against it. */
+  declare readonly left?: { readonly amount: number; readonly unit: string };
+  /** When more comes: the budget's next hour, day or month. Absent where none does. */
+  declare readonly renewsAt?: Date;
+
+  constructor(facts: ErrorFacts & Partial<Pick<BudgetExceededError, "left" | "renewsAt">>) {
+    const { left, renewsAt } = facts;
+    const rest = left === undefined ? "" : `: ${left.amount} ${left.unit} left`;
+    const more = renewsAt === undefined ? "" : `, more at ${renewsAt.toISOString()}`;
+    super(`The budget does not allow for it${rest}${more}.`, facts);
+    if (left !== undefined) this.left = left;
+    if (renewsAt !== undefined) this.renewsAt = renewsAt;
+  }
+}
+
 /** An error that came up where more is known: who was charged, and for which job. */
 export function withJob(error: ImageError, charged: Charged, job: ImageJob): ImageError {
   const message = error.message.replace(chargeSentence[error.charged], chargeSentence[charged]);
@@ -262,6 +281,7 @@ export type AnyImageError =
   | DownloadError
   | CallbackError
   | ClientClosedError
+  | BudgetExceededError
   | JournalError;
 
 /**

@@ -18,6 +18,7 @@ export type { Charged, Cost } from "./cost";
 export {
   type AnyImageError,
   AuthenticationError,
+  BudgetExceededError,
   CallbackError,
   ClientClosedError,
   DownloadError,
@@ -48,6 +49,19 @@ export {
   type TaskName,
 } from "./journal/journal";
 export type { JournalRecord } from "./journal/record";
+// ---- a record of every order ----
+export type {
+  Amount,
+  LedgerChange,
+  LedgerEntry,
+  LedgerLimit,
+  LedgerRange,
+  LedgerScope,
+  LedgerShortfall,
+  LedgerState,
+  LedgerStore,
+  LedgerSums,
+} from "./ledger/store";
 // ---- providers ----
 export type { InputRule, Provider, ProviderSettings, TokenPrices, Usage } from "./provider";
 export {

@@ -109,6 +109,11 @@ export class Runner {
     if (this.#journaling !== undefined) yield* this.#journaling.recover(options);
   }
 
+  /** Whether the journal has a record of a job that is this client's own. */
+  async holds(reference: ParsedReference): Promise<boolean> {
+    return (await this.#journaling?.holds(reference)) ?? false;
+  }
+
   /** Ends what is unknown of a job in the journal. */
   async settle(reference: ParsedReference, settlement: Settlement): Promise<void> {
     await this.#journaling?.settle(reference, settlement);
@@ -190,7 +195,9 @@ export class Runner {
       if (place !== undefined) await within(clock, place, { signal: call.stop });
       const rule = plan.description.inputs;
       const inputs = rule === undefined ? none : await this.#inputs(plan.request, rule, call.stop);
-      prepare(job, plan, { inputs, keys, hook, createSink: saving.createSink });
+      const { retryRefused = true } = options;
+      const { createSink } = saving;
+      prepare(job, plan, { inputs, keys, hook, createSink, retryRefused });
     } catch (error) {
       call.abandon(error);
       throw error;
@@ -313,14 +320,16 @@ function prepare(
     readonly keys: readonly string[];
     readonly hook: Hook | undefined;
     readonly createSink: Saving["createSink"];
+    readonly retryRefused: boolean;
   },
 ): void {
   const { operation } = request;
+  const { createSink, retryRefused } = parts;
   for (const task of job.tasks) {
     const { index, n } = task.progress;
     const webhookUrl = parts.hook?.addressFor(job.id, index);
     const sending = { operation, n, key: parts.keys[index] ?? "", ...parts.inputs };
     const given = webhookUrl === undefined ? sending : { webhookUrl, ...sending };
-    task.prepare(planned.create(given), parts.createSink);
+    task.prepare({ call: planned.create(given), createSink, retryRefused });
   }
 }

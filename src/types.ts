@@ -108,6 +108,17 @@ export interface CallOptions extends WaitCallOptions {
   readonly onEvent?: (event: ImageEvent) => unknown;
   /** Comes back in every event of this call. */
   readonly metadata?: unknown;
+  /**
+   * Whose order it is, such as `{ team: "web" }`: a router keeps them in its ledger and limits budgets by
+   * them. A client by itself does nothing with them.
+   */
+  readonly tags?: Readonly<Record<string, string>>;
+  /**
+   * Whether a create that nothing came of for the moment (429, not available, no connection) is sent again
+   * within the time-out. With `false` its error comes at once, so that a router can ask another provider.
+   * Default true.
+   */
+  readonly retryRefused?: boolean;
 }
 
 /** What one poll of a job said. */

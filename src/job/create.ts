@@ -28,6 +28,8 @@ import type { TaskServices } from "./services";
 export interface Sending {
   readonly call: Call;
   readonly createSink: (() => ImageSink) | undefined;
+  /** Whether it is sent again after a refusal that passes; otherwise the refusal ends it. */
+  readonly retryRefused: boolean;
 }
 
 /** How long a create may take. */
@@ -94,6 +96,7 @@ export class Create {
   #isOnItsWay = false;
   #isSubmitting = false;
   #hasLeft = false;
+  #retryRefused = true;
   #id: string | undefined;
   /** The end of the call, or of this create alone. */
   readonly #end = new Ending();
@@ -141,7 +144,8 @@ export class Create {
   }
 
   /** Sends it, once the intent record stands. Never rejects. */
-  async run({ call, createSink }: Sending): Promise<Created> {
+  async run({ call, createSink, retryRefused }: Sending): Promise<Created> {
+    this.#retryRefused = retryRefused;
     const { api } = this.#services;
     const { ledger } = this.#task;
     const { stop } = this.#limits;
@@ -276,6 +280,8 @@ export class Create {
     const { clock, provider } = this.#services;
     if (!(failure instanceof CreateFailure) || this.#end.aborted) return undefined;
     this.#perhapsAccepted ||= failure.refused.charged === "unknown";
+    // A router asks another provider meanwhile; what an earlier attempt may have bought stays here.
+    if (failure.refused.resend === "wait" && !this.#retryRefused) return undefined;
     const delayMs = delayOf(failure, attempt, provider.adapter.idempotent);
     const fits = delayMs !== undefined && clock.now() + delayMs < this.#limits.deadlineAt;
     return fits ? delayMs : undefined;

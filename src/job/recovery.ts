@@ -222,6 +222,17 @@ export class Journaling {
     return [job];
   }
 
+  /** Whether a job has a record here that is this client's own. */
+  async holds({ id, tasks }: ParsedReference): Promise<boolean> {
+    for (const { index } of tasks) {
+      const newest = (
+        await this.#records.triesOf(id, index, (each) => this.#records.read(each))
+      ).at(-1);
+      if (newest !== undefined) return (await this.#records.own(newest.id)) !== undefined;
+    }
+    return false;
+  }
+
   /** Ends what is unknown of a job by a person's word. */
   async settle(reference: ParsedReference, settlement: Settlement): Promise<void> {
     const parts = { records: this.#records, jobs: this.#jobs };

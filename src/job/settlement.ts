@@ -109,7 +109,7 @@ function problemOf(
   if (busy === undefined) return undefined;
   const given = `a create that may be on its way: ${busy.id}, of process ${busy.owner?.pid}`;
   const taken = "one whose process has ended, or has had its time";
-  return new InvalidRequestError({ ...facts, field: "reference", given, taken });
+  return new InvalidRequestError({ ...facts, field: "reference", given, taken, transient: true });
 }
 
 /** A person cannot know yet what becomes of it. Whether a process lives is told on its own machine alone. */

@@ -1,4 +1,3 @@
-import type { Call } from "../adapter/contract";
 import { type Clock, type EndSignal, sleep, type WaitLimits, within } from "../async/clock";
 import { Latch } from "../async/latch";
 import { ClientClosedError, GenerationFailedError, TimeoutError } from "../errors";
@@ -57,8 +56,8 @@ export class JobTask {
   // ---- its create ----
 
   /** Gives it what its create sends; held until then, and no longer. */
-  prepare(call: Call, createSink: Sending["createSink"]): void {
-    this.progress.become({ is: "draft", state: "waiting", sending: { call, createSink } });
+  prepare(sending: Sending): void {
+    this.progress.become({ is: "draft", state: "waiting", sending });
   }
 
   /** It will never be sent: the call ended first. */
@@ -159,7 +158,10 @@ export class JobTask {
     const deadlineAt = clock.now() + timeoutMs;
     this.#created = new Latch();
     underWay.begin();
-    const sending = this.#send({ call, createSink: undefined }, { stop, signal, deadlineAt });
+    const sending = this.#send(
+      { call, createSink: undefined, retryRefused: true },
+      { stop, signal, deadlineAt },
+    );
     const end = () => underWay.end();
     sending.then(end, end);
   }

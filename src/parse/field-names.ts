@@ -19,7 +19,8 @@ const otherNames: Readonly<Record<string, string>> = {
 };
 
 /** The second argument of `generate`. A test holds both lists against the types. */
-export const callNames = "signal,timeoutMs,saveTo,idempotencyKey,onSubmitted,onEvent,metadata";
+export const callNames =
+  "signal,timeoutMs,saveTo,idempotencyKey,onSubmitted,onEvent,metadata,tags,retryRefused";
 /** What a provider function takes. */
 export const providerNames = "apiKey,baseURL,headers,prices";
 

@@ -33,6 +33,10 @@ const callSchema = once(() =>
       onSubmitted: z.optional(z.custom<CallOptions["onSubmitted"]>(isFunction, "a function")),
       onEvent: z.optional(z.custom<CallOptions["onEvent"]>(isFunction, "a function")),
       metadata: z.optional(z.unknown()),
+      tags: z.optional(
+        z.record(z.string(), z.string("a string"), "an object of strings, such as { team: … }"),
+      ),
+      retryRefused: z.optional(z.boolean("true or false")),
     },
     "an object of options",
   ),

@@ -231,6 +231,25 @@ describe("what single examples show", { timeout: 180_000 }, () => {
     expect(stdout).toContain("GET /v1/models: 200");
   });
 
+  test("router: one is empty, one has its limit and one is slow, and each picture is bought once", async () => {
+    const { pictures, stdout } = await runOf("router");
+
+    expect(Object.keys(pictures)).toEqual(["1.png", "2.png", "3.png"]);
+    expect(stdout).toContain("trinetra: insufficient_credits");
+    expect(stdout).toContain("shortapi: rate_limited");
+    expect(stdout).toMatch(/^openai +charged +3 /m);
+    expect(stdout).toContain("Bought: 3");
+  });
+
+  test("budget: it ends in the middle of a batch, and says when more comes", async () => {
+    const { pictures, stdout } = await runOf("budget");
+
+    expect(Object.keys(pictures)).toHaveLength(5);
+    expect(stdout.match(/^not ordered: 0 USD left until .*T00:00:00.000Z$/gm)).toHaveLength(3);
+    expect(stdout).toContain("charged 0.3 of 0.3 USD");
+    expect(stdout).toContain("Bought: 5");
+  });
+
   test("custom-provider: says how small an adapter is", async () => {
     const { stdout } = await runOf("custom-provider");
 

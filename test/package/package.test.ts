@@ -103,7 +103,15 @@ describe("the tarball", () => {
     ]) {
       expect(files).toContain(`package/${path}`);
     }
-    for (const entry of ["index", "ai-sdk", "gateway", "postgres", "provider", "testing"]) {
+    for (const entry of [
+      "index",
+      "ai-sdk",
+      "gateway",
+      "postgres",
+      "provider",
+      "router",
+      "testing",
+    ]) {
       for (const ending of ["js", "d.ts", "cjs", "d.cts"]) {
         expect(files).toContain(`package/dist/${entry}.${ending}`);
       }
@@ -127,6 +135,7 @@ const entries = {
   "gpt-image-client/gateway": ["createImageGateway", "directoryStore"],
   "gpt-image-client/postgres": ["createPostgresJournal", "migrate", "migrations"],
   "gpt-image-client/provider": ["defineProvider", "defineOperation", "readStatus"],
+  "gpt-image-client/router": ["createImageRouter", "memoryLedger", "jsonLinesLedger"],
   "gpt-image-client/testing": ["fakeImageClient", "startSandbox"],
 };
 

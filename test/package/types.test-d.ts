@@ -145,6 +145,9 @@ test("the code of an error tells its class", () => {
     case "callback_failed":
       expectTypeOf(caught.callback).toEqualTypeOf<string>();
       return;
+    case "budget_exceeded":
+      expectTypeOf(caught.renewsAt).toEqualTypeOf<Date | undefined>();
+      return;
     case "authentication":
     case "permission_denied":
     case "insufficient_credits":

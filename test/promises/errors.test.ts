@@ -23,6 +23,7 @@ const all: readonly [name: string, code: string, error: ImageError][] = [
   ["DownloadError", "download_failed", new api.DownloadError({ ...facts, url: "https://a.test" })],
   ["CallbackError", "callback_failed", new api.CallbackError({ ...facts, callback: "upload" })],
   ["ClientClosedError", "client_closed", new api.ClientClosedError(facts)],
+  ["BudgetExceededError", "budget_exceeded", new api.BudgetExceededError(facts)],
   ["JournalError", "journal_failed", new api.JournalError(facts)],
 ];
 

@@ -27,6 +27,8 @@ const callNames: Readonly<Record<Exclude<keyof CallOptions, "signal">, true>> = 
   onSubmitted: true,
   onEvent: true,
   metadata: true,
+  tags: true,
+  retryRefused: true,
 };
 
 /** Where `generateImage` itself takes what is no option. */

@@ -1,0 +1,312 @@
+import { createHash } from "node:crypto";
+import { hostname } from "node:os";
+import {
+  type Charged,
+  InvalidRequestError,
+  type JobReference,
+  type Journal,
+  JournalError,
+  type JournalRecord,
+  type LedgerEntry,
+  type Operation,
+} from "../../index";
+import type { Clock } from "./clock";
+import { accountOf, isProviderClient, type Member } from "./members";
+
+/** No client is called so: those that share the journal leave claims alone. */
+const claimProvider = "gpt-image-client/router";
+const claimAddress = "claim:";
+
+/** How far clocks of two machines may be apart. */
+const longestSkewMs = 5 * 60_000;
+
+/** What a claim says of its order, beside what every record has. */
+export interface ClaimFacts {
+  /** What the router calls the client that has the order. */
+  readonly client: string;
+  readonly provider: string;
+  readonly baseURL?: string | undefined;
+  readonly account?: string | undefined;
+  /** The order's entry in the ledger. */
+  readonly entry?: string | undefined;
+  /** It is the one more purchase of an order of unknown fate. */
+  readonly again?: boolean | undefined;
+  /** Up to when its owner may still send, in milliseconds since 1970, where nobody can tell whether it lives. */
+  readonly until: number;
+  readonly reference?: JobReference | undefined;
+}
+
+/**
+ * One link of the chain of a key: one order at one client. A later link is there only once the order of
+ * the one before has ended without a charge, or its owner has: whoever makes a link, by exclusive
+ * creation, alone may send. Everybody else waits for what comes of it.
+ */
+export interface Claim {
+  readonly key: string;
+  /** Its place in the chain, from 0. */
+  readonly index: number;
+  readonly record: JournalRecord;
+  readonly facts: ClaimFacts;
+}
+
+/**
+ * The links that calls of this process are at, or are just making, and how many calls: one that comes too
+ * late to make a link must not take the mark of the one that made it.
+ */
+const ownName = Symbol.for("gpt-image-client.router.claims");
+// A symbol of the registry is the same in every copy of this package, and nobody else has this one.
+const shared = globalThis as { [ownName]?: Map<string, number> };
+shared[ownName] ??= new Map();
+const own = shared[ownName];
+
+function mark(id: string, by: 1 | -1): void {
+  const count = (own.get(id) ?? 0) + by;
+  if (count > 0) own.set(id, count);
+  else own.delete(id);
+}
+
+/** The claims of keys in a router's journal. */
+export class Claims {
+  readonly #journal: Journal;
+  readonly #clock: Clock;
+  readonly #router: string;
+
+  constructor(journal: Journal, clock: Clock, router: string) {
+    this.#journal = journal;
+    this.#clock = clock;
+    this.#router = router;
+  }
+
+  /** What a caller's key is called in the journal. */
+  keyFor(idempotencyKey: string): string {
+    const digest = createHash("sha256").update(JSON.stringify([this.#router, idempotencyKey]));
+    return `route-${digest.digest("hex").slice(0, 32)}`;
+  }
+
+  /** The id of a link's record. */
+  idOf(key: string, index: number): string {
+    return idOf(key, index);
+  }
+
+  /** The last link of a key's chain, at or after the one at `from`. */
+  async last(key: string, from = 0): Promise<Claim | undefined> {
+    let last: Claim | undefined;
+    for (let index = from; ; index += 1) {
+      const next = await this.#read(key, index);
+      if (next === undefined) return last;
+      last = next;
+    }
+  }
+
+  async #read(key: string, index: number): Promise<Claim | undefined> {
+    const id = idOf(key, index);
+    const found = await this.#guarded("no", () => this.#journal.read(id));
+    if (found === undefined) return undefined;
+    const facts = isRecord(found) ? factsIn(found.request) : undefined;
+    if (isRecord(found) && facts !== undefined) return { key, index, record: found, facts };
+    throw new JournalError({ charged: "no", detail: `What stands under ${id} is no claim` });
+  }
+
+  /** Makes a link, unless somebody has made that one: then `undefined`. */
+  async open(
+    key: string,
+    index: number,
+    order: { readonly operation: Operation; readonly n: number; readonly digest: string },
+    facts: ClaimFacts,
+  ): Promise<Claim | undefined> {
+    const id = idOf(key, index);
+    const record: JournalRecord = {
+      ...{ v: 1, id, jobId: key, index: 0, n: order.n, split: [order.n] },
+      ...{ provider: claimProvider, baseURL: claimAddress, operation: order.operation },
+      ...(index > 0 && { attempt: index }),
+      submittedAt: new Date(this.#clock.wallTime()).toISOString(),
+      owner: { host: hostname(), pid: process.pid },
+      requestDigest: order.digest,
+      request: facts,
+      state: "submitting",
+    };
+    // Before others can see it.
+    mark(id, 1);
+    const isOurs = await this.#guarded("no", () => this.#journal.create(record)).catch(
+      (error: unknown) => {
+        mark(id, -1);
+        throw error;
+      },
+    );
+    if (isOurs) return { key, index, record, facts };
+    mark(id, -1);
+    return undefined;
+  }
+
+  /** Replaces what a link says. */
+  async update(
+    { key, index, record, facts }: Claim,
+    change: Partial<Pick<JournalRecord, "state" | "failure">>,
+    more: Partial<Pick<ClaimFacts, "reference" | "until">> = {},
+    charged: Charged = "unknown",
+  ): Promise<Claim> {
+    const changed = { ...facts, ...more };
+    const ended = change.state === "succeeded" || change.state === "failed";
+    const written: JournalRecord = {
+      ...{ ...record, ...change, request: changed },
+      ...(ended && { settledAt: new Date(this.#clock.wallTime()).toISOString() }),
+    };
+    await this.#guarded(charged, () => this.#journal.update(written));
+    return { key, index, record: written, facts: changed };
+  }
+
+  /** Its owner is at it no longer. */
+  leave({ key, index }: Claim): void {
+    mark(idOf(key, index), -1);
+  }
+
+  /** Whether nobody can be about to send under an open link any more. */
+  isAbandoned({ record, facts }: Claim): boolean {
+    const { owner, id } = record;
+    if (owner?.host === hostname()) {
+      // In a container the process before this one had the same number.
+      return owner.pid === process.pid ? !own.has(id) : !isAlive(owner.pid);
+    }
+    return this.#clock.wallTime() > facts.until;
+  }
+
+  /** Up to when the owner of a new link may send. */
+  untilAfter(timeoutMs: number): number {
+    return this.#clock.wallTime() + timeoutMs + longestSkewMs;
+  }
+
+  /**
+   * Keeps a link while its order waits for longer than it said, as behind a client's `concurrency`.
+   * `onLost` is called where somebody else has taken it over: nothing may be sent any more.
+   */
+  keep(claim: Claim, timeoutMs: number, onLost: () => void): () => void {
+    let current = claim;
+    let cancel = () => {};
+    const wait = () => {
+      const leftMs = current.facts.until - this.#clock.wallTime() - longestSkewMs / 5;
+      cancel = this.#clock.after(Math.max(0, leftMs), () => void renew());
+    };
+    const renew = async () => {
+      try {
+        if ((await this.#read(claim.key, claim.index + 1)) !== undefined) return onLost();
+        const until = this.untilAfter(timeoutMs);
+        current = await this.update(current, {}, { until });
+        wait();
+      } catch {
+        // Who cannot say that it is still at it must not send.
+        onLost();
+      }
+    };
+    wait();
+    return () => cancel();
+  }
+
+  /** Lets go of all that a key has, the newest link first: at no moment does it lead past one. */
+  async forget(key: string): Promise<void> {
+    const last = await this.last(key);
+    for (let index = last?.index ?? -1; index >= 0; index -= 1) {
+      await this.#guarded("unknown", () => this.#journal.delete(idOf(key, index)));
+    }
+  }
+
+  /** Lets go of the chains that ended longer ago than this. */
+  async clean(retentionMs: number): Promise<void> {
+    const keys = new Set<string>();
+    for await (const { record } of this.#journal.list()) {
+      if (isRecord(record) && record.provider === claimProvider) keys.add(record.jobId);
+    }
+    for (const key of keys) {
+      const settledAt = (await this.last(key))?.record.settledAt;
+      if (settledAt === undefined) continue;
+      if (this.#clock.wallTime() - Date.parse(settledAt) > retentionMs) await this.forget(key);
+    }
+  }
+
+  /** Ends the claim of an order by a person's word. */
+  async settle({ id, claim = "" }: LedgerEntry, charged: "no" | "yes"): Promise<void> {
+    const [, key] = /^(route-[\da-f]+)(?:-\d+)?\.0$/.exec(claim) ?? [];
+    const last = key === undefined ? undefined : await this.last(key);
+    // Whoever asked after the order since has made a later link of it; any other is of another order.
+    if (last?.facts.entry !== id || last.record.state === "succeeded") return;
+    const message = "A person has found out what became of it";
+    const failure = { kind: "generation_failed", message, charged };
+    await this.update(last, { state: "failed", failure });
+  }
+
+  /** @throws {@link JournalError} in place of what the journal throws. */
+  async #guarded<Value>(charged: Charged, work: () => Promise<Value>): Promise<Value> {
+    try {
+      return await work();
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw new JournalError({ charged, detail: `The router's: ${reason}`, cause });
+    }
+  }
+}
+
+function idOf(key: string, index: number): string {
+  return index === 0 ? `${key}.0` : `${key}-${index}.0`;
+}
+
+/** What a claim says of a client. */
+export function placeOf({
+  name,
+  client,
+}: Member): Pick<ClaimFacts, "client" | "provider" | "baseURL" | "account"> {
+  const baseURL = isProviderClient(client) ? client.baseURL : undefined;
+  return { client: name, provider: client.name, baseURL, account: accountOf(client) };
+}
+
+/** The client that a claim names. */
+export function claimedMember(
+  { facts }: Claim,
+  members: readonly Member[],
+  router: string,
+): Member {
+  const member = members.find(({ name }) => name === facts.client);
+  const place = member && placeOf(member);
+  const isSame =
+    place?.provider === facts.provider &&
+    place.baseURL === facts.baseURL &&
+    place.account === facts.account;
+  if (member !== undefined && isSame) return member;
+  throw new InvalidRequestError({
+    ...{ provider: router, charged: "unknown", field: "options.idempotencyKey" },
+    given: `the key of an order that went to "${facts.client}" (${facts.provider})`,
+    taken:
+      member === undefined
+        ? "a router that has this client"
+        : "a router whose client of this name has the same provider, base URL and account",
+  });
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    // Not allowed to signal it means that it lives.
+    return error instanceof Error && "code" in error && error.code === "EPERM";
+  }
+}
+
+function isRecord(value: unknown): value is JournalRecord {
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    "v" in value &&
+    value.v === 1 &&
+    "state" in value &&
+    "provider" in value &&
+    "requestDigest" in value
+  );
+}
+
+function factsIn(value: unknown): ClaimFacts | undefined {
+  if (typeof value !== "object" || value === null) return undefined;
+  if (!("client" in value) || typeof value.client !== "string") return undefined;
+  if (!("provider" in value) || typeof value.provider !== "string") return undefined;
+  if (!("until" in value) || typeof value.until !== "number") return undefined;
+  // The journal is this router's own: what it wrote with these three has the rest as it was.
+  return value as ClaimFacts;
+}

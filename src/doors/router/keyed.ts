@@ -1,0 +1,340 @@
+import {
+  ClientClosedError,
+  type ImageError,
+  type ImageJob,
+  type ImageRequest,
+  InvalidRequestError,
+  isImageError,
+  type JobReference,
+  TimeoutError,
+} from "../../index";
+import type { Reserved, RouterCall } from "./call";
+import { isFree, isWhole, jobOf, lostError } from "./claim-ends";
+import { type Claim, type ClaimFacts, type Claims, claimedMember, placeOf } from "./claims";
+import { onAbort, pause } from "./clock";
+import { digestOf } from "./digest";
+import type { Member } from "./members";
+import type { Order } from "./order";
+import type { JobWatch } from "./routed";
+import { isUncharged, mayPassOn } from "./rules";
+import { type Candidate, candidateFor } from "./selection";
+import type { Walk } from "./walk";
+
+/** Somebody else has taken over the claim: nothing was sent, and what comes of it is theirs to say. */
+class LostClaim extends Error {}
+
+/** How soon a claim is looked at again, and how late. */
+const firstLookMs = 50;
+const lastLookMs = 2_000;
+
+/** A call under an `idempotencyKey`: it goes where the claim of its key says. */
+export class KeyedCall<Request extends ImageRequest, Value> {
+  readonly #call: RouterCall<Request, Value>;
+  readonly #claims: Claims;
+  readonly #idempotencyKey: string;
+  readonly #key: string;
+  readonly #digest: string;
+  /** The next link to be looked at: those before it are over. */
+  #from = 0;
+  #walk: Walk<Request> | undefined;
+  #lookMs = firstLookMs;
+  /** The link of the order whose fate is unknown, and which this call buys again. */
+  #boughtAgainAt: number | undefined;
+
+  constructor(call: RouterCall<Request, Value>, claims: Claims, idempotencyKey: string) {
+    this.#call = call;
+    this.#claims = claims;
+    this.#idempotencyKey = idempotencyKey;
+    this.#key = claims.keyFor(idempotencyKey);
+    this.#digest = digestOf(call.request);
+  }
+
+  async run(): Promise<Value> {
+    try {
+      this.#call.options.signal?.throwIfAborted();
+      return await this.#runThrough();
+    } catch (error) {
+      throw this.#call.withUnknown(error);
+    }
+  }
+
+  async #runThrough(): Promise<Value> {
+    for (;;) {
+      const last = await this.#claims.last(this.#key, this.#from);
+      if (last !== undefined) this.#from = last.index;
+      const isOver = last === undefined || isFree(last) || last.index === this.#boughtAgainAt;
+      const done = isOver ? await this.#order(last) : await this.#follow(last);
+      if (done !== undefined) return done.value;
+    }
+  }
+
+  /** Nobody has the order: the next client is chosen. Gives nothing where another process was quicker. */
+  async #order(last: Claim | undefined): Promise<{ readonly value: Value } | undefined> {
+    const index = last === undefined ? 0 : last.index + 1;
+    const call = this.#call;
+    this.#walk ??= call.walk();
+    const id = this.#claims.idOf(this.#key, index);
+    const { candidate, order, turn } = await call.reserve(this.#walk, id);
+    const claim = await this.#open(index, candidate.member, order).catch(async (error: unknown) => {
+      candidate.member.cooling.end(turn);
+      await call.dismiss(order);
+      throw error;
+    });
+    if (claim === undefined) {
+      candidate.member.cooling.end(turn);
+      await call.dismiss(order);
+      return undefined;
+    }
+    return this.#send(claim, { candidate, order, turn });
+  }
+
+  #open(index: number, member: Member, order: Order, isAgain = this.#call.isAgain) {
+    const { operation, request, options, services } = this.#call;
+    const facts: ClaimFacts = {
+      ...placeOf(member),
+      entry: order.id,
+      ...(isAgain && { again: true }),
+      until: this.#claims.untilAfter(options.timeoutMs ?? services.timeoutMs),
+    };
+    const digest = this.#digest;
+    return this.#claims.open(this.#key, index, { operation, n: request.n ?? 1, digest }, facts);
+  }
+
+  /** Asks the client of a claim that is this call's own, and writes down what came of it. */
+  async #send(
+    opened: Claim,
+    next: Reserved<Request>,
+  ): Promise<{ readonly value: Value } | undefined> {
+    const call = this.#call;
+    const { candidate, order } = next;
+    let claim = opened;
+    const ended = new AbortController();
+    const { signal } = call.options;
+    const stop = signal && onAbort(signal, () => ended.abort(signal.reason));
+    const lose = () => {
+      // What has left cannot be taken back, and need not: the other one is at the same client.
+      if (!order.isBegun) ended.abort(new LostClaim());
+    };
+    const limitMs = call.options.timeoutMs ?? call.services.timeoutMs;
+    const release = this.#claims.keep(claim, limitMs, lose);
+    try {
+      const outcome = await call.send({
+        ...next,
+        signal: ended.signal,
+        idempotencyKey: this.#keyOf(claim, candidate.member),
+        onAccepted: async (job) => {
+          claim = await this.#noted(claim, job, order);
+        },
+      });
+      release();
+      if ("value" in outcome) {
+        await this.#succeeded(claim, outcome.value, order);
+        return { value: call.finish(outcome.value, order, this.#watch()) };
+      }
+      return await this.#failed(claim, next, outcome.error);
+    } catch (error) {
+      release();
+      if (error instanceof LostClaim) return undefined;
+      if (!isImageError(error)) await this.#abandoned(claim, order);
+      throw error;
+    } finally {
+      stop?.();
+      this.#claims.leave(opened);
+    }
+  }
+
+  /** The key that the client of a claim is given: another one for the purchase after an unknown one. */
+  #keyOf({ facts }: Claim, { honoursKeys }: Member): string | undefined {
+    if (!honoursKeys) return undefined;
+    return facts.again ? `${this.#idempotencyKey}#again` : this.#idempotencyKey;
+  }
+
+  /** What is paid for must not be lost by a journal that cannot be written. */
+  async #noted(claim: Claim, job: ImageJob, order: Order): Promise<Claim> {
+    const { reference } = job;
+    return this.#claims.update(claim, {}, { reference }).catch((error: unknown) => {
+      order.warnings.push(`The claim does not know the job: ${String(error)}`);
+      return claim;
+    });
+  }
+
+  async #succeeded(claim: Claim, value: Value, order: Order): Promise<void> {
+    const { kind } = this.#call;
+    const { reference } = kind.jobOf(value);
+    // A job that was submitted goes on: its claim stays open, and leads to it.
+    const change = kind.isOver(value) ? ({ state: "succeeded" } as const) : {};
+    await this.#claims.update(claim, change, { reference }).catch((error: unknown) => {
+      order.warnings.push(`The claim could not be ended: ${String(error)}`);
+    });
+  }
+
+  /** Goes on to the next client under the next claim, or ends this one and the call. */
+  async #failed(
+    claim: Claim,
+    { candidate, order }: Pick<Reserved<Request>, "candidate" | "order">,
+    error: ImageError,
+  ): Promise<undefined> {
+    const { code: kind, message } = error;
+    const reference = error.job?.reference;
+    const charged = isUncharged(error) ? "no" : error.charged === "yes" ? "yes" : "unknown";
+    const failure = { kind, message, charged } as const;
+    const state = charged === "unknown" ? "unknown" : "failed";
+    const more = reference === undefined ? {} : { reference };
+    try {
+      await this.#claims.update(claim, { state, failure }, more, charged);
+    } catch (cause) {
+      // Without its end nobody may go on: the next claim would stand beside an open order.
+      order.warnings.push(`The claim could not be ended: ${String(cause)}`);
+      throw error;
+    }
+    this.#goOn(claim, candidate, order, error);
+    return undefined;
+  }
+
+  /** A key buys once more at most, whoever comes with it. */
+  #goOn(
+    { index, facts }: Claim,
+    candidate: Candidate<Request>,
+    order: Pick<Order, "id">,
+    error: ImageError,
+  ): void {
+    const call = this.#call;
+    if (facts.again === true && !isUncharged(error)) throw error;
+    this.#walk ??= call.walk();
+    call.goOn(candidate, order, error, this.#walk);
+    if (!isUncharged(error)) this.#boughtAgainAt = index;
+  }
+
+  /** The caller has left. */
+  async #abandoned(claim: Claim, order: Order): Promise<void> {
+    const message = "The caller left before it ended";
+    const charged = order.isBegun ? "unknown" : "no";
+    const failure = { kind: "generation_failed", message, charged } as const;
+    const state = order.isBegun ? "unknown" : "failed";
+    // The caller's own reason is thrown whatever the journal says: an open claim tells no less.
+    await this.#claims.update(claim, { state, failure }).catch(() => {});
+  }
+
+  /** Somebody has the order: their client is asked, or what they got is waited for. */
+  async #follow(last: Claim): Promise<{ readonly value: Value } | undefined> {
+    const { services, options } = this.#call;
+    if (last.record.requestDigest !== this.#digest) {
+      throw new InvalidRequestError({
+        ...{ provider: services.name, charged: "no", field: "options.idempotencyKey" },
+        given: "the key of another request",
+        taken: "a key of its own for each request, or the very same request again",
+      });
+    }
+    const member = claimedMember(last, services.members.all, services.name);
+    const isOpen = last.record.state === "submitting";
+    const isLeft = !isOpen || this.#claims.isAbandoned(last);
+    if (isLeft && member.honoursKeys) return this.#takeOver(last, member);
+    const { reference } = last.facts;
+    if (reference !== undefined && isWhole(reference) && member.client.capabilities.resumable) {
+      return this.#resume(last, member, reference);
+    }
+    if (isLeft) {
+      const candidate = candidateFor(member, this.#call.request, services);
+      this.#goOn(last, candidate, { id: last.facts.entry }, lostError(last, member));
+      return undefined;
+    }
+    await this.#wait(last, member, options.signal);
+    return undefined;
+  }
+
+  /** Nobody else is at it: its client is asked again under its key, which finds the job. */
+  async #takeOver(last: Claim, member: Member): Promise<{ readonly value: Value } | undefined> {
+    const call = this.#call;
+    const { accounting } = call.services;
+    const candidate = candidateFor(member, call.request, call.services);
+    // What was delivered is found, and not ordered: it needs no claim, and no money.
+    if (last.record.state === "succeeded") return this.#fetch(last, candidate);
+    const known = await accounting.reopen(last.facts.entry);
+    const facts = { operation: call.operation, tags: call.options.tags ?? {} };
+    const claimId = this.#claims.idOf(this.#key, last.index + 1);
+    const order = known ?? (await accounting.reserve(candidate, { ...facts, claim: claimId }));
+    const isAgain = last.facts.again === true;
+    const claim = await this.#open(last.index + 1, member, order, isAgain);
+    if (claim !== undefined) {
+      return this.#send(claim, { candidate, order, turn: member.cooling.follow() });
+    }
+    if (known === undefined) await call.dismiss(order);
+    return undefined;
+  }
+
+  /** The pictures of an order that is over. */
+  async #fetch(last: Claim, candidate: Candidate<Request>): Promise<{ readonly value: Value }> {
+    const call = this.#call;
+    const { member } = candidate;
+    const order = call.services.accounting.none();
+    const outcome = await call.send({
+      ...{ candidate, order, turn: member.cooling.follow(), signal: call.options.signal },
+      idempotencyKey: this.#keyOf(last, member),
+    });
+    if ("error" in outcome) throw outcome.error;
+    return { value: call.finish(outcome.value, order, this.#watch()) };
+  }
+
+  /** The job of the order, which costs nothing to ask after. */
+  async #resume(
+    last: Claim,
+    member: Member,
+    reference: JobReference,
+  ): Promise<{ readonly value: Value } | undefined> {
+    const call = this.#call;
+    const { accounting } = call.services;
+    const { signal, saveTo } = call.options;
+    const order = (await accounting.reopen(last.facts.entry)) ?? accounting.none();
+    const job = member.client.resume(reference);
+    call.time.start();
+    const limits = { ...(signal && { signal }), ...(saveTo !== undefined && { saveTo }) };
+    try {
+      const timeoutMs = Math.max(1, call.time.leftMs);
+      const value = await call.kind.follow(job, { ...limits, timeoutMs });
+      if (value !== job) call.kind.settle(value, order);
+      await order.written();
+      return { value: call.finish(value, order, this.#watch()) };
+    } catch (error) {
+      if (!isImageError(error) || !isUncharged(error)) throw error;
+      order.failed(error);
+      await order.written();
+      const { code: kind, message } = error;
+      await this.#claims.update(last, {
+        state: "failed",
+        failure: { kind, message, charged: "no" },
+      });
+      // It was not paid for, and another may do better: as if this call had asked.
+      if (!mayPassOn(error)) throw error;
+      this.#goOn(last, candidateFor(member, call.request, call.services), order, error);
+      return undefined;
+    }
+  }
+
+  #watch(): JobWatch {
+    return { released: () => this.#claims.forget(this.#key) };
+  }
+
+  async #wait(
+    { facts }: Claim,
+    { client }: Member,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const { time, services } = this.#call;
+    const { clock, closing, name } = services;
+    time.start();
+    const job = jobOf(facts, client);
+    const known = { provider: name, charged: "unknown" as const, job };
+    if (time.leftMs <= 0) {
+      const detail = `Another call under this key is at ${facts.client}`;
+      throw new TimeoutError({ ...known, detail, timeoutMs: time.limitMs });
+    }
+    const delayMs = Math.min(this.#lookMs, time.leftMs);
+    this.#lookMs = Math.min(lastLookMs, this.#lookMs * 1.5);
+    try {
+      await pause(clock, delayMs, signal === undefined ? [closing] : [signal, closing]);
+    } catch (reason) {
+      if (!closing.aborted) throw reason;
+      throw new ClientClosedError(known);
+    }
+  }
+}

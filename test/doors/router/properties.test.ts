@@ -1,0 +1,16 @@
+import { expect, test } from "vitest";
+import { type Outcome, runScenario } from "./scenario";
+
+const runs = 250;
+
+test("purchases, ends, pauses and budgets hold whatever happens in whichever order", async () => {
+  const first = Math.floor(Math.random() * 2 ** 31);
+  console.log(`router: seeds ${first} to ${first + runs - 1}`);
+  const outcomes: Outcome[] = [];
+  for (let seed = first; seed < first + runs; seed += 1) outcomes.push(await runScenario(seed));
+  const sum = (of: (outcome: Outcome) => number) =>
+    outcomes.reduce((total, outcome) => total + of(outcome), 0);
+  // So that the generator has not become one that nothing happens in.
+  expect(sum(({ delivered }) => delivered)).toBeGreaterThan(runs);
+  expect(sum(({ boughtAgain }) => boughtAgain)).toBeGreaterThan(0);
+}, 60_000);
