@@ -397,6 +397,25 @@ test("a stream that breaks off hands over the picture that came, and of sketches
   }
 });
 
+test("what is shown of an answer that is no JSON has no image bytes in it", async () => {
+  const base64 = pictureOf(3_000).toString("base64");
+  const inLines = base64.replace(/.{76}/g, "$&\n");
+  for (const body of [
+    partial(pictureOf(3_000)),
+    documentOf(pictureOf(3_000)).slice(0, -1),
+    documentOf(pictureOf(3_000)).slice(0, 900),
+    partial(pictureOf(3_000)).replaceAll("/", "\\/"),
+    `Here it is: data:image/png;base64,${base64}`,
+    `Here it is: ${inLines}`,
+  ]) {
+    await using server = await startStream(body);
+    const { raw } = await failureOf(clientOf(server).generate({ prompt }));
+    expect(raw).toMatch(/^(event: image_generation|\{"data"|Here it is)/);
+    expect(raw).toMatch(/<an image>$/);
+    expect(raw).not.toMatch(/[\w+/]{40}/);
+  }
+});
+
 test("a job provider's answer may come as a stream, too", async () => {
   await using server = await startServer(({ method, path }, response) => {
     if (path === "/i.png") return response.end(pixel);
