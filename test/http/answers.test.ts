@@ -310,6 +310,10 @@ const partial = (bytes: Buffer) =>
     partial_image_index: 0,
   });
 
+/** As servers write it that sort the names of the fields, up to before the end. */
+const typeLast = (bytes: Buffer, type: string) =>
+  `data: {"b64_json":"${bytes.toString("base64")}","type":"image_generation.${type}"`;
+
 async function startStream(stream: string, cuts: readonly number[] = []) {
   const bytes = Buffer.from(stream);
   const ends = [...cuts.filter((cut) => cut < bytes.length).sort((a, b) => a - b), bytes.length];
@@ -382,6 +386,8 @@ test("a stream that breaks off hands over the picture that came, and of sketches
         .slice(0, -20),
       0,
     ],
+    [`${typeLast(sketch, "partial_image")},`, 0],
+    [`${typeLast(picture, "completed")},`, 1],
   ] as const) {
     await using server = await startServer((_, response) => {
       response.writeHead(200, { "content-length": stream.length + 1 });
