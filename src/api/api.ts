@@ -5,6 +5,7 @@ import { AuthenticationError, CallbackError } from "../errors";
 import type { HttpRequest } from "../http/answer";
 import { TransportFault } from "../http/faults";
 import { isHeader } from "../http/header";
+import { untilImage } from "../http/image-text";
 import { shownCharacters } from "../http/json-scanner";
 import type { HttpAnswer, ExchangeLimits as HttpLimits, Transport } from "../http/transport";
 import { userAgent } from "../http/user-agent";
@@ -334,10 +335,10 @@ function shortened(text: string): string {
   return text.length > longestMessage ? `${text.slice(0, longestMessage)}…` : text;
 }
 
-/** The start of a body, cut short of where a key may have been cut in two. */
+/** The start of a body, without image bytes, and cut short of where a key may have been cut in two. */
 function startOf(text: string, secrets: readonly string[]): string {
   const longest = Math.max(0, ...secrets.map((secret) => secret.length));
-  const safe = redacted(text, secrets);
+  const safe = redacted(untilImage(text), secrets);
   return shortened(
     text.length < shownCharacters ? safe : safe.slice(0, Math.max(0, safe.length - longest)),
   );

@@ -52,9 +52,14 @@ export class EventStreamBody {
 
   /** The images that are whole, also those of an event that breaks off after them. */
   get images(): readonly DecodedImage[] {
-    return this.#isPartial(this.#parser.type, typeField.exec(this.#scanner?.start ?? "")?.[1])
+    const scanner = this.#scanner;
+    const found = scanner?.images ?? [];
+    if (scanner === undefined || found.length === 0) return this.#images;
+    // Some name it before the picture, and some, who sort their fields, after it.
+    const types = [scanner.start, scanner.rest].map((text) => typeField.exec(text)?.[1]);
+    return this.#isPartial(this.#parser.type, ...types)
       ? this.#images
-      : [...this.#images, ...(this.#scanner?.images ?? [])];
+      : [...this.#images, ...found];
   }
 
   /** As many pictures as were asked for have been completed. */

@@ -33,6 +33,17 @@ export function isImageBase64(text: string): boolean {
   return beginsImage(Buffer.from(text.slice(0, headLetters), "base64"));
 }
 
+/** Base64 of more than a word, whose slashes may be escaped as JSON may have them. */
+const base64Run = /(?:[\w+/=-]|\\\/){40,}/g;
+
+/** A text up to the first image in it, as it may be shown. */
+export function untilImage(text: string): string {
+  for (const { 0: run, index } of text.matchAll(base64Run)) {
+    if (isImageBase64(run.replaceAll("\\/", "/"))) return `${text.slice(0, index)}<an image>`;
+  }
+  return text;
+}
+
 /** Whether a text is base64 of either alphabet, in lines or in one. Decoders skip whatever is not. */
 function isBase64(text: string): boolean {
   return !/[^\w+/=\s-]/.test(text);

@@ -113,10 +113,13 @@ export class JsonScanner {
   /** The start of the document, to be shown. */
   get start(): string {
     const end = this.#skeleton.findIndex((piece) => piece instanceof Base64Image);
-    const pieces = end === -1 ? this.#skeleton : this.#skeleton.slice(0, end);
-    // Four bytes a character at most: what is shorter than it may be was not cut.
-    const bytes = Buffer.concat(pieces.filter(Buffer.isBuffer)).subarray(0, 4 * shownCharacters);
-    return bytes.toString("utf8").slice(0, shownCharacters);
+    return textOf(end === -1 ? this.#skeleton : this.#skeleton.slice(0, end));
+  }
+
+  /** What has come after the last image that is whole, as far as a few fields go. */
+  get rest(): string {
+    const from = 1 + this.#skeleton.findLastIndex((piece) => piece instanceof Base64Image);
+    return textOf(this.#skeleton.slice(from, from + 64));
   }
 
   /** Takes the next bytes, which are only lent, and may ask to wait before more come. */
@@ -125,11 +128,8 @@ export class JsonScanner {
       ? chunk
       : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
     // In windows: after each of many escapes the search for a quote begins anew.
-    if (bytes.length <= windowBytes) this.#scan(bytes);
-    else {
-      for (let at = 0; at < bytes.length; at += windowBytes) {
-        this.#scan(bytes.subarray(at, at + windowBytes));
-      }
+    for (let at = 0; at < bytes.length; at += windowBytes) {
+      this.#scan(bytes.subarray(at, at + windowBytes));
     }
     return this.#image?.sink.ready?.();
   }
@@ -441,6 +441,13 @@ export class JsonScanner {
     this.#isPlain = true;
     this.#isUndecoded = true;
   }
+}
+
+/** The text of pieces of a skeleton, as far as it is shown. */
+function textOf(pieces: readonly (Buffer | Base64Image)[]): string {
+  // Four bytes a character at most: what is shorter than it may be was not cut.
+  const bytes = Buffer.concat(pieces.filter(Buffer.isBuffer)).subarray(0, 4 * shownCharacters);
+  return bytes.toString("utf8").slice(0, shownCharacters);
 }
 
 /** What a scanner has read; `undefined` where it is no JSON. */

@@ -92,8 +92,8 @@ export class Create {
   readonly #limits: CreateLimits;
   /** Once an attempt may have been accepted, no later refusal can say that nothing was charged. */
   #perhapsAccepted: boolean;
-  /** An attempt is on its way: nobody knows yet what becomes of it. */
-  #isOnItsWay = false;
+  /** The latest attempt has left, and nothing has come that says it was not accepted. */
+  #mayBeTaken = false;
   #isSubmitting = false;
   #hasLeft = false;
   #retryRefused = true;
@@ -130,7 +130,7 @@ export class Create {
 
   /** Whether the provider may have it. */
   get perhapsSent(): boolean {
-    return this.#isOnItsWay || this.#perhapsAccepted;
+    return this.#mayBeTaken || this.#perhapsAccepted;
   }
 
   /** The provider's id of the job, from the moment that it is known. */
@@ -228,7 +228,6 @@ export class Create {
     } catch (error) {
       throw await this.#failureOf(error);
     }
-    this.#isOnItsWay = false;
     const { outcome } = reading;
     switch (outcome.state) {
       case "succeeded":
@@ -242,6 +241,7 @@ export class Create {
       case "refused":
       case "failed": {
         const refused = withImages(outcome, reading.images);
+        this.#mayBeTaken = refused.charged !== "no";
         const images = await this.#task.pictures.salvage(reading.images);
         throw new CreateFailure(refused, { ...contextOf(reading), images });
       }
@@ -254,9 +254,9 @@ export class Create {
     const { api, provider } = this.#services;
     const { stop } = this.#limits;
     // A key that is missing, or a function that threw, is known before anything leaves.
-    if (isImageError(error) && !this.#isEnd(error)) this.#isOnItsWay = false;
+    if (isImageError(error) && !this.#isEnd(error)) this.#mayBeTaken = false;
     if (!(error instanceof TransportFault)) return error;
-    this.#isOnItsWay = false;
+    this.#mayBeTaken = error.sent;
     // Nothing has left because the call ended: that is no failure of the provider's.
     if (!error.sent && stop.aborted) return stop.reason;
     const isLate = provider.adapter.answersWith === "images" && error.timeoutMs !== undefined;
@@ -269,7 +269,7 @@ export class Create {
   }
 
   readonly #onSending = () => {
-    this.#isOnItsWay = true;
+    this.#mayBeTaken = true;
     this.#hasLeft = true;
   };
 

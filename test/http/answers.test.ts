@@ -310,6 +310,10 @@ const partial = (bytes: Buffer) =>
     partial_image_index: 0,
   });
 
+/** As servers write it that sort the names of the fields, up to before the end. */
+const typeLast = (bytes: Buffer, type: string) =>
+  `data: {"b64_json":"${bytes.toString("base64")}","type":"image_generation.${type}"`;
+
 async function startStream(stream: string, cuts: readonly number[] = []) {
   const bytes = Buffer.from(stream);
   const ends = [...cuts.filter((cut) => cut < bytes.length).sort((a, b) => a - b), bytes.length];
@@ -382,6 +386,8 @@ test("a stream that breaks off hands over the picture that came, and of sketches
         .slice(0, -20),
       0,
     ],
+    [`${typeLast(sketch, "partial_image")},`, 0],
+    [`${typeLast(picture, "completed")},`, 1],
   ] as const) {
     await using server = await startServer((_, response) => {
       response.writeHead(200, { "content-length": stream.length + 1 });
@@ -394,6 +400,25 @@ test("a stream that breaks off hands over the picture that came, and of sketches
     expect((await bytesOf(error.images)).map((each) => each.equals(picture))).toEqual(
       Array(count).fill(true),
     );
+  }
+});
+
+test("what is shown of an answer that is no JSON has no image bytes in it", async () => {
+  const base64 = pictureOf(3_000).toString("base64");
+  const inLines = base64.replace(/.{76}/g, "$&\n");
+  for (const body of [
+    partial(pictureOf(3_000)),
+    documentOf(pictureOf(3_000)).slice(0, -1),
+    documentOf(pictureOf(3_000)).slice(0, 900),
+    partial(pictureOf(3_000)).replaceAll("/", "\\/"),
+    `Here it is: data:image/png;base64,${base64}`,
+    `Here it is: ${inLines}`,
+  ]) {
+    await using server = await startStream(body);
+    const { raw } = await failureOf(clientOf(server).generate({ prompt }));
+    expect(raw).toMatch(/^(event: image_generation|\{"data"|Here it is)/);
+    expect(raw).toMatch(/<an image>$/);
+    expect(raw).not.toMatch(/[\w+/]{40}/);
   }
 });
 
