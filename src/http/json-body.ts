@@ -5,7 +5,8 @@ import { type Body, kept } from "./body";
 import { beginsEventStream, streamHeadBytes } from "./event-stream";
 import { EventStreamBody } from "./event-stream-body";
 import { beginsImage } from "./image-text";
-import { documentOf, JsonScanner, shownCharacters } from "./json-scanner";
+import { documentOf, JsonScanner } from "./json-scanner";
+import { shownCharacters } from "./json-skeleton";
 import { parseJson } from "./parse-json";
 
 /** How a body is read as JSON. */

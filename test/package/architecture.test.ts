@@ -185,8 +185,6 @@ const tooLong: Readonly<Record<string, number>> = {
   "api/api.ts ProviderApi": 292,
   "client-options.ts =>": 88,
   "http/json-body.ts readJson": 104,
-  "http/json-scanner.ts": 619,
-  "http/json-scanner.ts JsonScanner": 390,
   "journal/directory-files.ts journalIn": 197,
   "journal/entry.ts TaskLedger": 278,
   "providers/openai-compatible.ts": 390,
