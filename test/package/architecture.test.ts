@@ -184,7 +184,6 @@ const tooLong: Readonly<Record<string, number>> = {
   "adapter/dimensions.ts": 433,
   "api/api.ts ProviderApi": 292,
   "client-options.ts =>": 88,
-  "http/json-body.ts readJson": 104,
   "journal/directory-files.ts journalIn": 197,
   "journal/entry.ts TaskLedger": 278,
   "providers/openai-compatible.ts": 390,
