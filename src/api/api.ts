@@ -6,7 +6,7 @@ import type { HttpRequest } from "../http/answer";
 import { TransportFault } from "../http/faults";
 import { isHeader } from "../http/header";
 import { untilImage } from "../http/image-text";
-import { shownCharacters } from "../http/json-scanner";
+import { shownCharacters } from "../http/json-skeleton";
 import type { HttpAnswer, ExchangeLimits as HttpLimits, Transport } from "../http/transport";
 import { userAgent } from "../http/user-agent";
 import { MemorySink } from "../media/decoded-image";

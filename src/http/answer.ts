@@ -1,3 +1,5 @@
+import type { Clock } from "../async/clock";
+
 /** One HTTP request, ready to go. */
 export interface HttpRequest {
   readonly method: "GET" | "POST";
@@ -24,3 +26,15 @@ export interface Answer {
   /** When it was made, in milliseconds since 1970: what a date in `Retry-After` is held against. */
   readonly receivedAt: number;
 }
+
+/**
+ * When an answer was made, by the clock of the server that made it: a date in its `Retry-After` is of
+ * that clock too, and ours may be an hour off.
+ */
+export function answeredAt({ date }: Readonly<Record<string, string>>, clock: Clock): number {
+  const told = date === undefined ? Number.NaN : Date.parse(date);
+  return Number.isNaN(told) ? clock.wallTime() : told;
+}
+
+/** Why what is left of a body is not waited for. */
+export const notReadFurther = () => new Error("It is not read any further");

@@ -1,6 +1,7 @@
 import { type DecodedImage, type ImageSink, MemorySink } from "../media/decoded-image";
 import { carriageReturn, EventStreamParser, lineFeed } from "./event-stream";
-import { documentOf, JsonScanner, type ScanOptions, shownCharacters } from "./json-scanner";
+import { documentOf, JsonScanner, type ScanOptions } from "./json-scanner";
+import { shownCharacters } from "./json-skeleton";
 
 /** How the events of a stream are read. */
 export interface EventStreamOptions extends ScanOptions {

@@ -6,13 +6,35 @@ export const backslash = 0x5c;
 /** What stands before the base64 in a data URL. Some escape the slash of the media type. */
 export const dataUrlHead = /^data:(?:[ !#-+\--[\]-~]|\\\/){0,100};base64,/i;
 
-/** The next quote or backslash, if there is one. */
-export function nextMark(bytes: Buffer, at: number): { end: number; stop?: number } {
-  const quoteAt = bytes.indexOf(quote, at);
-  const limit = quoteAt === -1 ? bytes.length : quoteAt;
-  const escapeAt = bytes.subarray(at, limit).indexOf(backslash);
-  if (escapeAt !== -1) return { end: at + escapeAt, stop: backslash };
-  return quoteAt === -1 ? { end: limit } : { end: limit, stop: quote };
+/** So many bytes are looked at one by one first: escapes may follow each other closely. */
+const nearBytes = 32;
+
+/**
+ * The next quote or backslash before `limit`, if there is one. It never looks much further than there: in a
+ * text of many escapes a search for the quote at its end would take the square of its length.
+ */
+export function nextMark(
+  bytes: Buffer,
+  start: number,
+  limit = bytes.length,
+): { end: number; stop?: number } {
+  const last = Math.min(limit, bytes.length);
+  const near = Math.min(last, start + nearBytes);
+  for (let at = start; at < near; at += 1) {
+    const byte = bytes[at];
+    if (byte === quote || byte === backslash) return { end: at, stop: byte };
+  }
+  let at = near;
+  for (let length = 8 * nearBytes; at < last; length *= 8) {
+    const stretch = bytes.subarray(at, Math.min(last, at + length));
+    const quoteAt = stretch.indexOf(quote);
+    const before = quoteAt === -1 ? stretch : stretch.subarray(0, quoteAt);
+    const escapeAt = before.indexOf(backslash);
+    if (escapeAt !== -1) return { end: at + escapeAt, stop: backslash };
+    if (quoteAt !== -1) return { end: at + quoteAt, stop: quote };
+    at += stretch.length;
+  }
+  return { end: last };
 }
 
 /** What the beginning of base64 is that may have its slashes and pluses escaped. */

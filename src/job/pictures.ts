@@ -2,7 +2,7 @@ import type { Output, Succeeded } from "../adapter/contract";
 import { abortSignalOf, callerSignal, type EndSignal } from "../async/clock";
 import type { Cost } from "../cost";
 import { DownloadError, isImageError, MalformedResponseError, reasonOf } from "../errors";
-import type { Read } from "../http/transport";
+import type { Read } from "../http/downloader";
 import type { TaskLedger } from "../journal/entry";
 import { DecodedImage } from "../media/decoded-image";
 import {

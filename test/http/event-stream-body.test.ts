@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { bodyOf } from "../../src/http/body";
-import { type JsonReading, readJson } from "../../src/http/json-body";
+import { readJson } from "../../src/http/json-body";
+import type { JsonReading } from "../../src/http/piece-reader";
 import { DecodedImage, type ImageSink, MemorySink } from "../../src/media/decoded-image";
 import { pictureOf } from "../support/media";
 
