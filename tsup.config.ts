@@ -61,7 +61,14 @@ const commonJs: NonNullable<Options["plugins"]>[number] = {
 };
 
 export default defineConfig([
-  { ...shared, noExternal: bundled, format: "esm", clean: true, onSuccess: writeLicenses },
+  {
+    ...shared,
+    noExternal: bundled,
+    format: "esm",
+    clean: true,
+    dts: false,
+    onSuccess: writeLicenses,
+  },
   {
     ...shared,
     noExternal: bundled,
@@ -70,6 +77,6 @@ export default defineConfig([
     plugins: [commonJs],
     dts: false,
   },
-  // Its declarations, which tsup names by the format.
-  { ...shared, format: "cjs", dts: { ...shared.dts, only: true } },
+  // The declarations of both, which tsup names by the format: of one program, since that takes longest.
+  { ...shared, format: ["esm", "cjs"], dts: { ...shared.dts, only: true } },
 ]);
