@@ -73,10 +73,18 @@ export class RunningCall {
 
   /** Ends the creates that still wait when the whole call ends, as when `onSubmitted` throws. */
   abandon(reason: unknown): void {
+    const { tasks } = this.job;
     this.stop.abort(reason);
-    this.scope.abort(reason);
-    for (const task of this.job.tasks) task.abandon();
-    this.#end();
+    for (const task of tasks) task.abandon();
+    if (!this.#bringsImages) {
+      this.#end();
+      return;
+    }
+    // The pictures that are on their way were paid for: whoever has the job has them.
+    void Promise.all(tasks.map((task) => task.created({}))).then(() => {
+      this.scope.abort(reason);
+      this.#end();
+    });
   }
 
   #end(): void {

@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { type FileHandle, mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { EndSignal } from "../async/clock";
 import { type ImageSink, MemorySink } from "./decoded-image";
@@ -137,7 +137,11 @@ export class FileSink implements ImageSink {
         this.#full.shift();
         release(next.buffer);
       }
-      if (this.#isEnded) await this.#close();
+      if (this.#isEnded) {
+        // If its name was cleared away, the bytes are there as long as it is open, and no longer.
+        if (this.#file !== undefined) await stat(this.#path);
+        await this.#close();
+      }
     } catch (error) {
       this.diskError = error;
       await this.#goOnInMemory();

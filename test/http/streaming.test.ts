@@ -329,6 +329,20 @@ test("where the directory is gone when it comes, the image is in memory, and sav
   expect(server.requests).toHaveLength(1);
 });
 
+test("where the directory is cleared away while the image comes, it is saved all the same", async () => {
+  const place = await emptyPlace();
+  const saveTo = join(place, "pictures");
+  await using server = await startServer(async (_, response) => {
+    sendStart(response, document.slice(0, 1_500_000));
+    await until(async () => (await partBytes(saveTo).catch(() => 0)) > 700_000);
+    rmSync(saveTo, { recursive: true });
+    response.end(document.slice(1_500_000));
+  });
+  const { image } = await clientOf(server).generate({ prompt }, { saveTo });
+  expect(await readdir(saveTo)).toEqual([image.file?.slice(saveTo.length + 1)]);
+  expect((await readFile(image.file ?? "")).equals(picture)).toBe(true);
+});
+
 /** Every handle's `write`; a file named "any" is left in the directory. */
 async function handlePrototype(place: string): Promise<Pick<FileHandle, "write">> {
   const handle = await open(join(place, "any"), "w");

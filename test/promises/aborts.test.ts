@@ -1,8 +1,10 @@
+import type { ServerResponse } from "node:http";
 import { expect, test } from "vitest";
 import { ProviderClient } from "../../src/client";
+import { createImageClient, openaiCompatible } from "../../src/index";
 import type { ImageEvent, JobReference } from "../../src/types";
 import { TestClock } from "../support/clock";
-import { pixel, startServer } from "../support/server";
+import { pixel, sendJson, startServer } from "../support/server";
 import {
   allProviders,
   aMoment,
@@ -228,6 +230,25 @@ test("an onSubmitted that throws after images were made says that they were char
   expect(error).toMatchObject({ name: "CallbackError", charged: "yes" });
   expect((await error.job?.result())?.images).toHaveLength(1);
   expect(stage.count("create")).toBe(1);
+});
+
+test("an onSubmitted that throws tears no picture of the same call that is on its way", async () => {
+  const held: ServerResponse[] = [];
+  const send = (response: ServerResponse) =>
+    sendJson(response, { data: [{ b64_json: pixel.toString("base64") }] });
+  await using server = await startServer((_, response) => {
+    held.push(response);
+    if (held.length === 3) send(response);
+  });
+  const provider = openaiCompatible({ baseURL: server.url, apiKey: "sk-of-the-test" });
+  const onSubmitted = () => Promise.reject(new Error("the database is down"));
+  const request = { prompt, n: 3, stream: true };
+  const error = await failureOf(createImageClient({ provider }).generate(request, { onSubmitted }));
+  expect(error).toMatchObject({ callback: "onSubmitted", charged: "yes" });
+  for (const response of held.slice(0, 2)) send(response);
+  const { images, failures } = (await error.job?.result()) ?? {};
+  expect([images?.length, failures]).toEqual([3, []]);
+  expect(server.requests).toHaveLength(3);
 });
 
 test("an onSubmitted of a split request is told of each task, and knows more each time", async () => {
