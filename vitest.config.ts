@@ -19,7 +19,8 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     // They need servers of other people's: `npm run test:network`, `npm run test:postgres`.
     exclude: [...configDefaults.exclude, "test/network/**", "test/postgres/**"],
-    testTimeout: 20_000,
+    // Machines are shared: what takes a second alone takes twenty beside other work.
+    testTimeout: 60_000,
     // Those that say that they may run at once wait for a server, or for their own time.
     maxConcurrency: 16,
     typecheck: { enabled: true, include: ["test/**/*.test-d.ts"] },

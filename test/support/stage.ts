@@ -112,7 +112,7 @@ export async function shortestMs(limitMs: number, measure: () => Promise<number>
 
 /** Waits for something that is about to happen. */
 export async function until(condition: () => boolean): Promise<void> {
-  const giveUpAt = performance.now() + 10_000;
+  const giveUpAt = performance.now() + 30_000;
   while (!condition()) {
     if (performance.now() > giveUpAt) throw new Error("it never came true");
     await pause(1);

@@ -111,7 +111,7 @@ export function taskIdOf(job: ImageJob, index = 0): string {
 }
 
 export async function until(check: () => unknown): Promise<void> {
-  await vi.waitFor(() => expect(check()).toBeTruthy(), { timeout: 10_000, interval: 10 });
+  await vi.waitFor(() => expect(check()).toBeTruthy(), { timeout: 30_000, interval: 10 });
 }
 
 /** All that the sandbox has to post, posted and answered. */

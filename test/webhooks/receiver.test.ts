@@ -139,6 +139,7 @@ test.each(posting)("%s: where the webhook is lost, the backstop ends the wait", 
 });
 
 test("where no webhook is expected, nothing is slowed down", async () => {
+  await restart({ jobDurationMs: 1_500 });
   const client = createImageClient({
     provider: shortapi(sandbox.shortapi),
     poll: 50,

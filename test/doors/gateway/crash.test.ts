@@ -103,7 +103,7 @@ test("killed while a job runs, it gives the picture to the next equal request", 
   expect(status).toBe(200);
   expect(isPng(data?.[0]?.b64_json)).toBe(true);
   expect(gateway.sandbox.charges).toHaveLength(1);
-}, 60_000);
+}, 180_000);
 
 test.each([false, true])(
   "killed while the provider's answer is the picture, it says that this may have cost money (journal: %s)",
@@ -120,7 +120,7 @@ test.each([false, true])(
     expect((await gateway.ask()).status).toBe(200);
     expect(gateway.sandbox.charges).toHaveLength(2);
   },
-  60_000,
+  180_000,
 );
 
 test("killed after the picture came and before anybody received it, it has the picture still", async () => {
@@ -137,7 +137,7 @@ test("killed after the picture came and before anybody received it, it has the p
   expect(status).toBe(200);
   expect(isPng(data?.[0]?.b64_json)).toBe(true);
   expect(gateway.sandbox.charges).toHaveLength(1);
-}, 60_000);
+}, 180_000);
 
 test("killed after the picture was received, it gives the same one again under the same key", async () => {
   await using gateway = await KilledGateway.open("openaiCompatible");
@@ -149,4 +149,4 @@ test("killed after the picture was received, it gives the same one again under t
   expect(gateway.sandbox.charges).toHaveLength(1);
   // Without the key it is another order.
   expect((await gateway.ask()).job).not.toBe(first.job);
-}, 60_000);
+}, 180_000);

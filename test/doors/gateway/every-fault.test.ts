@@ -59,5 +59,5 @@ test.concurrent.each(faults.map((fault) => [nameOf(fault), fault] as const))(
     if (charged === "no") expect(purchases).toBe(0);
     if (charged === "yes") expect(purchases).toBe(1);
   },
-  60_000,
+  180_000,
 );

@@ -17,6 +17,6 @@ describe.each(clients)("through the gateway $name", (client) => {
       const documented = rows.find(([, title]) => title === given.title);
       expect(documented?.[names.indexOf(client.name)]).toBe(`${purchases} / ${delivered}`);
     },
-    60_000,
+    180_000,
   );
 });
