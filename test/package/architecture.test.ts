@@ -182,7 +182,6 @@ test.each(Object.entries(rooms))("%s imports no room but its own and %j", (room,
 const tooLong: Readonly<Record<string, number>> = {
   "testing/sandbox/types.ts": 356,
   "adapter/dimensions.ts": 433,
-  "api/api.ts ProviderApi": 292,
   "client-options.ts =>": 88,
   "journal/directory-files.ts journalIn": 197,
   "journal/entry.ts TaskLedger": 278,
