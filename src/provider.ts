@@ -28,8 +28,9 @@ export {
   type WebhookDescription,
 } from "./adapter/contract";
 export { defineOperation, type OperationDescription } from "./adapter/define";
-export { type DimensionRule, type PixelSize, sizeProblem } from "./adapter/dimensions";
+export type { DimensionRule } from "./adapter/dimensions";
 export { isOpenAIOrigin, type OpenAIEndpoint, readOpenAIError } from "./adapter/openai-error";
+export { type PixelSize, sizeProblem } from "./adapter/pixel-sizes";
 export {
   checkedStatuses,
   createProvider,

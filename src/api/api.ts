@@ -1,7 +1,5 @@
 import type { Call, Outcome, Output, Phase } from "../adapter/contract";
 import type { Provider } from "../adapter/provider";
-import { within } from "../async/clock";
-import { AuthenticationError, CallbackError } from "../errors";
 import type { HttpRequest } from "../http/answer";
 import { TransportFault } from "../http/faults";
 import { isHeader } from "../http/header";
@@ -11,14 +9,14 @@ import type { HttpAnswer, ExchangeLimits as HttpLimits, Transport } from "../htt
 import { userAgent } from "../http/user-agent";
 import { MemorySink } from "../media/decoded-image";
 import type { PartialImage } from "../types";
+import { askForKey, checkedKey, inTime } from "./api-key";
+import { elided } from "./elided";
 import { encodeMultipart } from "./multipart";
-import { elided } from "./outcome-error";
+import { OutcomeRedaction, shortened } from "./outcome-redaction";
 import { partialReader } from "./partial-image";
 import { type Reading, readAnswer } from "./read-response";
 import { salvaged } from "./salvage";
 import { redacted, Secrets } from "./secrets";
-
-const longestMessage = 500;
 
 /** How long an exchange may take, who may end it, and who sees a picture that is not done. */
 export interface ExchangeLimits extends Omit<HttpLimits, "onPartial"> {
@@ -29,14 +27,21 @@ export interface ExchangeLimits extends Omit<HttpLimits, "onPartial"> {
 export class ProviderApi {
   readonly #provider: Provider;
   readonly #transport: Transport;
+  readonly #isPartial: HttpLimits["isPartial"];
+  readonly #isCompleted: HttpLimits["isCompleted"];
   /** What was sent and must be kept out of whatever is shown. */
   readonly #secrets: Secrets;
+  readonly #redaction: OutcomeRedaction;
 
   /** @param secrets what else nobody may see, such as the secret of webhooks. */
   constructor(provider: Provider, transport: Transport, secrets: readonly string[] = []) {
     this.#provider = provider;
     this.#transport = transport;
+    const { adapter } = provider;
+    this.#isPartial = adapter.isPartial && ((type) => adapter.isPartial?.(type) ?? false);
+    this.#isCompleted = adapter.isCompleted && ((type) => adapter.isCompleted?.(type) ?? false);
     this.#secrets = new Secrets(provider.headers(), provider.baseQuery(), secrets);
+    this.#redaction = new OutcomeRedaction(this.#secrets, provider.baseURL);
   }
 
   /** Describes a call as HTTP. Done once for a task, so that every attempt sends the same. */
@@ -71,7 +76,7 @@ export class ProviderApi {
    * @throws {@link AuthenticationError} without a key; {@link CallbackError} if `apiKey` throws.
    */
   async apiKey(): Promise<string> {
-    return this.#checkedKey(await this.#askForKey());
+    return checkedKey(await askForKey(this.#provider), this.#provider);
   }
 
   /**
@@ -83,13 +88,13 @@ export class ProviderApi {
   async exchange(phase: Phase, request: HttpRequest, limits: ExchangeLimits): Promise<Reading> {
     const { clock } = this.#transport;
     let { timeoutMs } = limits;
-    let given = this.#askForKey();
+    let given = askForKey(this.#provider);
     if (given instanceof Promise) {
       const askedAt = clock.now();
-      given = await this.#inTime(given, limits);
+      given = await inTime(given, clock, limits);
       timeoutMs -= clock.now() - askedAt;
     }
-    const apiKey = this.#checkedKey(given);
+    const apiKey = checkedKey(given, this.#provider);
     const letGo = this.#secrets.hold(apiKey);
     try {
       const answer = await this.#send(apiKey, phase, request, limits, timeoutMs);
@@ -128,8 +133,8 @@ export class ProviderApi {
         onSending,
         isPoll: phase === "query",
         decodesImages: adapter.decodesImages,
-        isPartial: adapter.isPartial && ((type) => adapter.isPartial?.(type) ?? false),
-        isCompleted: adapter.isCompleted && ((type) => adapter.isCompleted?.(type) ?? false),
+        isPartial: this.#isPartial,
+        isCompleted: this.#isCompleted,
         onPartial: onPartial && partialReader(adapter, onPartial),
       },
     );
@@ -143,14 +148,18 @@ export class ProviderApi {
     limits: ExchangeLimits,
   ): Reading | Promise<Reading> {
     const { adapter } = this.#provider;
-    const outcome = this.#clean(limited(readAnswer(adapter, phase, answer, request.url), limits.n));
+    const outcome = this.#redaction.outcome(
+      limited(readAnswer(adapter, phase, answer, request.url), limits.n),
+    );
     // As they are known now: it is asked for when this call is no longer under way.
     const secrets = this.#secrets.all;
     const reading: Reading = {
       outcome,
       images: [],
       status: answer.status,
-      requestId: this.#struck(answer.headers["x-request-id"] ?? answer.headers["request-id"]),
+      requestId: this.#redaction.text(
+        answer.headers["x-request-id"] ?? answer.headers["request-id"],
+      ),
       raw: () =>
         answer.text !== undefined
           ? startOf(answer.text, secrets)
@@ -182,7 +191,7 @@ export class ProviderApi {
       const { events, body, images, status } = answer;
       const found = { answer: events ?? body, status, decoded: images, request };
       const outputs = await salvaged({ ...found, createSink, mostImages: n + 1 });
-      return outputs.map((each) => this.#cleanOutput(each));
+      return outputs.map((each) => this.#redaction.output(each));
     }
     const used = new Set(state === "succeeded" ? outcome.outputs.map((each) => each.base64) : []);
     for (const image of answer.images) if (!used.has(image)) await image.sink.discard();
@@ -199,124 +208,6 @@ export class ProviderApi {
     // The key goes first: a cut through the middle of it would leave a half that nobody knows.
     return shortened(this.#secrets.strikeFault(text));
   }
-
-  /** What an answer says, without a key. */
-  #words(text: string): string {
-    return shortened(this.#secrets.strike(text));
-  }
-
-  /** Nothing that an answer says can carry the key on: into errors, references or a download. */
-  #clean(outcome: Outcome): Outcome {
-    switch (outcome.state) {
-      case "queued":
-      case "running": {
-        const { state, known, progress, cost } = outcome;
-        const word = this.#words(outcome.word);
-        return {
-          state,
-          known,
-          progress,
-          cost,
-          word,
-          id: this.#struckAddress(outcome.id),
-        };
-      }
-      case "succeeded": {
-        const outputs = outcome.outputs.map((each) => this.#cleanOutput(each));
-        const { state, cost, usage } = outcome;
-        return { state, cost, usage, outputs, model: this.#struck(outcome.model) };
-      }
-      case "absent":
-        return { ...outcome, message: this.#words(outcome.message) };
-      case "refused":
-      case "failed":
-        return {
-          ...outcome,
-          message: this.#words(outcome.message),
-          code: this.#struck(outcome.code),
-          stage: this.#struck(outcome.stage),
-          categories: outcome.categories?.map((each) => this.#words(each)),
-        };
-    }
-  }
-
-  #cleanOutput({ url, base64, revisedPrompt }: Output): Output {
-    return {
-      url: this.#absolute(this.#struckAddress(url)),
-      base64,
-      revisedPrompt: this.#struck(revisedPrompt),
-    };
-  }
-
-  /** A URL as it can be asked for: a relative one belongs to the provider's own. */
-  #absolute(url: string | undefined): string | undefined {
-    if (url === undefined || URL.canParse(url)) return url;
-    const base = new URL(this.#provider.baseURL);
-    // So that what is below it stays below it.
-    if (!base.pathname.endsWith("/")) base.pathname += "/";
-    return URL.canParse(url, base.href) ? new URL(url, base).href : url;
-  }
-
-  #struck(text: string | undefined): string | undefined {
-    return text === undefined ? undefined : this.#secrets.strike(text);
-  }
-
-  #struckAddress(text: string | undefined): string | undefined {
-    return text === undefined ? undefined : this.#secrets.strikeAddress(text);
-  }
-
-  /** What `apiKey` gives, at once or later. */
-  #askForKey(): unknown {
-    const provider = this.#provider.name;
-    const fail = (cause: unknown): never => {
-      throw new CallbackError({ provider, charged: "no", callback: "apiKey", cause });
-    };
-    try {
-      const asking: unknown = this.#provider.apiKey();
-      // A promise need not be one of this realm.
-      const isLater = typeof asking === "object" && asking !== null;
-      return isLater ? Promise.resolve(asking).catch(fail) : asking;
-    } catch (cause) {
-      return fail(cause);
-    }
-  }
-
-  /** Waits for the key no longer than the exchange may take: until it is there nothing has been sent. */
-  #inTime(asking: Promise<unknown>, limits: ExchangeLimits): Promise<unknown> {
-    const { clock } = this.#transport;
-    const { timeoutMs, signal, stop } = limits;
-    return within(clock, asking, {
-      signal: stop ?? signal,
-      deadlineAt: clock.now() + timeoutMs,
-      onDeadline: () =>
-        new TransportFault(`\`apiKey\` gave no key within ${timeoutMs} ms`, {
-          sent: false,
-          timeoutMs,
-        }),
-    });
-  }
-
-  /** A key as it can be sent. */
-  #checkedKey(given: unknown): string {
-    const { name, adapter } = this.#provider;
-    const text = given ?? "";
-    if (typeof text !== "string") {
-      const problem = "What `apiKey` gives is no string";
-      throw new AuthenticationError({ provider: name, charged: "no", problem });
-    }
-    const apiKey = text.trim();
-    if (apiKey === "") {
-      const variable = adapter.keyVariable;
-      const where = variable === undefined ? "" : `, or set the environment variable ${variable}`;
-      const problem = `There is no API key: give the provider an \`apiKey\`${where}`;
-      throw new AuthenticationError({ provider: name, charged: "no", problem });
-    }
-    if (!/^[\x21-\x7e]+$/.test(apiKey)) {
-      const problem = "The API key has characters that no HTTP header can hold";
-      throw new AuthenticationError({ provider: name, charged: "no", problem });
-    }
-    return apiKey;
-  }
 }
 
 function inLowerCase(headers: HttpRequest["headers"]): Record<string, string> {
@@ -329,10 +220,6 @@ function inLowerCase(headers: HttpRequest["headers"]): Record<string, string> {
 function limited(outcome: Outcome, n = Number.POSITIVE_INFINITY): Outcome {
   if (outcome.state !== "succeeded" || outcome.outputs.length <= n + 1) return outcome;
   return { ...outcome, outputs: outcome.outputs.slice(0, n + 1) };
-}
-
-function shortened(text: string): string {
-  return text.length > longestMessage ? `${text.slice(0, longestMessage)}…` : text;
 }
 
 /** The start of a body, without image bytes, and cut short of where a key may have been cut in two. */

@@ -24,7 +24,9 @@ function holdsLargeNumber(value: unknown): boolean {
   if (Array.isArray(value)) return value.some(holdsLargeNumber);
   // What a reviver put there is no value of JSON.
   if (Object.getPrototypeOf(value) !== Object.prototype) return false;
-  return Object.values(value).some(holdsLargeNumber);
+  // JSON gives own fields alone, and a list of them would be made for each object of each response.
+  for (const name in value) if (holdsLargeNumber(Reflect.get(value, name))) return true;
+  return false;
 }
 
 /** The strings of a document, and its numbers. */

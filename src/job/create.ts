@@ -157,12 +157,11 @@ export class Create {
       const request = preparing instanceof Promise ? await preparing : preparing;
       const claimed = ledger && (await this.#claim(ledger, call));
       if (claimed !== undefined) return claimed;
-      const limits = this.#exchangeLimits(createSink);
       let created: CreatedJob | CreatedPictures;
       try {
-        created = await this.#sendOnce(request, limits);
+        created = await this.#sendOnce(request, createSink);
       } catch (error) {
-        created = await this.#sendAgain(error, request, limits);
+        created = await this.#sendAgain(error, request, createSink);
       }
       if ("id" in created) await this.#record(created);
       return created;
@@ -184,25 +183,31 @@ export class Create {
     return claimed;
   }
 
+  /** Of one attempt: the images of a response may take as long as the create. */
   #exchangeLimits(createSink: Sending["createSink"]): ExchangeLimits {
-    const { provider, attemptTimeoutMs } = this.#services;
-    const { n } = this.#task;
-    const shared = { onSending: this.#onSending, onPartial: this.#onPartial, n };
-    const ends = { stop: this.#end, signal: this.#limits.signal, ...shared };
-    return provider.adapter.answersWith === "job"
-      ? { timeoutMs: attemptTimeoutMs, ...ends }
-      : { timeoutMs: 0, createSink, ...ends };
+    const { clock, provider, attemptTimeoutMs } = this.#services;
+    const { deadlineAt, signal } = this.#limits;
+    const isJob = provider.adapter.answersWith === "job";
+    return {
+      timeoutMs: isJob ? attemptTimeoutMs : deadlineAt - clock.now(),
+      createSink: isJob ? undefined : createSink,
+      stop: this.#end,
+      signal,
+      onSending: this.#onSending,
+      onPartial: this.#onPartial,
+      n: this.#task.n,
+    };
   }
 
   /** After an attempt that failed: what may be sent again is; everything else is thrown. */
   #sendAgain(
     error: unknown,
     request: HttpRequest,
-    limits: ExchangeLimits,
+    createSink: Sending["createSink"],
   ): Promise<CreatedJob | CreatedPictures> {
     const { clock, events } = this.#services;
     return repeatAfter(error, {
-      attempt: () => this.#sendOnce(request, limits),
+      attempt: () => this.#sendOnce(request, createSink),
       again: (failure, attempt) => this.#againMs(failure, attempt),
       wait: (delayMs, failure) => {
         const reason = reasonOf(failure);
@@ -214,17 +219,15 @@ export class Create {
 
   async #sendOnce(
     request: HttpRequest,
-    limits: ExchangeLimits,
+    createSink: Sending["createSink"],
   ): Promise<CreatedJob | CreatedPictures> {
-    const { clock, api, events, provider } = this.#services;
+    const { api, events } = this.#services;
     this.#end.throwIfAborted();
     this.#isSubmitting = true;
     events.emit(this.#task.index, { type: "submitting" });
-    const isJob = provider.adapter.answersWith === "job";
-    const timeoutMs = isJob ? limits.timeoutMs : this.#limits.deadlineAt - clock.now();
     let reading: Reading;
     try {
-      reading = await api.exchange("create", request, { ...limits, timeoutMs });
+      reading = await api.exchange("create", request, this.#exchangeLimits(createSink));
     } catch (error) {
       throw await this.#failureOf(error);
     }

@@ -61,7 +61,8 @@ export class RunningJob implements ImageJob {
     const source = { provider: provider.name, job: this, metadata: seed.metadata };
     const events = new JobEvents(source, clock, onEvent, seed.onEvent);
     const warnings = [...(seed.warnings ?? [])];
-    const services = { ...client, job: this, events, warnings };
+    // Spread last: before other properties it gives every job's object a hidden class of its own.
+    const services = { job: this, events, warnings, ...client };
     this.#services = services;
     const asked =
       backstopMs === undefined ? seed : { ...seed, backstopMs: seed.backstopMs ?? backstopMs };

@@ -82,7 +82,7 @@ export class JobTask {
     const { progress } = this;
     const startedAt = progress.begin();
     const limitMs = limits.deadlineAt - startedAt;
-    const create = new Create(this.#services, progress, { ...limits, limitMs });
+    const create = new Create(this.#services, progress, { limitMs, ...limits });
     progress.become(create);
     try {
       const keeping = this.#learn(await create.run(sending));

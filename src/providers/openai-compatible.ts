@@ -196,21 +196,21 @@ const usage = z.pipe(
   z.transform(({ input_tokens_details: input, output_tokens_details: output, ...counted }) => {
     const cached = input?.cached_tokens_details;
     const cachedSum = cached && (cached.text_tokens ?? 0) + (cached.image_tokens ?? 0);
-    const found: Record<keyof Usage, number | undefined> = {
-      inputTokens: counted.input_tokens,
-      outputTokens: counted.output_tokens,
-      totalTokens: counted.total_tokens,
-      inputTextTokens: input?.text_tokens,
-      inputImageTokens: input?.image_tokens,
-      cachedInputTokens: input?.cached_tokens ?? cachedSum,
-      cachedInputTextTokens: cached?.text_tokens,
-      cachedInputImageTokens: cached?.image_tokens,
-      outputTextTokens: output?.text_tokens,
-      outputImageTokens: output?.image_tokens,
+    const usage: { -readonly [Name in keyof Usage]: Usage[Name] } = {};
+    // Made of its entries it would take three lists for each answer.
+    const put = (name: keyof Usage, value: number | undefined) => {
+      if (value !== undefined) usage[name] = value;
     };
-    const usage: Usage = Object.fromEntries(
-      Object.entries(found).filter(([, value]) => value !== undefined),
-    );
+    put("inputTokens", counted.input_tokens);
+    put("outputTokens", counted.output_tokens);
+    put("totalTokens", counted.total_tokens);
+    put("inputTextTokens", input?.text_tokens);
+    put("inputImageTokens", input?.image_tokens);
+    put("cachedInputTokens", input?.cached_tokens ?? cachedSum);
+    put("cachedInputTextTokens", cached?.text_tokens);
+    put("cachedInputImageTokens", cached?.image_tokens);
+    put("outputTextTokens", output?.text_tokens);
+    put("outputImageTokens", output?.image_tokens);
     return usage;
   }),
 );

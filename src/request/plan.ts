@@ -175,8 +175,10 @@ function strayOptions(
   provider: Provider,
 ): UnsupportedError[] {
   const { name, adapter } = provider;
+  const names = Object.keys(given);
+  if (names.length === 0) return [];
   const known = [...new Set([...builtIn, name, adapter.optionsName ?? name])];
-  const stray = Object.keys(given).filter((each) => !known.includes(each));
+  const stray = names.filter((each) => !known.includes(each));
   return stray.map((each) => {
     const field = `providerOptions.${each.length > 60 ? `${each.slice(0, 60)}…` : each}`;
     const nearest = nearestTo(each, known);

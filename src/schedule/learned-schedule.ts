@@ -1,5 +1,5 @@
 import * as z from "zod/mini";
-import { parseSize } from "../adapter/dimensions";
+import { parseSize } from "../adapter/pixel-sizes";
 import { once } from "../async/lazy";
 import { parseOptions, positive } from "../request/options";
 import { intervalOf } from "./bins";

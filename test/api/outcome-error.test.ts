@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { elided, errorOf } from "../../src/api/outcome-error";
+import { elided } from "../../src/api/elided";
+import { errorOf } from "../../src/api/outcome-error";
 import type { RefusalKind, Refused } from "../../src/provider";
 
 const refused = (kind: RefusalKind, more: Partial<Refused> = {}): Refused => ({

@@ -186,8 +186,6 @@ const tooLong: Readonly<Record<string, number>> = {
   "doors/postgres/migrations.ts firstOf": 72,
   "doors/postgres/journal.ts journalOver": 149,
   "testing/sandbox/types.ts": 356,
-  "adapter/dimensions.ts": 433,
-  "api/api.ts ProviderApi": 292,
   "client-options.ts =>": 88,
   "journal/directory-files.ts journalIn": 198,
   "journal/entry.ts TaskLedger": 279,

@@ -30,10 +30,10 @@ function sourcesOf(chunks: readonly Chunk[]): string[] {
 
 const kilobytes = (bytes: number) => `${(bytes / 1024).toFixed(1)} KB`;
 
-test("an import of the client is at most 17 KB of our own, minified and gzipped", async () => {
+test("an import of the client is at most 18 KB of our own, minified and gzipped", async () => {
   const { bytes, laterBytes } = await sizesOf("createImageClient");
   console.log(`createImageClient: ${kilobytes(bytes)}, on first use ${kilobytes(laterBytes)}`);
-  expect(bytes).toBeLessThanOrEqual(17 * 1024);
+  expect(bytes).toBeLessThanOrEqual(18 * 1024);
 });
 
 test.each(["shortapi", "aigptimage", "trinetra", "openai"])(

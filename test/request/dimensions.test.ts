@@ -3,11 +3,9 @@ import { expect, test } from "vitest";
 import {
   type DimensionRule,
   type Dimensions,
-  parseSize,
-  ratioOf,
-  sizeProblem,
   translateDimensions,
 } from "../../src/adapter/dimensions";
+import { parseSize, ratioOf, sizeProblem } from "../../src/adapter/pixel-sizes";
 import { BIG, ENTRIES, ratioNumbers } from "./dimension-support";
 
 const bySize = { by: "size", sizes: sizeProblem, auto: true } as const satisfies DimensionRule;

@@ -6,7 +6,7 @@ import {
   pixelsOf,
   ratioOf,
   sizeProblem,
-} from "../../src/adapter/dimensions";
+} from "../../src/adapter/pixel-sizes";
 import { BIG, ENTRIES, ratioNumbers, resolutions } from "./dimension-support";
 
 test.each([
