@@ -62,10 +62,6 @@ export class OrderBook {
     return this.#ticket(order, false, true);
   }
 
-  get live(): Order[] {
-    return [...this.#orders.values()].filter(({ end, isLost }) => end === undefined && !isLost);
-  }
-
   #joined(placing: Placing): Order | undefined {
     const order = this.#keyed.get(slotOf(placing));
     if (order === undefined) return undefined;

@@ -110,11 +110,6 @@ export class Gateway implements ImageGateway {
     return this.close();
   }
 
-  /** The ids of the orders that are under way. */
-  get liveOrders(): readonly string[] {
-    return this.#book.live.map(({ id }) => id);
-  }
-
   /** Never rejects. */
   async #handle(incoming: Incoming): Promise<Reply> {
     try {
