@@ -1,6 +1,6 @@
 import type { JobReference } from "../../index";
 import type { Clock } from "./clock";
-import { type End, isSuccess } from "./ends";
+import { type End, isSuccess, lostOf } from "./ends";
 import { GatewayFault } from "./faults";
 import { newOrderId, Order, type Placing, slotOf } from "./order";
 import type { Shelf } from "./shelf";
@@ -50,7 +50,10 @@ export class OrderBook {
   take(placing: Placing): Ticket {
     const found = placing.key === undefined ? this.#heirloom(placing) : this.#joined(placing);
     const order = found ?? this.#placed(placing);
+    // A machine that slept has held its timers back.
+    if (order.isLost && order.lostUntil <= this.#clock.now()) void this.#giveUp(order);
     const begins = found === undefined || order.isLost;
+    order.isRerun ||= order.isLost;
     order.isLost = false;
     return this.#ticket(order, begins, false);
   }
@@ -109,6 +112,7 @@ export class OrderBook {
     if (!order.isDelivered) {
       this.#count(order);
       this.#orphan(order);
+      if (order.isLost) this.#startLostTimes(order);
     } else if (order.end !== undefined) {
       this.#startTimes(order);
     }
@@ -139,7 +143,9 @@ export class OrderBook {
     await this.#shelf.tryPut(order);
   }
 
-  async settle(order: Order, end: End): Promise<void> {
+  async settle(order: Order, found: End): Promise<void> {
+    // That nothing was charged this time says nothing of what the dead process had sent.
+    const end = order.isRerun && found.charged === "no" ? lostOf(order.id) : found;
     const isFree = end.charged === "no";
     if (!isFree) {
       const endedAt = this.#clock.now();
@@ -167,6 +173,24 @@ export class OrderBook {
       this.#unlistOrphan(order);
       if (order.readers === 0) this.#uncount(order);
     });
+  }
+
+  /** A lost order is sent again only while nothing is bought twice by it, and is not counted for longer than any other. */
+  #startLostTimes(order: Order): void {
+    const { orphanTtlMs } = this.#limits;
+    const leftMs = Math.max(0, order.lostUntil - this.#clock.now());
+    order.cancelJob = this.#clock.after(leftMs, () => {
+      if (order.isLost) void this.#giveUp(order);
+    });
+    order.cancelOrphan = this.#clock.after(orphanTtlMs, () => {
+      if (order.isLost) this.#uncount(order);
+    });
+  }
+
+  /** Never rejects. */
+  #giveUp(order: Order): Promise<void> {
+    order.isLost = false;
+    return this.settle(order, lostOf(order.id));
   }
 
   #deliver(order: Order, isFetch: boolean): void {

@@ -19,7 +19,7 @@ import { routeOf } from "./routes";
 import { Shelf } from "./shelf";
 import type { ImageGateway, ImageGatewayOptions } from "./types";
 import { responseOf, WebIncoming } from "./web";
-import { isRepeatable, purchase, savingIn, type Workshop } from "./work";
+import { purchase, repeatableForMs, savingIn, type Workshop } from "./work";
 
 /**
  * OpenAI's images API over any client: whoever has an `openai` client, or anything else with a base URL,
@@ -215,7 +215,7 @@ export class Gateway implements ImageGateway {
     }
     const options: CallOptions = {
       ...saving,
-      ...(isRepeatable(client) && { idempotencyKey: order.id }),
+      ...(repeatableForMs(client) > 0 && { idempotencyKey: order.id }),
       onSubmitted: ({ reference }) => this.#book.submitted(order, reference),
     };
     return purchase(client, asked, order, options, workshop);
@@ -266,10 +266,10 @@ export class Gateway implements ImageGateway {
   }
 
   async #restore(): Promise<void> {
-    const { store, models } = this.#options;
+    const { store, models, keyTtlMs } = this.#options;
     if (store === undefined) return;
     await restoreOrders(store, {
-      ...{ book: this.#book, shelf: this.#shelf, clock: this.#clock, models },
+      ...{ book: this.#book, shelf: this.#shelf, clock: this.#clock, models, keyTtlMs },
       workshopOf: (order) => this.#workshopOf(order),
       track: (work) => this.#track(work),
       onError: (error) => this.#tell(error),

@@ -33,6 +33,10 @@ export class Order {
   isFetched = false;
   /** Its gateway was stopped: whoever comes for it runs it again, under the same id. */
   isLost = false;
+  /** Until when that buys nothing more, in milliseconds since 1970. */
+  lostUntil = 0;
+  /** It was run again: what the first run has bought is not known from what the second says. */
+  isRerun = false;
   /** Lets the client's journal forget it. */
   release: (() => Promise<void>) | undefined;
   /** Ends its time as an orphan, and its time as a job. */

@@ -54,9 +54,10 @@ export async function resumption(
 /** A provider need not honour a key for longer. */
 const keyLastsMs = 10 * 60 * 1000;
 
-/** Whether a call made again under the same key buys nothing more, so long after the first. */
-export function isRepeatable({ capabilities }: ImageClient, ageMs = 0): boolean {
-  return capabilities.keepsJournal === true || (capabilities.idempotent && ageMs < keyLastsMs);
+/** How long a call made again under the same key buys nothing more; 0 where it may at once. */
+export function repeatableForMs({ capabilities }: ImageClient): number {
+  if (capabilities.keepsJournal === true) return Number.POSITIVE_INFINITY;
+  return capabilities.idempotent ? keyLastsMs : 0;
 }
 
 async function endOf(

@@ -19,6 +19,11 @@ export class TestClock implements Clock {
     return () => this.#timers.delete(timer);
   }
 
+  /** Time passes, and nothing that waits for it happens. */
+  sleep(ms: number): void {
+    this.#now += ms;
+  }
+
   /** Lets time pass, and whatever waits for it happen. */
   async pass(ms: number): Promise<void> {
     const until = this.#now + ms;
