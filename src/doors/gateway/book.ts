@@ -108,6 +108,13 @@ export class OrderBook {
   /** An order that an earlier process has left. */
   restore(order: Order): void {
     this.#ordinal = Math.max(this.#ordinal, order.record.ordinal);
+    if (order.end?.charged === "no") {
+      // Nobody but those who fetch it hears of it again.
+      order.isFetched = true;
+      this.#orders.set(order.id, order);
+      this.#startTimes(order);
+      return;
+    }
     this.#list(order);
     if (!order.isDelivered) {
       this.#count(order);
@@ -120,11 +127,13 @@ export class OrderBook {
 
   #ticket(order: Order, begins: boolean, isFetch: boolean): Ticket {
     order.readers += 1;
+    if (!isFetch) order.waiting += 1;
     let isOpen = true;
     const close = (isDelivered: boolean) => {
       if (!isOpen) return;
       isOpen = false;
       order.readers -= 1;
+      if (!isFetch) order.waiting -= 1;
       if (isDelivered) this.#deliver(order, isFetch);
       else if (!isFetch && !order.isDelivered) this.#orphan(order);
       this.#tidy(order);
@@ -152,13 +161,21 @@ export class OrderBook {
       order.record = { ...order.record, endedAt, end: this.#shelf.stored(end) };
       await this.#shelf.tryPut(order);
     }
-    const before = order.end;
     order.settle(end);
-    if (before !== undefined && isSuccess(before)) await this.#shelf.discard(before);
     // What cost nothing is ordered afresh.
     if (isFree) this.#unlist(order);
     else this.#startTimes(order);
     this.#tidy(order);
+  }
+
+  /** A surer end in the place of one that was told: it can be fetched for as long as any other. */
+  async revise(order: Order, end: End): Promise<void> {
+    order.isFetched = true;
+    order.record = { ...order.record, endedAt: this.#clock.now(), end: this.#shelf.stored(end) };
+    await this.#shelf.tryPut(order);
+    order.settle(end);
+    if (end.charged === "no") this.#unlist(order);
+    this.#startTimes(order);
   }
 
   /** As an orphan it lasts from its end on, and from when its caller left; as a job from its end. */
@@ -166,12 +183,17 @@ export class OrderBook {
     const { keyTtlMs, orphanTtlMs } = this.#limits;
     const age = this.#clock.now() - (order.record.endedAt ?? this.#clock.now());
     order.cancelJob?.();
-    order.cancelJob = this.#clock.after(Math.max(0, keyTtlMs - age), () => this.#forget(order));
+    order.cancelJob = this.#clock.after(Math.max(0, keyTtlMs - age), () => {
+      // Its pictures may be on their way to somebody.
+      order.isExpired = true;
+      this.#unlist(order);
+      this.#tidy(order);
+    });
     if (order.isDelivered) return;
     order.cancelOrphan?.();
     order.cancelOrphan = this.#clock.after(orphanTtlMs, () => {
       this.#unlistOrphan(order);
-      if (order.readers === 0) this.#uncount(order);
+      if (order.waiting === 0) this.#uncount(order);
     });
   }
 
@@ -204,7 +226,7 @@ export class OrderBook {
   }
 
   #orphan(order: Order): void {
-    if (order.end?.charged === "no" || order.readers > 0) return;
+    if (order.end?.charged === "no" || order.waiting > 0) return;
     if (!order.isKeyed) {
       this.#orphans.set(order.slot, [...(this.#orphans.get(order.slot) ?? []), order]);
     }
@@ -212,9 +234,10 @@ export class OrderBook {
   }
 
   /** Whether nobody can ask for it any more: what was charged and failed can still be looked up. */
-  #isDone({ end, isKeyed, isDelivered, isFetched }: Order): boolean {
+  #isDone({ end, isKeyed, isDelivered, isFetched, isExpired }: Order): boolean {
     if (end === undefined) return false;
-    if (end.charged === "no") return true;
+    if (isExpired) return true;
+    if (end.charged === "no") return !isFetched;
     return isDelivered && !isKeyed && !isFetched && isSuccess(end);
   }
 

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { CallOptions, ImageClient } from "../../index";
 import type { GatewayRefusal } from "./authorize";
 import { readForm } from "./body";
-import { OrderBook } from "./book";
+import { OrderBook, type Ticket } from "./book";
 import { type Clock, systemClock } from "./clock";
 import { type End, failureOf, hashOf } from "./ends";
 import { type Incoming, jsonReply, type Reply } from "./exchange";
@@ -13,7 +13,7 @@ import { NodeIncoming, writeReply } from "./listener";
 import { checkedOptions, type GatewayOptions } from "./options";
 import type { Order } from "./order";
 import { mostBytesInMemory, Spool } from "./pictures";
-import { namesOf, replyTo } from "./replies";
+import { namesOf, replyOfEnd, replyTo } from "./replies";
 import { restoreOrders } from "./restore";
 import { routeOf } from "./routes";
 import { Shelf } from "./shelf";
@@ -47,7 +47,7 @@ export class Gateway implements ImageGateway {
   readonly #spool: Spool;
   readonly #shelf: Shelf;
   readonly #book: OrderBook;
-  /** Orders that are being worked on. */
+  /** Orders that are being worked on, and replies that are being written. */
   readonly #work = new Set<Promise<void>>();
   /**
    * How large the last picture of each model was. Nobody says beforehand how large the next one is: after
@@ -97,11 +97,18 @@ export class Gateway implements ImageGateway {
 
   async close({ timeoutMs = 30_000 }: { readonly timeoutMs?: number } = {}): Promise<void> {
     this.#isClosed = true;
+    let isLate = false;
     let cancel = () => {};
     const late = new Promise<void>((resolve) => {
-      cancel = this.#clock.after(timeoutMs, resolve);
+      cancel = this.#clock.after(timeoutMs, () => {
+        isLate = true;
+        resolve();
+      });
     });
-    await Promise.race([Promise.allSettled(this.#work), late]);
+    // What ends may leave another to be written.
+    while (this.#work.size > 0 && !isLate) {
+      await Promise.race([Promise.allSettled(this.#work), late]);
+    }
     cancel();
     await this.#spool.close();
   }
@@ -167,17 +174,42 @@ export class Gateway implements ImageGateway {
     const placing = { caller, digest: asked.digest, key: key && hashOf(key), model };
     const ticket = this.#book.take(placing);
     if (ticket.begins) this.#begin(ticket.order, client, asked);
+    const close = this.#closing(ticket);
     // Its caller may leave at any time: whoever comes next for the same is given the order.
     const left = new Promise<undefined>((resolve) => {
       incoming.onLeave(() => {
-        ticket.close(false);
+        close(false);
         resolve(undefined);
       });
     });
     const pace = { clock: this.#clock, whitespaceEveryMs: this.#options.whitespaceEveryMs };
-    const reply = await Promise.race([replyTo(ticket.order, asked, pace), left]);
-    if (reply === undefined) return { status: 499, headers: {}, body: [] };
-    return { ...reply, onEnd: ticket.close };
+    try {
+      const reply = await Promise.race([replyTo(ticket.order, asked, pace), left]);
+      if (reply === undefined) return { status: 499, headers: {}, body: [] };
+      return { ...reply, onEnd: close };
+    } catch (error) {
+      // It was ordered: whatever goes wrong from here on, nobody may be told that it cost nothing.
+      close(false);
+      this.#tell(error);
+      return replyOfEnd(ticket.order, failureOf(error, ticket.order.id), {
+        ...asked,
+        stream: false,
+      });
+    }
+  }
+
+  /** Closes a ticket, for which `close` waits. */
+  #closing(ticket: Ticket): (isDelivered: boolean) => void {
+    let end = () => {};
+    this.#track(
+      new Promise<void>((resolve) => {
+        end = resolve;
+      }),
+    );
+    return (isDelivered) => {
+      ticket.close(isDelivered);
+      end();
+    };
   }
 
   #clientOf(model: string | undefined): readonly [string, ImageClient] {
@@ -195,7 +227,10 @@ export class Gateway implements ImageGateway {
 
   #begin(order: Order, client: ImageClient, asked: Asked): void {
     const work = async () => {
-      await this.#book.settle(order, await this.#purchase(order, client, asked));
+      const buying = this.#purchase(order, client, asked);
+      // Whoever waits for it must not wait for ever.
+      const end = await buying.catch((error: unknown) => failureOf(error, order.id));
+      await this.#book.settle(order, end);
     };
     this.#track(work());
   }
@@ -249,16 +284,17 @@ export class Gateway implements ImageGateway {
       throw new GatewayFault(404, "job_not_found", "There is no such job, or it is forgotten.");
     }
     const { order } = ticket;
+    const close = this.#closing(ticket);
     try {
       const reply = await jobReply(order, {
         client: this.#options.models.get(order.record.model),
         workshop: this.#workshopOf(order),
-        revise: (end) => this.#book.settle(order, end),
+        revise: (end) => this.#book.revise(order, end),
       });
       const isEnd = reply.status !== 202;
-      return { ...reply, onEnd: (isWritten) => ticket.close(isWritten && isEnd) };
+      return { ...reply, onEnd: (isWritten) => close(isWritten && isEnd) };
     } catch (error) {
-      ticket.close(false);
+      close(false);
       this.#tell(error);
       const { status, error: told } = failureOf(error, id);
       return jsonReply(status, { error: told }, namesOf(order));

@@ -22,6 +22,8 @@ export class HeldClient {
     options?: CallOptions;
   }[] = [];
 
+  /** What a call that ends well gives. */
+  generate: ImageClient["generate"] = (request) => this.fake.generate(request);
   /** What is put in the place of the client's own. */
   members: Partial<ImageClient> = {};
 
@@ -39,7 +41,7 @@ export class HeldClient {
     const hold = (request: GenerateRequest, options?: CallOptions) =>
       new Promise<ImageResult>((resolve, reject) => {
         const end = (error?: Error) =>
-          error === undefined ? resolve(this.fake.generate(request)) : reject(error);
+          error === undefined ? resolve(this.generate(request)) : reject(error);
         this.calls.push({ end, request, ...(options !== undefined && { options }) });
       });
     return { ...this.fake, capabilities, generate: hold, ...this.members };
@@ -100,10 +102,14 @@ export class Stage {
     return { response, leave: () => leaving.abort(), received: () => receivedOf(response) };
   }
 
-  async job(id: string, caller = "anna") {
+  job(id: string, caller = "anna") {
+    return receivedOf(this.fetchJob(id, caller));
+  }
+
+  fetchJob(id: string, caller = "anna") {
     const headers = { authorization: `Bearer key-of-${caller}` };
     const url = `http://gateway/v1/images/jobs/${id}`;
-    return receivedOf(this.gateway.fetch(new Request(url, { headers })));
+    return this.gateway.fetch(new Request(url, { headers }));
   }
 }
 
