@@ -1,6 +1,6 @@
-import type { CallOptions, EditRequest, ImageClient, ImageResult } from "../../index";
+import type { CallOptions, ImageClient, ImageResult } from "../../index";
 import { type End, factsOf, failureOf, fetchAll } from "./ends";
-import type { Asked } from "./fields";
+import type { Asked, Purchase } from "./fields";
 import type { Order } from "./order";
 import type { Spool } from "./pictures";
 
@@ -18,20 +18,18 @@ export interface Workshop {
 /** Buys, and gives what became of it. Never throws. */
 export async function purchase(
   client: ImageClient,
-  { request, operation }: Pick<Asked, "request" | "operation">,
+  asked: Purchase,
   order: Order,
   options: CallOptions,
   workshop: Workshop,
 ): Promise<End> {
   try {
-    // A request of an edit has its images.
-    const edit = request as EditRequest;
     const buying =
-      operation === "edit"
-        ? client.edit(edit, options)
-        : client.generate({ ...request, images: undefined, mask: undefined }, options);
+      asked.operation === "edit"
+        ? client.edit(asked.request, options)
+        : client.generate(asked.request, options);
     const result = await buying;
-    return await endOf(result, order, workshop, wishesOf(request));
+    return await endOf(result, order, workshop, wishesOf(asked.request));
   } catch (error) {
     return failureOf(error, order.id);
   }
@@ -66,6 +64,7 @@ async function endOf(
   { spool, isKept, onPicture }: Workshop,
   wishes: object,
 ): Promise<End> {
+  order.release = () => result.job.release();
   const fetched = await fetchAll(result, (image) => spool.keep(image, isKept));
   const { pictures, failures } = fetched;
   const facts = factsOf(result, failures, order.id);
