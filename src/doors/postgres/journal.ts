@@ -141,7 +141,8 @@ function journalOver(
           record.id,
         );
         recognize(row?.identity);
-        await doubts.settle();
+        // Those of other creates: this one is kept, and waits for nothing.
+        void doubts.settle();
         return Number(row?.created) === 1;
       } catch (error) {
         if (error instanceof UncertainError) doubts.add(record.id, writer);
