@@ -55,7 +55,7 @@ const noun = { text: "a string", number: "a number", boolean: "true or false" } 
  * @throws {@link GatewayFault} naming the field that is wrong or that nobody knows.
  */
 export function askedIn(operation: Asked["operation"], { fields, images, mask }: Form): Asked {
-  const request: GenerateRequest & Record<string, unknown> = { prompt: "" };
+  const request: Record<string, unknown> = {};
   const own: Record<string, unknown> = {};
   for (const [name, value] of fields) {
     const known = Object.hasOwn(requestFields, name) ? requestFields[name] : undefined;
@@ -72,7 +72,7 @@ export function askedIn(operation: Asked["operation"], { fields, images, mask }:
     throw wrongField("response_format", "response_format takes b64_json or url.");
   }
   return {
-    ...purchaseOf(operation, request, { images, mask }),
+    ...purchaseOf(operation, { prompt: "", ...request }, { images, mask }),
     model: typeof own.model === "string" ? own.model : undefined,
     stream: own.stream === true,
     wantsUrls: format === "url",
@@ -89,7 +89,8 @@ function purchaseOf(
   const [first, ...rest] = images;
   if (operation === "edit") {
     if (first === undefined) throw wrongField("image", "An edit takes at least one image.");
-    return { operation, request: { ...request, images: [first, ...rest], mask } };
+    const edit: EditRequest = { ...request, images: [first, ...rest] };
+    return { operation, request: mask === undefined ? edit : { ...edit, mask } };
   }
   const param = first !== undefined ? "image" : mask !== undefined ? "mask" : undefined;
   if (param === undefined) return { operation, request };
