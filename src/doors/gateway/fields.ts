@@ -83,7 +83,7 @@ export function askedIn(operation: Asked["operation"], { fields, images, mask }:
 /** Each field is of its kind, and what it says is checked by the client. */
 function purchaseOf(
   operation: Asked["operation"],
-  request: GenerateRequest,
+  request: Omit<GenerateRequest, "images" | "mask">,
   { images, mask }: Pick<Form, "images" | "mask">,
 ): Purchase {
   const [first, ...rest] = images;
