@@ -339,12 +339,10 @@ class SkippedRecords implements ListingNotes {
   }
 }
 
-async function warnIfFails(done: string, work: () => Promise<unknown>): Promise<void> {
-  try {
-    await work();
-  } catch (error) {
+function warnIfFails(done: string, work: () => Promise<unknown>): Promise<unknown> {
+  const warn = (error: unknown) =>
     process.emitWarning(`The journal could not be ${done}: ${reasonOf(error)}`);
-  }
+  return work().catch(warn);
 }
 
 function warnOfSkipped(id: string, reason: string): void {

@@ -1,5 +1,6 @@
 import type { JobReference } from "../../index";
 import type { Clock } from "./clock";
+import { CallerCounts } from "./counts";
 import { type End, isSuccess, lostOf } from "./ends";
 import { GatewayFault } from "./faults";
 import { newOrderId, Order, type Placing, slotOf } from "./order";
@@ -33,7 +34,7 @@ export class OrderBook {
   readonly #keyed = new Map<string, Order>();
   /** Orders that nobody has received, the oldest first. */
   readonly #orphans = new Map<string, Order[]>();
-  readonly #counts = new Map<string, number>();
+  readonly #counts = new CallerCounts();
   #ordinal = 0;
 
   constructor(clock: Clock, shelf: Shelf, limits: BookLimits) {
@@ -84,7 +85,7 @@ export class OrderBook {
 
   #placed({ caller, digest, key, model }: Placing): Order {
     const { maxOrdersPerCaller: most } = this.#limits;
-    if ((this.#counts.get(caller) ?? 0) >= most) {
+    if (this.#counts.of(caller) >= most) {
       const message = `This caller has ${most} orders under way or not yet received. Nothing was ordered.`;
       const headers = { "retry-after": "10" };
       throw new GatewayFault(429, "rate_limit_exceeded", message, { headers });
@@ -96,7 +97,7 @@ export class OrderBook {
       ...{ model, orderedAt: this.#clock.now() },
     });
     this.#list(order);
-    this.#count(order);
+    this.#counts.add(order);
     return order;
   }
 
@@ -117,7 +118,7 @@ export class OrderBook {
     }
     this.#list(order);
     if (!order.isDelivered) {
-      this.#count(order);
+      this.#counts.add(order);
       this.#orphan(order);
       if (order.isLost) this.#startLostTimes(order);
     } else if (order.end !== undefined) {
@@ -193,7 +194,7 @@ export class OrderBook {
     order.cancelOrphan?.();
     order.cancelOrphan = this.#clock.after(orphanTtlMs, () => {
       this.#unlistOrphan(order);
-      if (order.waiting === 0) this.#uncount(order);
+      if (order.waiting === 0) this.#counts.remove(order);
     });
   }
 
@@ -205,7 +206,7 @@ export class OrderBook {
       if (order.isLost) void this.#giveUp(order);
     });
     order.cancelOrphan = this.#clock.after(orphanTtlMs, () => {
-      if (order.isLost) this.#uncount(order);
+      if (order.isLost) this.#counts.remove(order);
     });
   }
 
@@ -220,7 +221,7 @@ export class OrderBook {
     order.isFetched ||= isFetch;
     order.cancelOrphan?.();
     this.#unlistOrphan(order);
-    this.#uncount(order);
+    this.#counts.remove(order);
     order.record = { ...order.record, isDelivered: true };
     if (!this.#isDone(order)) void this.#shelf.tryPut(order);
   }
@@ -248,7 +249,7 @@ export class OrderBook {
   #unlist(order: Order): void {
     if (this.#keyed.get(order.slot) === order) this.#keyed.delete(order.slot);
     this.#unlistOrphan(order);
-    this.#uncount(order);
+    this.#counts.remove(order);
   }
 
   #unlistOrphan(order: Order): void {
@@ -265,20 +266,5 @@ export class OrderBook {
     this.#unlist(order);
     this.#orders.delete(order.id);
     void this.#shelf.forget(order);
-  }
-
-  #count(order: Order): void {
-    const { caller } = order.record;
-    order.isCounted = true;
-    this.#counts.set(caller, (this.#counts.get(caller) ?? 0) + 1);
-  }
-
-  #uncount(order: Order): void {
-    if (!order.isCounted) return;
-    order.isCounted = false;
-    const { caller } = order.record;
-    const left = (this.#counts.get(caller) ?? 1) - 1;
-    if (left > 0) this.#counts.set(caller, left);
-    else this.#counts.delete(caller);
   }
 }

@@ -97,19 +97,7 @@ export class Gateway implements ImageGateway {
 
   async close({ timeoutMs = 30_000 }: { readonly timeoutMs?: number } = {}): Promise<void> {
     this.#isClosed = true;
-    let isLate = false;
-    let cancel = () => {};
-    const late = new Promise<void>((resolve) => {
-      cancel = this.#clock.after(timeoutMs, () => {
-        isLate = true;
-        resolve();
-      });
-    });
-    // What ends may leave another to be written.
-    while (this.#work.size > 0 && !isLate) {
-      await Promise.race([Promise.allSettled(this.#work), late]);
-    }
-    cancel();
+    await emptied(this.#work, this.#clock, timeoutMs);
     await this.#spool.close();
   }
 
@@ -135,7 +123,7 @@ export class Gateway implements ImageGateway {
     const route = routeOf(incoming.method, incoming.path);
     switch (route.to) {
       case "models":
-        return jsonReply(200, { object: "list", data: this.#models() });
+        return jsonReply(200, { object: "list", data: listOf(this.#options.models) });
       case "job":
         if (this.#starting !== undefined) await this.#starting;
         return this.#job(hashOf(caller), route.id);
@@ -150,19 +138,13 @@ export class Gateway implements ImageGateway {
     throw refusal(typeof said === "object" ? said : undefined);
   }
 
-  #models() {
-    return [...this.#options.models].map(([id, { name }]) => {
-      return { id, object: "model", created: 0, owned_by: name };
-    });
-  }
-
   async #order(incoming: Incoming, caller: string, operation: Asked["operation"]): Promise<Reply> {
     const key = incoming.header("idempotency-key");
     if (key !== undefined && (key === "" || key.length > 255)) {
       throw new GatewayFault(400, "invalid_value", "Idempotency-Key takes 1 to 255 characters.");
     }
     const asked = askedIn(operation, await readForm(incoming, this.#options));
-    const [model, client] = this.#clientOf(asked.model);
+    const [model, client] = clientOf(this.#options.models, asked.model);
     if (operation === "edit" && client.capabilities.edit === undefined) {
       throw wrongField("model", `${client.name} cannot edit images.`);
     }
@@ -210,19 +192,6 @@ export class Gateway implements ImageGateway {
       ticket.close(isDelivered);
       end();
     };
-  }
-
-  #clientOf(model: string | undefined): readonly [string, ImageClient] {
-    const { models } = this.#options;
-    const [only, another] = models;
-    if (model === undefined) {
-      if (only !== undefined && another === undefined) return only;
-      throw wrongField("model", `model is missing: there are ${[...models.keys()].join(", ")}.`);
-    }
-    const client = models.get(model);
-    if (client !== undefined) return [model, client];
-    const message = `There is no model ${JSON.stringify(model)}: there are ${[...models.keys()].join(", ")}.`;
-    throw new GatewayFault(404, "model_not_found", message, { param: "model" });
   }
 
   #begin(order: Order, client: ImageClient, asked: Asked): void {
@@ -329,4 +298,40 @@ function refusal(said: GatewayRefusal | undefined): GatewayFault {
 
 function codeOf(status: number): string {
   return status === 401 ? "invalid_api_key" : "refused";
+}
+
+type Models = ReadonlyMap<string, ImageClient>;
+
+function clientOf(models: Models, model: string | undefined): readonly [string, ImageClient] {
+  const [only, another] = models;
+  const names = [...models.keys()].join(", ");
+  if (model === undefined) {
+    if (only !== undefined && another === undefined) return only;
+    throw wrongField("model", `model is missing: there are ${names}.`);
+  }
+  const client = models.get(model);
+  if (client !== undefined) return [model, client];
+  const message = `There is no model ${JSON.stringify(model)}: there are ${names}.`;
+  throw new GatewayFault(404, "model_not_found", message, { param: "model" });
+}
+
+function listOf(models: Models) {
+  return [...models].map(([id, { name }]) => {
+    return { id, object: "model", created: 0, owned_by: name };
+  });
+}
+
+/** Resolves once nothing is left of some work, or after a time. */
+async function emptied(work: ReadonlySet<Promise<void>>, clock: Clock, timeoutMs: number) {
+  let isLate = false;
+  let cancel = () => {};
+  const late = new Promise<void>((resolve) => {
+    cancel = clock.after(timeoutMs, () => {
+      isLate = true;
+      resolve();
+    });
+  });
+  // What ends may leave another to be written.
+  while (work.size > 0 && !isLate) await Promise.race([Promise.allSettled(work), late]);
+  cancel();
 }

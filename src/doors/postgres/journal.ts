@@ -141,7 +141,6 @@ function journalOver(
           record.id,
         );
         recognize(row?.identity);
-        // Those of other creates: this one is kept, and waits for nothing.
         void doubts.settle();
         return Number(row?.created) === 1;
       } catch (error) {
