@@ -1,3 +1,4 @@
+import { reasonOf } from "../errors";
 import { Account, changedAccountError } from "../journal/account";
 import { type LedgerFacts, TaskLedger } from "../journal/entry";
 import type { Journal, JournalFilter } from "../journal/journal";
@@ -108,8 +109,8 @@ export class Journaling {
   async *recover(options: RecoverOptions): AsyncIterableIterator<ImageJob> {
     const { retentionMs = 30 * 24 * 60 * 60 * 1000, settled = true } = options;
     const { journal } = this.#records;
-    await this.#records.guarded("no", async () => journal.clean?.());
-    await this.#records.prune(new Date(this.#jobs.clock.wallTime() - retentionMs));
+    // Neither may keep jobs that were paid for from being handed out.
+    await warnIfFails("cleaned", async () => journal.clean?.());
     const skipped = new SkippedRecords(options.onSkipped ?? warnOfSkipped);
     const seen = new Set<string>();
     const open: JobRecords[] = [];
@@ -140,6 +141,8 @@ export class Journaling {
     for (const found of open) {
       if (isLast(found)) yield* this.#handOut(found, retentionMs, skipped);
     }
+    const before = new Date(this.#jobs.clock.wallTime() - retentionMs);
+    await warnIfFails("pruned", () => this.#records.prune(before));
   }
 
   /** The jobs of a listing, each once. */
@@ -334,6 +337,12 @@ class SkippedRecords implements ListingNotes {
     const many = this.#foreign.size === 1 ? "1 job" : `${this.#foreign.size} jobs`;
     this.#tell(id, `${many} of other accounts were left to them`);
   }
+}
+
+function warnIfFails(done: string, work: () => Promise<unknown>): Promise<unknown> {
+  const warn = (error: unknown) =>
+    process.emitWarning(`The journal could not be ${done}: ${reasonOf(error)}`);
+  return work().catch(warn);
 }
 
 function warnOfSkipped(id: string, reason: string): void {

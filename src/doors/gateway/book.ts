@@ -1,6 +1,7 @@
 import type { JobReference } from "../../index";
 import type { Clock } from "./clock";
-import { type End, isSuccess } from "./ends";
+import { CallerCounts } from "./counts";
+import { type End, isSuccess, lostOf } from "./ends";
 import { GatewayFault } from "./faults";
 import { newOrderId, Order, type Placing, slotOf } from "./order";
 import type { Shelf } from "./shelf";
@@ -33,7 +34,7 @@ export class OrderBook {
   readonly #keyed = new Map<string, Order>();
   /** Orders that nobody has received, the oldest first. */
   readonly #orphans = new Map<string, Order[]>();
-  readonly #counts = new Map<string, number>();
+  readonly #counts = new CallerCounts();
   #ordinal = 0;
 
   constructor(clock: Clock, shelf: Shelf, limits: BookLimits) {
@@ -50,7 +51,10 @@ export class OrderBook {
   take(placing: Placing): Ticket {
     const found = placing.key === undefined ? this.#heirloom(placing) : this.#joined(placing);
     const order = found ?? this.#placed(placing);
+    // A machine that slept has held its timers back.
+    if (order.isLost && order.lostUntil <= this.#clock.now()) void this.#giveUp(order);
     const begins = found === undefined || order.isLost;
+    order.isRerun ||= order.isLost;
     order.isLost = false;
     return this.#ticket(order, begins, false);
   }
@@ -60,10 +64,6 @@ export class OrderBook {
     const order = this.#orders.get(id);
     if (order === undefined || order.record.caller !== caller) return undefined;
     return this.#ticket(order, false, true);
-  }
-
-  get live(): Order[] {
-    return [...this.#orders.values()].filter(({ end, isLost }) => end === undefined && !isLost);
   }
 
   #joined(placing: Placing): Order | undefined {
@@ -85,7 +85,7 @@ export class OrderBook {
 
   #placed({ caller, digest, key, model }: Placing): Order {
     const { maxOrdersPerCaller: most } = this.#limits;
-    if ((this.#counts.get(caller) ?? 0) >= most) {
+    if (this.#counts.of(caller) >= most) {
       const message = `This caller has ${most} orders under way or not yet received. Nothing was ordered.`;
       const headers = { "retry-after": "10" };
       throw new GatewayFault(429, "rate_limit_exceeded", message, { headers });
@@ -97,7 +97,7 @@ export class OrderBook {
       ...{ model, orderedAt: this.#clock.now() },
     });
     this.#list(order);
-    this.#count(order);
+    this.#counts.add(order);
     return order;
   }
 
@@ -109,10 +109,18 @@ export class OrderBook {
   /** An order that an earlier process has left. */
   restore(order: Order): void {
     this.#ordinal = Math.max(this.#ordinal, order.record.ordinal);
+    if (order.end?.charged === "no") {
+      // Nobody but those who fetch it hears of it again.
+      order.isFetched = true;
+      this.#orders.set(order.id, order);
+      this.#startTimes(order);
+      return;
+    }
     this.#list(order);
     if (!order.isDelivered) {
-      this.#count(order);
+      this.#counts.add(order);
       this.#orphan(order);
+      if (order.isLost) this.#startLostTimes(order);
     } else if (order.end !== undefined) {
       this.#startTimes(order);
     }
@@ -120,11 +128,13 @@ export class OrderBook {
 
   #ticket(order: Order, begins: boolean, isFetch: boolean): Ticket {
     order.readers += 1;
+    if (!isFetch) order.waiting += 1;
     let isOpen = true;
     const close = (isDelivered: boolean) => {
       if (!isOpen) return;
       isOpen = false;
       order.readers -= 1;
+      if (!isFetch) order.waiting -= 1;
       if (isDelivered) this.#deliver(order, isFetch);
       else if (!isFetch && !order.isDelivered) this.#orphan(order);
       this.#tidy(order);
@@ -143,20 +153,30 @@ export class OrderBook {
     await this.#shelf.tryPut(order);
   }
 
-  async settle(order: Order, end: End): Promise<void> {
+  async settle(order: Order, found: End): Promise<void> {
+    // That nothing was charged this time says nothing of what the dead process had sent.
+    const end = order.isRerun && found.charged === "no" ? lostOf(order.id) : found;
     const isFree = end.charged === "no";
     if (!isFree) {
       const endedAt = this.#clock.now();
       order.record = { ...order.record, endedAt, end: this.#shelf.stored(end) };
       await this.#shelf.tryPut(order);
     }
-    const before = order.end;
     order.settle(end);
-    if (before !== undefined && isSuccess(before)) await this.#shelf.discard(before);
     // What cost nothing is ordered afresh.
     if (isFree) this.#unlist(order);
     else this.#startTimes(order);
     this.#tidy(order);
+  }
+
+  /** A surer end in the place of one that was told: it can be fetched for as long as any other. */
+  async revise(order: Order, end: End): Promise<void> {
+    order.isFetched = true;
+    order.record = { ...order.record, endedAt: this.#clock.now(), end: this.#shelf.stored(end) };
+    await this.#shelf.tryPut(order);
+    order.settle(end);
+    if (end.charged === "no") this.#unlist(order);
+    this.#startTimes(order);
   }
 
   /** As an orphan it lasts from its end on, and from when its caller left; as a job from its end. */
@@ -164,13 +184,36 @@ export class OrderBook {
     const { keyTtlMs, orphanTtlMs } = this.#limits;
     const age = this.#clock.now() - (order.record.endedAt ?? this.#clock.now());
     order.cancelJob?.();
-    order.cancelJob = this.#clock.after(Math.max(0, keyTtlMs - age), () => this.#forget(order));
+    order.cancelJob = this.#clock.after(Math.max(0, keyTtlMs - age), () => {
+      // Its pictures may be on their way to somebody.
+      order.isExpired = true;
+      this.#unlist(order);
+      this.#tidy(order);
+    });
     if (order.isDelivered) return;
     order.cancelOrphan?.();
     order.cancelOrphan = this.#clock.after(orphanTtlMs, () => {
       this.#unlistOrphan(order);
-      if (order.readers === 0) this.#uncount(order);
+      if (order.waiting === 0) this.#counts.remove(order);
     });
+  }
+
+  /** A lost order is sent again only while nothing is bought twice by it, and is not counted for longer than any other. */
+  #startLostTimes(order: Order): void {
+    const { orphanTtlMs } = this.#limits;
+    const leftMs = Math.max(0, order.lostUntil - this.#clock.now());
+    order.cancelJob = this.#clock.after(leftMs, () => {
+      if (order.isLost) void this.#giveUp(order);
+    });
+    order.cancelOrphan = this.#clock.after(orphanTtlMs, () => {
+      if (order.isLost) this.#counts.remove(order);
+    });
+  }
+
+  /** Never rejects. */
+  #giveUp(order: Order): Promise<void> {
+    order.isLost = false;
+    return this.settle(order, lostOf(order.id));
   }
 
   #deliver(order: Order, isFetch: boolean): void {
@@ -178,13 +221,13 @@ export class OrderBook {
     order.isFetched ||= isFetch;
     order.cancelOrphan?.();
     this.#unlistOrphan(order);
-    this.#uncount(order);
+    this.#counts.remove(order);
     order.record = { ...order.record, isDelivered: true };
     if (!this.#isDone(order)) void this.#shelf.tryPut(order);
   }
 
   #orphan(order: Order): void {
-    if (order.end?.charged === "no" || order.readers > 0) return;
+    if (order.end?.charged === "no" || order.waiting > 0) return;
     if (!order.isKeyed) {
       this.#orphans.set(order.slot, [...(this.#orphans.get(order.slot) ?? []), order]);
     }
@@ -192,9 +235,10 @@ export class OrderBook {
   }
 
   /** Whether nobody can ask for it any more: what was charged and failed can still be looked up. */
-  #isDone({ end, isKeyed, isDelivered, isFetched }: Order): boolean {
+  #isDone({ end, isKeyed, isDelivered, isFetched, isExpired }: Order): boolean {
     if (end === undefined) return false;
-    if (end.charged === "no") return true;
+    if (isExpired) return true;
+    if (end.charged === "no") return !isFetched;
     return isDelivered && !isKeyed && !isFetched && isSuccess(end);
   }
 
@@ -205,7 +249,7 @@ export class OrderBook {
   #unlist(order: Order): void {
     if (this.#keyed.get(order.slot) === order) this.#keyed.delete(order.slot);
     this.#unlistOrphan(order);
-    this.#uncount(order);
+    this.#counts.remove(order);
   }
 
   #unlistOrphan(order: Order): void {
@@ -222,20 +266,5 @@ export class OrderBook {
     this.#unlist(order);
     this.#orders.delete(order.id);
     void this.#shelf.forget(order);
-  }
-
-  #count(order: Order): void {
-    const { caller } = order.record;
-    order.isCounted = true;
-    this.#counts.set(caller, (this.#counts.get(caller) ?? 0) + 1);
-  }
-
-  #uncount(order: Order): void {
-    if (!order.isCounted) return;
-    order.isCounted = false;
-    const { caller } = order.record;
-    const left = (this.#counts.get(caller) ?? 1) - 1;
-    if (left > 0) this.#counts.set(caller, left);
-    else this.#counts.delete(caller);
   }
 }

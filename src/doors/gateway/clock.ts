@@ -7,7 +7,7 @@ export interface Clock {
 }
 
 /** The longest delay that `setTimeout` takes; beyond it, it fires at once. */
-const longestTimerMs = 2_147_483_647;
+export const longestTimerMs = 2_147_483_647;
 
 export const systemClock: Clock = {
   now: () => Date.now(),

@@ -24,22 +24,10 @@ export function directoryStore(path: string): GatewayStore {
     if (!recordName.test(name)) throw new TypeError(`"${id}" is no id of an order`);
     return join(directory, name);
   };
-  /** Writes of one order follow each other: a later state must not be replaced by an earlier one. */
-  const writing = new Map<string, Promise<void>>();
-  const inTurn = (id: string, work: () => Promise<void>) => {
-    const before = writing.get(id) ?? Promise.resolve();
-    const now = before.catch(() => {}).then(work);
-    writing.set(id, now);
-    const forget = () => {
-      if (writing.get(id) === now) writing.delete(id);
-    };
-    now.then(forget, forget);
-    return now;
-  };
   return {
     directory,
-    put: (record) => inTurn(record.id, () => publish(directory, placeOf(record.id), record)),
-    delete: (id) => inTurn(id, () => rm(placeOf(id), { force: true })),
+    put: async (record) => publish(directory, placeOf(record.id), record),
+    delete: async (id) => rm(placeOf(id), { force: true }),
     async *list() {
       await mkdir(directory, { recursive: true });
       for (const name of await readdir(directory)) {

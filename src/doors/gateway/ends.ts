@@ -164,12 +164,15 @@ function statusOf({
   code,
   charged,
   retryable,
+  retryAfterMs,
   field,
 }: ImageError & { readonly code: string }): number {
   if (code === "moderation") return 400;
   if (charged !== "no") return 424;
   // An option of the call is the gateway's own matter: a spool that cannot be written, say.
   if (field?.startsWith("options.")) return 503;
+  // It renews while a caller can wait for it, or it does not.
+  if (code === "budget_exceeded") return (retryAfterMs ?? Infinity) <= 60_000 ? 429 : 402;
   const known = statuses[code];
   if (known !== undefined) return known;
   return retryable ? 503 : 500;

@@ -9,17 +9,20 @@ export interface Form {
   readonly mask?: ImageInput | undefined;
 }
 
+/** What is bought. */
+export type Purchase =
+  | { readonly operation: "generate"; readonly request: GenerateRequest }
+  | { readonly operation: "edit"; readonly request: EditRequest };
+
 /** What a request asks for. */
-export interface Asked {
+export type Asked = Purchase & {
   readonly model: string | undefined;
-  readonly request: GenerateRequest | EditRequest;
-  readonly operation: "generate" | "edit";
   readonly stream: boolean;
   /** Whether the provider's URLs are wanted beside the bytes. */
   readonly wantsUrls: boolean;
   /** What tells one request from another: the path and the fields, however they were written down. */
   readonly digest: string;
-}
+};
 
 /** How a field is called in a request, and what it is. */
 const requestFields: Readonly<Record<string, readonly [keyof GenerateRequest, Kind]>> = {
@@ -52,7 +55,7 @@ const noun = { text: "a string", number: "a number", boolean: "true or false" } 
  * @throws {@link GatewayFault} naming the field that is wrong or that nobody knows.
  */
 export function askedIn(operation: Asked["operation"], { fields, images, mask }: Form): Asked {
-  const request: Record<string, unknown> = { prompt: "" };
+  const request: Record<string, unknown> = {};
   const own: Record<string, unknown> = {};
   for (const [name, value] of fields) {
     const known = Object.hasOwn(requestFields, name) ? requestFields[name] : undefined;
@@ -68,19 +71,30 @@ export function askedIn(operation: Asked["operation"], { fields, images, mask }:
   if (format !== undefined && format !== "b64_json" && format !== "url") {
     throw wrongField("response_format", "response_format takes b64_json or url.");
   }
-  if (operation === "edit") {
-    if (images.length === 0) throw wrongField("image", "An edit takes at least one image.");
-    Object.assign(request, { images }, mask !== undefined && { mask });
-  }
   return {
+    ...purchaseOf(operation, { prompt: "", ...request }, { images, mask }),
     model: typeof own.model === "string" ? own.model : undefined,
-    // Each field is of its kind, and what it says is checked by the client.
-    request: request as unknown as Asked["request"],
-    operation,
     stream: own.stream === true,
     wantsUrls: format === "url",
     digest: digestOf(operation, { fields, images, mask }),
   };
+}
+
+/** Each field is of its kind, and what it says is checked by the client. */
+function purchaseOf(
+  operation: Asked["operation"],
+  request: Omit<GenerateRequest, "images" | "mask">,
+  { images, mask }: Pick<Form, "images" | "mask">,
+): Purchase {
+  const [first, ...rest] = images;
+  if (operation === "edit") {
+    if (first === undefined) throw wrongField("image", "An edit takes at least one image.");
+    const edit: EditRequest = { ...request, images: [first, ...rest] };
+    return { operation, request: mask === undefined ? edit : { ...edit, mask } };
+  }
+  const param = first !== undefined ? "image" : mask !== undefined ? "mask" : undefined;
+  if (param === undefined) return { operation, request };
+  throw wrongField(param, `A generation takes no ${param}: send it to /images/edits.`);
 }
 
 function unknownField(name: string, value: unknown): GatewayFault {
@@ -115,17 +129,19 @@ export function formOf(body: unknown): Form {
   );
   return {
     fields: new Map(Object.entries(rest)),
-    images: [image, images].flat().flatMap((each) => (each === undefined ? [] : addressOf(each))),
-    mask: mask === undefined ? undefined : addressOf(mask),
+    images: [image, images]
+      .flat()
+      .flatMap((each) => (each === undefined ? [] : addressOf("image", each))),
+    mask: mask === undefined ? undefined : addressOf("mask", mask),
   };
 }
 
 /** An image in JSON is an address: a string never names a file of this machine. */
-function addressOf(value: unknown): string {
+function addressOf(param: string, value: unknown): string {
   const url =
     typeof value === "object" && value !== null && "image_url" in value ? value.image_url : value;
   if (typeof url === "string" && /^(https?:\/\/|data:)/i.test(url)) return url;
-  throw wrongField("image", "An image in JSON is an http(s) or a data URL; files come in a form.");
+  throw wrongField(param, `${param} in JSON is an http(s) or a data URL; files come in a form.`);
 }
 
 function digestOf(operation: string, { fields, images, mask }: Form): string {

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { CallOptions, ImageClient } from "../../index";
 import type { GatewayRefusal } from "./authorize";
 import { readForm } from "./body";
-import { OrderBook } from "./book";
+import { OrderBook, type Ticket } from "./book";
 import { type Clock, systemClock } from "./clock";
 import { type End, failureOf, hashOf } from "./ends";
 import { type Incoming, jsonReply, type Reply } from "./exchange";
@@ -13,13 +13,13 @@ import { NodeIncoming, writeReply } from "./listener";
 import { checkedOptions, type GatewayOptions } from "./options";
 import type { Order } from "./order";
 import { mostBytesInMemory, Spool } from "./pictures";
-import { namesOf, replyTo } from "./replies";
+import { namesOf, replyOfEnd, replyTo } from "./replies";
 import { restoreOrders } from "./restore";
 import { routeOf } from "./routes";
 import { Shelf } from "./shelf";
 import type { ImageGateway, ImageGatewayOptions } from "./types";
 import { responseOf, WebIncoming } from "./web";
-import { isRepeatable, purchase, savingIn, type Workshop } from "./work";
+import { purchase, repeatableForMs, savingIn, type Workshop } from "./work";
 
 /**
  * OpenAI's images API over any client: whoever has an `openai` client, or anything else with a base URL,
@@ -47,7 +47,7 @@ export class Gateway implements ImageGateway {
   readonly #spool: Spool;
   readonly #shelf: Shelf;
   readonly #book: OrderBook;
-  /** Orders that are being worked on. */
+  /** Orders that are being worked on, and replies that are being written. */
   readonly #work = new Set<Promise<void>>();
   /**
    * How large the last picture of each model was. Nobody says beforehand how large the next one is: after
@@ -97,22 +97,12 @@ export class Gateway implements ImageGateway {
 
   async close({ timeoutMs = 30_000 }: { readonly timeoutMs?: number } = {}): Promise<void> {
     this.#isClosed = true;
-    let cancel = () => {};
-    const late = new Promise<void>((resolve) => {
-      cancel = this.#clock.after(timeoutMs, resolve);
-    });
-    await Promise.race([Promise.allSettled(this.#work), late]);
-    cancel();
+    await emptied(this.#work, this.#clock, timeoutMs);
     await this.#spool.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
-  }
-
-  /** The ids of the orders that are under way. */
-  get liveOrders(): readonly string[] {
-    return this.#book.live.map(({ id }) => id);
   }
 
   /** Never rejects. */
@@ -133,7 +123,7 @@ export class Gateway implements ImageGateway {
     const route = routeOf(incoming.method, incoming.path);
     switch (route.to) {
       case "models":
-        return jsonReply(200, { object: "list", data: this.#models() });
+        return jsonReply(200, { object: "list", data: listOf(this.#options.models) });
       case "job":
         if (this.#starting !== undefined) await this.#starting;
         return this.#job(hashOf(caller), route.id);
@@ -148,19 +138,13 @@ export class Gateway implements ImageGateway {
     throw refusal(typeof said === "object" ? said : undefined);
   }
 
-  #models() {
-    return [...this.#options.models].map(([id, { name }]) => {
-      return { id, object: "model", created: 0, owned_by: name };
-    });
-  }
-
   async #order(incoming: Incoming, caller: string, operation: Asked["operation"]): Promise<Reply> {
     const key = incoming.header("idempotency-key");
     if (key !== undefined && (key === "" || key.length > 255)) {
       throw new GatewayFault(400, "invalid_value", "Idempotency-Key takes 1 to 255 characters.");
     }
     const asked = askedIn(operation, await readForm(incoming, this.#options));
-    const [model, client] = this.#clientOf(asked.model);
+    const [model, client] = clientOf(this.#options.models, asked.model);
     if (operation === "edit" && client.capabilities.edit === undefined) {
       throw wrongField("model", `${client.name} cannot edit images.`);
     }
@@ -172,35 +156,50 @@ export class Gateway implements ImageGateway {
     const placing = { caller, digest: asked.digest, key: key && hashOf(key), model };
     const ticket = this.#book.take(placing);
     if (ticket.begins) this.#begin(ticket.order, client, asked);
+    const close = this.#closing(ticket);
     // Its caller may leave at any time: whoever comes next for the same is given the order.
     const left = new Promise<undefined>((resolve) => {
       incoming.onLeave(() => {
-        ticket.close(false);
+        close(false);
         resolve(undefined);
       });
     });
     const pace = { clock: this.#clock, whitespaceEveryMs: this.#options.whitespaceEveryMs };
-    const reply = await Promise.race([replyTo(ticket.order, asked, pace), left]);
-    if (reply === undefined) return { status: 499, headers: {}, body: [] };
-    return { ...reply, onEnd: ticket.close };
+    try {
+      const reply = await Promise.race([replyTo(ticket.order, asked, pace), left]);
+      if (reply === undefined) return { status: 499, headers: {}, body: [] };
+      return { ...reply, onEnd: close };
+    } catch (error) {
+      // It was ordered: whatever goes wrong from here on, nobody may be told that it cost nothing.
+      close(false);
+      this.#tell(error);
+      return replyOfEnd(ticket.order, failureOf(error, ticket.order.id), {
+        ...asked,
+        stream: false,
+      });
+    }
   }
 
-  #clientOf(model: string | undefined): readonly [string, ImageClient] {
-    const { models } = this.#options;
-    const [only, another] = models;
-    if (model === undefined) {
-      if (only !== undefined && another === undefined) return only;
-      throw wrongField("model", `model is missing: there are ${[...models.keys()].join(", ")}.`);
-    }
-    const client = models.get(model);
-    if (client !== undefined) return [model, client];
-    const message = `There is no model ${JSON.stringify(model)}: there are ${[...models.keys()].join(", ")}.`;
-    throw new GatewayFault(404, "model_not_found", message, { param: "model" });
+  /** Closes a ticket, for which `close` waits. */
+  #closing(ticket: Ticket): (isDelivered: boolean) => void {
+    let end = () => {};
+    this.#track(
+      new Promise<void>((resolve) => {
+        end = resolve;
+      }),
+    );
+    return (isDelivered) => {
+      ticket.close(isDelivered);
+      end();
+    };
   }
 
   #begin(order: Order, client: ImageClient, asked: Asked): void {
     const work = async () => {
-      await this.#book.settle(order, await this.#purchase(order, client, asked));
+      const buying = this.#purchase(order, client, asked);
+      // Whoever waits for it must not wait for ever.
+      const end = await buying.catch((error: unknown) => failureOf(error, order.id));
+      await this.#book.settle(order, end);
     };
     this.#track(work());
   }
@@ -220,7 +219,7 @@ export class Gateway implements ImageGateway {
     }
     const options: CallOptions = {
       ...saving,
-      ...(isRepeatable(client) && { idempotencyKey: order.id }),
+      ...(repeatableForMs(client) > 0 && { idempotencyKey: order.id }),
       onSubmitted: ({ reference }) => this.#book.submitted(order, reference),
     };
     return purchase(client, asked, order, options, workshop);
@@ -254,16 +253,17 @@ export class Gateway implements ImageGateway {
       throw new GatewayFault(404, "job_not_found", "There is no such job, or it is forgotten.");
     }
     const { order } = ticket;
+    const close = this.#closing(ticket);
     try {
       const reply = await jobReply(order, {
         client: this.#options.models.get(order.record.model),
         workshop: this.#workshopOf(order),
-        revise: (end) => this.#book.settle(order, end),
+        revise: (end) => this.#book.revise(order, end),
       });
       const isEnd = reply.status !== 202;
-      return { ...reply, onEnd: (isWritten) => ticket.close(isWritten && isEnd) };
+      return { ...reply, onEnd: (isWritten) => close(isWritten && isEnd) };
     } catch (error) {
-      ticket.close(false);
+      close(false);
       this.#tell(error);
       const { status, error: told } = failureOf(error, id);
       return jsonReply(status, { error: told }, namesOf(order));
@@ -271,10 +271,10 @@ export class Gateway implements ImageGateway {
   }
 
   async #restore(): Promise<void> {
-    const { store, models } = this.#options;
+    const { store, models, keyTtlMs } = this.#options;
     if (store === undefined) return;
     await restoreOrders(store, {
-      ...{ book: this.#book, shelf: this.#shelf, clock: this.#clock, models },
+      ...{ book: this.#book, shelf: this.#shelf, clock: this.#clock, models, keyTtlMs },
       workshopOf: (order) => this.#workshopOf(order),
       track: (work) => this.#track(work),
       onError: (error) => this.#tell(error),
@@ -298,4 +298,40 @@ function refusal(said: GatewayRefusal | undefined): GatewayFault {
 
 function codeOf(status: number): string {
   return status === 401 ? "invalid_api_key" : "refused";
+}
+
+type Models = ReadonlyMap<string, ImageClient>;
+
+function clientOf(models: Models, model: string | undefined): readonly [string, ImageClient] {
+  const [only, another] = models;
+  const names = [...models.keys()].join(", ");
+  if (model === undefined) {
+    if (only !== undefined && another === undefined) return only;
+    throw wrongField("model", `model is missing: there are ${names}.`);
+  }
+  const client = models.get(model);
+  if (client !== undefined) return [model, client];
+  const message = `There is no model ${JSON.stringify(model)}: there are ${names}.`;
+  throw new GatewayFault(404, "model_not_found", message, { param: "model" });
+}
+
+function listOf(models: Models) {
+  return [...models].map(([id, { name }]) => {
+    return { id, object: "model", created: 0, owned_by: name };
+  });
+}
+
+/** Resolves once nothing is left of some work, or after a time. */
+async function emptied(work: ReadonlySet<Promise<void>>, clock: Clock, timeoutMs: number) {
+  let isLate = false;
+  let cancel = () => {};
+  const late = new Promise<void>((resolve) => {
+    cancel = clock.after(timeoutMs, () => {
+      isLate = true;
+      resolve();
+    });
+  });
+  // What ends may leave another to be written.
+  while (work.size > 0 && !isLate) await Promise.race([Promise.allSettled(work), late]);
+  cancel();
 }

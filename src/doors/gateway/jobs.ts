@@ -1,5 +1,5 @@
 import type { ImageClient } from "../../index";
-import { type End, isSuccess } from "./ends";
+import { type End, type Failure, isSuccess } from "./ends";
 import { jsonReply, type Reply } from "./exchange";
 import type { Order } from "./order";
 import { namesOf, replyOfEnd } from "./replies";
@@ -9,7 +9,7 @@ interface JobContext {
   /** The client that the order went to; absent where the gateway no longer has it. */
   readonly client: ImageClient | undefined;
   readonly workshop: Workshop;
-  /** Puts a later end in the place of an earlier one. */
+  /** Puts a surer end in the place of an earlier one. */
   revise(end: End): Promise<void>;
 }
 
@@ -25,16 +25,27 @@ export async function jobReply(order: Order, context: JobContext): Promise<Reply
   const { client } = context;
   if (end === undefined) return underWay(order, order.isLost ? "unknown" : "in_progress");
   const canResume = record.reference !== undefined && client?.capabilities.resumable === true;
-  if (!isSuccess(end) && canResume) {
-    const { state } = await client.resume(record.reference).status();
-    if (state === "queued" || state === "running") return underWay(order, "in_progress");
-    if (state === "succeeded") {
-      const later = await resumption(client, order, context.workshop);
-      if (isSuccess(later)) await context.revise(later);
-      return replyOfEnd(order, order.end ?? later, wanted);
-    }
-  }
-  return replyOfEnd(order, end, wanted);
+  if (isSuccess(end) || end.charged === "no" || !canResume) return replyOfEnd(order, end, wanted);
+  // Once for all who ask meanwhile: each resumption has files of its own.
+  order.review ??= review(order, end, client, context).finally(() => {
+    order.review = undefined;
+  });
+  return order.review;
+}
+
+async function review(
+  order: Order,
+  end: Failure,
+  client: ImageClient,
+  { workshop, revise }: JobContext,
+): Promise<Reply> {
+  const { state } = await client.resume(order.record.reference).status();
+  if (state === "queued" || state === "running") return underWay(order, "in_progress");
+  const later = await resumption(client, order, workshop);
+  const isSurer = isSuccess(later) || (end.charged === "unknown" && later.charged !== "unknown");
+  if (!isSurer) return replyOfEnd(order, end, wanted);
+  await revise(later);
+  return replyOfEnd(order, later, wanted);
 }
 
 /** An order whose gateway was stopped is `"unknown"`: the same request sent again takes it up. */

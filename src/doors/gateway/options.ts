@@ -1,4 +1,5 @@
 import { type ImageClient, InvalidRequestError } from "../../index";
+import { longestTimerMs } from "./clock";
 import type { ImageGatewayOptions } from "./types";
 
 const hour = 60 * 60 * 1000;
@@ -46,6 +47,13 @@ export function checkedOptions(given: ImageGatewayOptions): GatewayOptions {
       numberOf(name, given[name as keyof typeof defaults] ?? fallback),
     ]),
   );
+  for (const name of ["keyTtlMs", "orphanTtlMs"]) {
+    const value = numbers[name] ?? 0;
+    // A longer time would be cut short, and a key given up on, unseen.
+    if (value > longestTimerMs) {
+      throw wrong(name, String(value), `at most ${longestTimerMs} (24.8 days)`);
+    }
+  }
   const { whitespaceEveryMs } = given;
   if (whitespaceEveryMs !== undefined) numberOf("whitespaceEveryMs", whitespaceEveryMs);
   // Every name of `defaults` is there now, and each is a number.

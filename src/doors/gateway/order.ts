@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { End } from "./ends";
+import type { Reply } from "./exchange";
 import type { OrderRecord } from "./store";
 
 /** What an order is of. */
@@ -26,6 +27,8 @@ export class Order {
   end: End | undefined;
   /** How many replies wait for its end, or are being written. */
   readers = 0;
+  /** How many of them are to those who ordered, and not to those who fetch it as a job. */
+  waiting = 0;
   /** Whether it counts against its caller's limit. */
   isCounted = false;
   isDelivered = false;
@@ -33,6 +36,14 @@ export class Order {
   isFetched = false;
   /** Its gateway was stopped: whoever comes for it runs it again, under the same id. */
   isLost = false;
+  /** Until when that buys nothing more, in milliseconds since 1970. */
+  lostUntil = 0;
+  /** It was run again: what the first run has bought is not known from what the second says. */
+  isRerun = false;
+  /** Its time as a job is over. */
+  isExpired = false;
+  /** What asks after a job that its provider still has. */
+  review: Promise<Reply> | undefined;
   /** Lets the client's journal forget it. */
   release: (() => Promise<void>) | undefined;
   /** Ends its time as an orphan, and its time as a job. */

@@ -45,6 +45,8 @@ export class Spool {
     const { url, revisedPrompt } = image;
     // A file elsewhere is somebody else's, and must not go with the order.
     if (image.file !== undefined && dirname(image.file) === (await this.directory())) {
+      // Before a record names it: a power cut leaves a file as long as it was, and without its bytes.
+      if (isKept) await this.#sync(image.file);
       const { size: byteLength } = await stat(image.file);
       const outputFormat = formatOf(extname(image.file).slice(1));
       const stored = { file: image.file, byteLength };
@@ -59,10 +61,10 @@ export class Spool {
       size: width === undefined || height === undefined ? undefined : `${width}x${height}`,
     };
     if (!isKept && bytes.byteLength <= mostBytesInMemory) return { ...told, bytes };
-    return { ...told, stored: await this.#write(bytes) };
+    return { ...told, stored: await this.#write(bytes, isKept) };
   }
 
-  async #write(bytes: Uint8Array): Promise<PictureFile> {
+  async #write(bytes: Uint8Array, isKept: boolean): Promise<PictureFile> {
     const path = join(await this.directory(), `picture-${randomUUID()}.bin`);
     const file = await open(path, "wx");
     try {
@@ -71,14 +73,38 @@ export class Spool {
         const { bytesWritten } = await file.write(piece);
         at += bytesWritten;
       }
-      await file.sync();
+      if (isKept) await file.sync();
     } catch (error) {
       await rm(path, { force: true });
       throw error;
     } finally {
       await file.close();
     }
+    if (isKept) await this.#syncNames();
     return { file: path, byteLength: bytes.byteLength };
+  }
+
+  async #sync(path: string): Promise<void> {
+    // Windows syncs no file that is open for reading alone.
+    const file = await open(path, "r+");
+    try {
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await this.#syncNames();
+  }
+
+  /** The records may be in another directory, or in none. */
+  async #syncNames(): Promise<void> {
+    // Windows opens no directory; its file system keeps the order of names by itself.
+    if (process.platform === "win32") return;
+    const handle = await open(await this.directory(), "r");
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
   }
 
   /** The place of a file by its name: a record from anywhere must not lead out of the directory. */

@@ -14,7 +14,7 @@ export interface Pace {
 }
 
 /** Proxies and load balancers cut what is silent for 60 s, some for 30. */
-export const commentEveryMs = 10_000;
+const commentEveryMs = 10_000;
 
 /**
  * The reply of an order: complete once it has ended, with a status that says how. One that streams begins

@@ -6,12 +6,13 @@ import { type End, isSuccess, lostOf } from "./ends";
 import { Order } from "./order";
 import type { Shelf } from "./shelf";
 import type { GatewayStore, OrderRecord } from "./store";
-import { isRepeatable, resumption, type Workshop } from "./work";
+import { repeatableForMs, resumption, type Workshop } from "./work";
 
 interface RestoreContext {
   readonly book: OrderBook;
   readonly shelf: Shelf;
   readonly clock: Clock;
+  readonly keyTtlMs: number;
   readonly models: ReadonlyMap<string, ImageClient>;
   workshopOf(order: Order): Workshop;
   track(work: Promise<void>): void;
@@ -31,7 +32,7 @@ export async function restoreOrders(store: GatewayStore, context: RestoreContext
 }
 
 async function restore(record: OrderRecord, context: RestoreContext): Promise<void> {
-  const { book, models, clock } = context;
+  const { book, models, clock, keyTtlMs } = context;
   const order = new Order(record);
   order.isDelivered = record.isDelivered === true;
   const end = await endOf(record, context);
@@ -51,8 +52,9 @@ async function restore(record: OrderRecord, context: RestoreContext): Promise<vo
     context.track(resume());
     return;
   }
-  const age = clock.now() - record.orderedAt;
-  order.isLost = client !== undefined && isRepeatable(client, age);
+  const lastsMs = client === undefined ? 0 : Math.min(repeatableForMs(client), keyTtlMs);
+  order.lostUntil = record.orderedAt + lastsMs;
+  order.isLost = order.lostUntil > clock.now();
   book.restore(order);
   if (!order.isLost) await book.settle(order, lostOf(order.id));
 }

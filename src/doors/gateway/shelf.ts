@@ -9,6 +9,8 @@ export class Shelf {
   readonly #store: GatewayStore | undefined;
   readonly #spool: Spool;
   readonly #onError: (error: unknown) => void;
+  /** The last write of each order that is being written. */
+  readonly #writing = new Map<string, Promise<void>>();
 
   constructor(store: GatewayStore | undefined, spool: Spool, onError: (error: unknown) => void) {
     this.#store = store;
@@ -22,13 +24,29 @@ export class Shelf {
   }
 
   put(order: Order): Promise<void> | undefined {
-    return this.#store?.put(order.record);
+    const { record } = order;
+    return this.#inTurn(order.id, (store) => store.put(record));
+  }
+
+  /** One write of an order at a time: over a pool of connections an earlier state could come last. */
+  #inTurn(id: string, write: (store: GatewayStore) => Promise<void>): Promise<void> | undefined {
+    const store = this.#store;
+    if (store === undefined) return undefined;
+    const before = this.#writing.get(id);
+    const work = async () => write(store);
+    const now = before === undefined ? work() : before.then(work, work);
+    this.#writing.set(id, now);
+    const end = () => {
+      if (this.#writing.get(id) === now) this.#writing.delete(id);
+    };
+    now.then(end, end);
+    return now;
   }
 
   /** The same of an order that is paid for: what goes wrong must not take its end from it. */
   async tryPut(order: Order): Promise<void> {
     try {
-      await this.#store?.put(order.record);
+      await this.put(order);
     } catch (error) {
       this.#onError(error);
     }
@@ -65,7 +83,7 @@ export class Shelf {
   async forget({ id, end, release }: Order): Promise<void> {
     if (end !== undefined && isSuccess(end)) await this.discard(end);
     try {
-      await this.#store?.delete(id);
+      await this.#inTurn(id, (store) => store.delete(id));
       await release?.();
     } catch (error) {
       this.#onError(error);

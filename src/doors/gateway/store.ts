@@ -51,7 +51,10 @@ export interface OrderRecord {
 export interface GatewayStore {
   /** Where the pictures of its orders are kept: files that must outlive the process as well. */
   readonly directory: string;
-  /** Keeps a record, durably and whole, in the place of one with the same id. */
+  /**
+   * Keeps a record, durably and whole, in the place of one with the same id. The gateway waits for each
+   * write of an order before it begins the next.
+   */
   put(record: OrderRecord): Promise<void>;
   /** Forgets a record; its pictures are removed by the gateway. */
   delete(id: string): Promise<void>;

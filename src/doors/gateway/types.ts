@@ -21,7 +21,7 @@ export interface ImageGatewayOptions {
   readonly store?: GatewayStore;
   /**
    * Milliseconds for which the same `Idempotency-Key` is given the same end, and for which a job can be
-   * fetched. Default 24 hours.
+   * fetched. Default 24 hours, at most 24.8 days.
    */
   readonly keyTtlMs?: number;
   /**

@@ -1,6 +1,6 @@
-import type { CallOptions, EditRequest, ImageClient, ImageResult } from "../../index";
+import type { CallOptions, ImageClient, ImageResult } from "../../index";
 import { type End, factsOf, failureOf, fetchAll } from "./ends";
-import type { Asked } from "./fields";
+import type { Asked, Purchase } from "./fields";
 import type { Order } from "./order";
 import type { Spool } from "./pictures";
 
@@ -18,20 +18,18 @@ export interface Workshop {
 /** Buys, and gives what became of it. Never throws. */
 export async function purchase(
   client: ImageClient,
-  { request, operation }: Pick<Asked, "request" | "operation">,
+  asked: Purchase,
   order: Order,
   options: CallOptions,
   workshop: Workshop,
 ): Promise<End> {
   try {
-    // A request of an edit has its images.
-    const edit = request as EditRequest;
     const buying =
-      operation === "edit"
-        ? client.edit(edit, options)
-        : client.generate({ ...request, images: undefined, mask: undefined }, options);
+      asked.operation === "edit"
+        ? client.edit(asked.request, options)
+        : client.generate(asked.request, options);
     const result = await buying;
-    return await endOf(result, order, workshop, wishesOf(request));
+    return await endOf(result, order, workshop, wishesOf(asked.request));
   } catch (error) {
     return failureOf(error, order.id);
   }
@@ -54,9 +52,10 @@ export async function resumption(
 /** A provider need not honour a key for longer. */
 const keyLastsMs = 10 * 60 * 1000;
 
-/** Whether a call made again under the same key buys nothing more, so long after the first. */
-export function isRepeatable({ capabilities }: ImageClient, ageMs = 0): boolean {
-  return capabilities.keepsJournal === true || (capabilities.idempotent && ageMs < keyLastsMs);
+/** How long a call made again under the same key buys nothing more; 0 where it may at once. */
+export function repeatableForMs({ capabilities }: ImageClient): number {
+  if (capabilities.keepsJournal === true) return Number.POSITIVE_INFINITY;
+  return capabilities.idempotent ? keyLastsMs : 0;
 }
 
 async function endOf(
@@ -65,6 +64,7 @@ async function endOf(
   { spool, isKept, onPicture }: Workshop,
   wishes: object,
 ): Promise<End> {
+  order.release = () => result.job.release();
   const fetched = await fetchAll(result, (image) => spool.keep(image, isKept));
   const { pictures, failures } = fetched;
   const facts = factsOf(result, failures, order.id);

@@ -61,13 +61,15 @@ export class Database {
           throw error;
         }
         const state = sqlStateOf(error);
-        // What the server refuses by a code was not done; without one nobody knows.
-        isUncertain ||= state === undefined;
-        if (state !== undefined && missing.includes(state)) throw this.#noJournal(error);
         const isPassing = state === undefined ? !this.#isMistake(error) : passing.test(state);
+        // What the server refuses by a code was not done; without one nobody knows, and no later attempt
+        // tells of an earlier one.
+        isUncertain ||= state === undefined && isPassing;
         const delayMs = delayOf(attempt);
         if (!isPassing || performance.now() + delayMs >= deadlineAt) {
-          throw isUncertain && isPassing ? uncertain(error) : error;
+          const isMissing = state !== undefined && missing.includes(state);
+          const told = isMissing ? this.#noJournal(error) : error;
+          throw isUncertain ? uncertain(told) : told;
         }
         await pause(delayMs);
       }

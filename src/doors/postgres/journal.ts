@@ -141,7 +141,7 @@ function journalOver(
           record.id,
         );
         recognize(row?.identity);
-        await doubts.settle();
+        void doubts.settle();
         return Number(row?.created) === 1;
       } catch (error) {
         if (error instanceof UncertainError) doubts.add(record.id, writer);

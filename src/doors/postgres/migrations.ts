@@ -144,8 +144,12 @@ export function poolOf(pool: PostgresPool): PostgresPool {
   }
   // Without a listener the process would end with a restart of the database, and its jobs with it. The
   // connection is out of the pool by then, and a statement on one has its own error.
-  if (pool.listenerCount?.("error") === 0) pool.on?.("error", () => {});
+  if (pool.listenerCount?.("error") === 0) pool.on?.("error", warnOfConnection);
   return pool;
+}
+
+function warnOfConnection({ message }: Error): void {
+  process.emitWarning(`A connection to the database of the journal broke while idle: ${message}`);
 }
 
 export function newerSchema(schema: string, version: number): Error {

@@ -5,6 +5,9 @@ export class TestClock implements Clock {
   #now = Date.parse("2026-11-01T00:00:00Z");
   readonly #timers = new Set<{ at: number; callback: () => void }>();
 
+  /** How many times somebody has begun to wait. */
+  armed = 0;
+
   now(): number {
     return this.#now;
   }
@@ -12,7 +15,13 @@ export class TestClock implements Clock {
   after(delayMs: number, callback: () => void): () => void {
     const timer = { at: this.#now + delayMs, callback };
     this.#timers.add(timer);
+    this.armed += 1;
     return () => this.#timers.delete(timer);
+  }
+
+  /** Time passes, and nothing that waits for it happens. */
+  sleep(ms: number): void {
+    this.#now += ms;
   }
 
   /** Lets time pass, and whatever waits for it happen. */

@@ -1,8 +1,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { OrderRecord } from "gpt-image-client/gateway";
 import { type Sandbox, startSandbox } from "gpt-image-client/testing";
 import { expect, test } from "vitest";
 import { isPng } from "./stage";
@@ -76,6 +77,20 @@ class KilledGateway implements AsyncDisposable {
     while (seen() < count) await new Promise((resolve) => setTimeout(resolve, 5));
   }
 
+  /** Until the store holds an order of which this is true. */
+  async kept(isSo: (record: OrderRecord) => boolean): Promise<void> {
+    for (;;) {
+      // Not by the store's own listing, which is for one gateway alone and tidies up.
+      for (const name of await readdir(this.directory)) {
+        if (!/^order-.*\.json$/.test(name)) continue;
+        // What a gateway has put there, whole.
+        const text = await readFile(join(this.directory, name), "utf8");
+        if (isSo(JSON.parse(text) as OrderRecord)) return;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill();
     await this.sandbox.close();
@@ -94,8 +109,7 @@ test("killed while a job runs, it gives the picture to the next equal request", 
   await using gateway = await KilledGateway.open("shortapi");
   const lost = gateway.ask().catch((error: unknown) => error);
   await gateway.creates(1);
-  // The provider's id is kept before the first poll.
-  await new Promise((resolve) => setTimeout(resolve, 250));
+  await gateway.kept(({ reference }) => reference !== undefined);
   await gateway.kill();
   expect(await lost).toBeInstanceOf(TypeError);
   await gateway.start();
@@ -130,7 +144,7 @@ test("killed after the picture came and before anybody received it, it has the p
   await gateway.creates(1);
   leaving.abort();
   await left;
-  await new Promise((resolve) => setTimeout(resolve, 1_500));
+  await gateway.kept(({ end }) => end !== undefined);
   await gateway.kill();
   await gateway.start();
   const { status, data } = await gateway.ask();

@@ -56,6 +56,7 @@ test.concurrent.each(faults.map((fault) => [nameOf(fault), fault] as const))(
     // The body of an error of the gateway.
     const { charged, job } = found.error as { charged: string; job: string };
     expect(job).toMatch(/^[\da-f]{32}$/);
+    expect(["no", "yes", "unknown"]).toContain(charged);
     if (charged === "no") expect(purchases).toBe(0);
     if (charged === "yes") expect(purchases).toBe(1);
   },

@@ -1,109 +1,7 @@
-import type { CallOptions, GenerateRequest, ImageClient, ImageResult } from "gpt-image-client";
-import { GenerationFailedError, ModerationError, SubmissionUnknownError } from "gpt-image-client";
-import type { ImageGatewayOptions } from "gpt-image-client/gateway";
-import { type FakeImageClient, fakeImageClient } from "gpt-image-client/testing";
+import { GenerationFailedError, ModerationError } from "gpt-image-client";
 import { describe, expect, test } from "vitest";
-import { Gateway } from "../../../src/doors/gateway/gateway";
-import { settled, TestClock } from "./clock";
-import { authorize } from "./stage";
-
-/** A client whose calls end when the test says so. */
-class HeldClient {
-  readonly fake: FakeImageClient = fakeImageClient();
-  readonly calls: {
-    end: (error?: Error) => void;
-    request: GenerateRequest;
-    options?: CallOptions;
-  }[] = [];
-
-  get client(): ImageClient {
-    const hold = (request: GenerateRequest, options?: CallOptions) =>
-      new Promise<ImageResult>((resolve, reject) => {
-        const end = (error?: Error) =>
-          error === undefined ? resolve(this.fake.generate(request)) : reject(error);
-        this.calls.push({ end, request, ...(options !== undefined && { options }) });
-      });
-    return { ...this.fake, generate: hold };
-  }
-}
-
-interface Asking {
-  readonly key?: string;
-  readonly caller?: string;
-  readonly prompt?: string;
-}
-
-class Stage {
-  readonly clock = new TestClock();
-  readonly held = new HeldClient();
-  readonly errors: unknown[] = [];
-  readonly gateway: Gateway;
-
-  constructor(options: Partial<ImageGatewayOptions> = {}) {
-    const models = { "gpt-image-2": this.held.client };
-    const onError = (error: unknown) => this.errors.push(error);
-    this.gateway = new Gateway({ models, authorize, onError, ...options }, this.clock);
-  }
-
-  /** Ends a call, and waits for the end of its order. */
-  async end(index: number, error?: Error): Promise<void> {
-    const { length } = this.gateway.liveOrders;
-    this.held.calls[index]?.end(error);
-    while (this.gateway.liveOrders.length === length) await settled();
-  }
-
-  /** A request, of which the caller may leave. */
-  ask({ key, caller = "anna", prompt = "A web" }: Asking = {}) {
-    const leaving = new AbortController();
-    const response = this.gateway.fetch(
-      new Request("http://gateway/v1/images/generations", {
-        method: "POST",
-        headers: {
-          authorization: `Bearer key-of-${caller}`,
-          "content-type": "application/json",
-          ...(key !== undefined && { "idempotency-key": key }),
-        },
-        body: JSON.stringify({ prompt }),
-        signal: leaving.signal,
-      }),
-    );
-    return { response, leave: () => leaving.abort(), received: () => receivedOf(response) };
-  }
-
-  async job(id: string, caller = "anna") {
-    const headers = { authorization: `Bearer key-of-${caller}` };
-    const url = `http://gateway/v1/images/jobs/${id}`;
-    return receivedOf(this.gateway.fetch(new Request(url, { headers })));
-  }
-}
-
-interface Received {
-  readonly status: number;
-  readonly body: {
-    readonly job?: string;
-    readonly data?: readonly object[];
-    readonly error?: { readonly charged?: string; readonly code?: string; readonly job?: string };
-    readonly status?: string;
-  };
-  readonly headers: Headers;
-}
-
-async function receivedOf(response: Promise<Response>): Promise<Received> {
-  const { status, headers, ...rest } = await response.then(async (each) => {
-    // What the gateway says.
-    const body = (await each.json()) as Received["body"];
-    return { status: each.status, headers: each.headers, body };
-  });
-  return { status, headers, ...rest };
-}
-
-const started = async (stage: Stage, count: number) => {
-  while (stage.held.calls.length < count) await settled();
-  await settled();
-  return stage.held.calls.length;
-};
-
-const unknown = () => new SubmissionUnknownError({ charged: "unknown" });
+import { settled } from "./clock";
+import { Stage, started, unknown } from "./held";
 
 describe("without a key", () => {
   test("an order whose caller leaves goes on, and its end goes to the next equal request", async () => {
@@ -299,12 +197,12 @@ describe("a caller's limit", () => {
 
 describe("a job", () => {
   test("is there while it runs and after, for its own caller alone, and more than once", async () => {
-    const stage = new Stage();
+    const stage = new Stage({}, { idempotent: true });
     const first = stage.ask();
     await started(stage, 1);
     first.leave();
     await settled();
-    const id = stage.gateway.liveOrders[0] ?? "";
+    const id = stage.held.idOf(0);
     expect(await stage.job(id)).toMatchObject({ status: 202, body: { status: "in_progress" } });
     await stage.end(0);
     expect((await stage.job(id, "berta")).status).toBe(404);
