@@ -258,7 +258,7 @@ export class ProviderClient implements ProviderImageClient {
   #requireJournal(): void {
     if (this.#options.journal !== undefined) return;
     const facts = { provider: this.name, charged: "no", field: "options.journal" } as const;
-    const taken = "a journal such as directoryJournal(path): without one nothing is kept of a job";
+    const taken = "a journal such as directoryJournal(path)";
     throw new InvalidRequestError({ ...facts, given: "nothing", taken });
   }
 
