@@ -15,7 +15,7 @@ import { costText } from "./support";
 
 // Both services, played on this machine. The real ones: `openai()` and `trinetra()`.
 await using sandbox = await startSandbox();
-const byTokens = createImageClient({ provider: openai(sandbox.openaiCompatible) });
+const byTokens = createImageClient({ provider: openai(sandbox.openai) });
 const byCredits = createImageClient({ provider: trinetra(sandbox.trinetra) });
 
 const { image } = await generateImage({

@@ -54,7 +54,7 @@ const poll = 500;
 const atShortapi = createImageClient({ provider: shortapi(sandbox.shortapi), poll });
 const atAigptimage = createImageClient({ provider: aigptimage(sandbox.aigptimage), poll });
 const atTrinetra = createImageClient({ provider: trinetra(sandbox.trinetra), poll });
-const atOpenai = createImageClient({ provider: openai(sandbox.openaiCompatible) });
+const atOpenai = createImageClient({ provider: openai(sandbox.openai) });
 
 const prompt = "A castle made of glass";
 const phase = "create";

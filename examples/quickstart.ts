@@ -40,7 +40,7 @@ const ideas = [
     change: "Make it snow",
   },
   {
-    provider: openai({ ...sandbox.openaiCompatible, prices }),
+    provider: openai({ ...sandbox.openai, prices }),
     prompt: "A paper boat on a still lake",
     change: "Add its reflection",
   },

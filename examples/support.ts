@@ -27,7 +27,7 @@ export async function startServices(options?: SandboxOptions) {
       return sandboxUnlessKeyed("trinetra", "TRINETRA_API_KEY", sandbox.trinetra);
     },
     get openai() {
-      return sandboxUnlessKeyed("openai", "OPENAI_API_KEY", sandbox.openaiCompatible);
+      return sandboxUnlessKeyed("openai", "OPENAI_API_KEY", sandbox.openai);
     },
     /** For the faults that only a sandbox can be told to have. */
     inject: sandbox.inject,

@@ -99,10 +99,10 @@ export interface ProviderImageClient extends ImageClient {
    * Those that run come first, then the settled ones, page by page, and those of unknown fate last.
    *
    * Jobs of this very client that are still running are left out, and so are records of other
-   * providers and of other accounts. Without a journal there is nothing to recover.
+   * providers and of other accounts.
    *
-   * @throws {@link JournalError} if the journal cannot be read; {@link AuthenticationError} where the
-   * API key says whose the records are, and there is none.
+   * @throws {@link InvalidRequestError} without a journal; {@link JournalError} if it cannot be read;
+   * {@link AuthenticationError} where the API key says whose the records are, and there is none.
    */
   recover(options?: RecoverOptions): AsyncIterableIterator<ImageJob>;
   /**
@@ -238,7 +238,8 @@ export class ProviderClient implements ProviderImageClient {
   }
 
   async *recover(options: RecoverOptions = {}): AsyncIterableIterator<ImageJob> {
-    if (this.#options.journal !== undefined) yield* (await this.#runner()).recover(options);
+    this.#requireJournal();
+    yield* (await this.#runner()).recover(options);
   }
 
   async holds(reference: unknown): Promise<boolean> {
@@ -250,12 +251,15 @@ export class ProviderClient implements ProviderImageClient {
   async settle(reference: unknown, settlement: Settlement): Promise<void> {
     const { name, baseURL } = this.#options.provider;
     const parsed = parseReference(reference, { provider: name, baseURL });
-    if (this.#options.journal === undefined) {
-      const facts = { provider: name, charged: "no", field: "options.journal" } as const;
-      const taken = "a journal: without one nothing is kept of a job";
-      throw new InvalidRequestError({ ...facts, given: "nothing", taken });
-    }
+    this.#requireJournal();
     await (await this.#runner()).settle(parsed, settlement);
+  }
+
+  #requireJournal(): void {
+    if (this.#options.journal !== undefined) return;
+    const facts = { provider: this.name, charged: "no", field: "options.journal" } as const;
+    const taken = "a journal such as directoryJournal(path)";
+    throw new InvalidRequestError({ ...facts, given: "nothing", taken });
   }
 
   get webhooks(): Webhooks {

@@ -1,6 +1,7 @@
 import { InvalidRequestError } from "../errors";
 import { isHeader } from "../http/header";
-import { shown } from "../parse/shown";
+import { nearestTo } from "../parse/nearest";
+import { shortened, shown } from "../parse/shown";
 import { parseBaseURL } from "./base-url";
 import type { Adapter } from "./contract";
 
@@ -37,12 +38,17 @@ export interface Provider {
  * Makes a provider of an adapter and the place where it lives. The key is looked up at each send,
  * so that a missing one is no error before that.
  *
- * @throws {@link InvalidRequestError} if `baseURL` is not an http(s) URL, or has credentials or a fragment.
+ * @param ownSettings the names of settings that this provider alone takes, such as `model`.
+ * @throws {@link InvalidRequestError} if `baseURL` is not an http(s) URL, or has credentials or a
+ * fragment, and for a setting of another name: what was meant for `baseURL` would leave the key with
+ * the real service.
  */
 export function createProvider(
   adapter: Adapter,
   settings: ProviderSettings & { readonly baseURL: string },
+  ownSettings: readonly string[] = [],
 ): Provider {
+  checkNames(adapter.name, settings, ["apiKey", "baseURL", "headers", ...ownSettings]);
   const address = parseBaseURL(settings.baseURL);
   if ("taken" in address) {
     const facts = { provider: adapter.name, charged: "no", field: "baseURL" } as const;
@@ -71,6 +77,18 @@ export function createProvider(
         : orVariable(apiKey);
     },
   };
+}
+
+function checkNames(provider: string, settings: object, names: readonly string[]): void {
+  for (const [name, value] of Object.entries(settings)) {
+    if (value === undefined || names.includes(name)) continue;
+    const nearest = nearestTo(name, names);
+    const taken =
+      nearest === undefined ? `there are ${names.join(", ")}` : `did you mean \`${nearest}\`?`;
+    // The value may be a key under a misspelt name.
+    const facts = { field: shortened(name), given: shown("key", value), taken, isUnknown: true };
+    throw new InvalidRequestError({ provider, charged: "no", ...facts });
+  }
 }
 
 /** They are about the connection, which is ours. */
@@ -112,7 +130,8 @@ export function checkedStatuses(provider: string, given: readonly number[]): rea
 }
 
 /**
- * A provider function like the built-in ones, for an adapter of your own.
+ * A provider function like the built-in ones, for an adapter of your own. A setting that is none of
+ * `ProviderSettings` is refused.
  *
  * @example
  * ```ts

@@ -363,11 +363,9 @@ export function openaiCompatible(settings: OpenAICompatibleSettings): Provider {
   const baseURL = withoutPaths(settings.baseURL, paths);
   const refusalStatuses = checkedStatuses(name, settings.refusalStatuses ?? []);
   const endpoint = { prices, isOpenAI: isOpenAIOrigin(baseURL), refusalStatuses };
-  const fallbackSize = "1024x1024";
-  return createProvider(createAdapter({ name, model, endpoint, fallbackSize, trustCharged }), {
-    ...settings,
-    baseURL,
-  });
+  const facts = { name, model, endpoint, fallbackSize: "1024x1024", trustCharged };
+  const own = ["model", "name", "prices", "refusalStatuses", "trustCharged"];
+  return createProvider(createAdapter(facts), { ...settings, baseURL }, own);
 }
 
 /**
@@ -381,10 +379,10 @@ export function openai(settings: OpenAISettings = {}): Provider {
   const isOwn = isOpenAIOrigin(baseURL);
   const prices = settings.prices ?? (isOwn && isGptImage2(model) ? gptImage2Prices : undefined);
   const endpoint = { prices, isOpenAI: isOwn, refusalStatuses: [] };
-  const name = "openai";
-  const keyVariable = "OPENAI_API_KEY";
+  const known = { name: "openai", keyVariable: "OPENAI_API_KEY", fallbackSize: "auto" };
   return createProvider(
-    createAdapter({ name, model, endpoint, fallbackSize: "auto", keyVariable }),
+    createAdapter({ ...known, model, endpoint }),
     { ...settings, baseURL: withoutPaths(baseURL, paths) },
+    ["model", "prices"],
   );
 }

@@ -197,12 +197,14 @@ export function parseRequest(
 ): { readonly request: ParsedRequest } | { readonly problems: readonly ImageError[] } {
   // An explicit undefined is a field that was not given, here as everywhere in JavaScript.
   const given = withoutUndefined(value);
-  const parsed = z.safeParse(operation === "edit" ? editSchema() : generateSchema(), given);
+  const schema = operation === "edit" ? editSchema() : generateSchema();
+  const parsed = z.safeParse(schema, given);
   if (!parsed.success) {
-    const names = namesIn(operation === "edit" ? editSchema() : generateSchema());
-    return {
-      problems: parsed.error.issues.flatMap((issue) => problemsOf(issue, given, [], names)),
-    };
+    const names = namesIn(schema);
+    const isMissing = ({ code }: z.core.$ZodIssue) => Number(code !== "unrecognized_keys");
+    // First what has another name: that may be why something is missing.
+    const issues = parsed.error.issues.toSorted((a, b) => isMissing(a) - isMissing(b));
+    return { problems: issues.flatMap((issue) => problemsOf(issue, given, [], names)) };
   }
   const problems = relations(parsed.data);
   if (problems.length > 0) return { problems };

@@ -12,6 +12,7 @@ import {
 } from "../provider";
 import type { ImageRequest } from "../request/request";
 import type { CallOptions, ImageError, Operation } from "../types";
+import { checkNames } from "./names";
 import { plainPng } from "./sandbox/png";
 
 /** What a fake client shall do. */
@@ -27,6 +28,10 @@ export interface FakeImageClientOptions {
   /** The error to throw: always, or as a function of the request says. */
   readonly error?: ImageError | ((request: ImageRequest) => ImageError | undefined);
 }
+
+const optionNames: Readonly<Record<keyof FakeImageClientOptions, true>> = {
+  ...{ name: true, images: true, cost: true, delayMs: true, error: true },
+};
 
 /** A call that a fake client was given. */
 export interface FakeCall {
@@ -46,6 +51,8 @@ export interface FakeImageClient extends ImageClient {
  * ask for. Requests are checked as everywhere, and jobs, events, partial images (each is the picture
  * itself) and `saveTo` work as they do against a real provider, since all but the network is the real thing.
  *
+ * @throws {TypeError} for an option that there is not.
+ *
  * @example
  * ```ts
  * const client = fakeImageClient({ error: new ModerationError({ charged: "no" }) });
@@ -53,6 +60,7 @@ export interface FakeImageClient extends ImageClient {
  * ```
  */
 export function fakeImageClient(options: FakeImageClientOptions = {}): FakeImageClient {
+  checkNames(options, Object.keys(optionNames));
   const calls: FakeCall[] = [];
   const { name = "fake", delayMs = 0 } = options;
   const provider = createProvider(adapterOf(name, options), {

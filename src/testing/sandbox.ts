@@ -1,6 +1,7 @@
 import { setMaxListeners } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { checkNames } from "./names";
 import { type ApiContext, handleApi } from "./sandbox/api";
 import { Cdn } from "./sandbox/cdn";
 import { FaultQueue } from "./sandbox/faults";
@@ -9,7 +10,7 @@ import { Jobs } from "./sandbox/jobs";
 import { type LoggedRequest, logEntry } from "./sandbox/request-log";
 import { scripts } from "./sandbox/routes";
 import type { ProviderScript } from "./sandbox/script";
-import type { Sandbox, SandboxAccess, SandboxOptions } from "./sandbox/types";
+import type { Sandbox, SandboxAccess, SandboxOptions, SandboxProvider } from "./sandbox/types";
 import { WebhookPoster } from "./sandbox/webhooks";
 
 export type {
@@ -85,16 +86,33 @@ function serve(handle: Handler): Server {
   return server;
 }
 
-function accessTo({ prefixes, apiKey }: ProviderScript, url: string): SandboxAccess {
-  return { baseURL: `${url}${prefixes[0]}`, apiKey };
+const optionNames: Readonly<Record<keyof SandboxOptions, true>> = {
+  ...{ port: true, separateCdn: true, jobDurationMs: true, queueDurationMs: true },
+  ...{ imageTtlMs: true, missingAfterCreateMs: true, plainImages: true, openaiAnswers: true },
+};
+
+/** One for each provider function: without its own, `openai(sandbox.openai)` would be OpenAI itself. */
+function accessesAt(url: string): Readonly<Record<SandboxProvider | "openai", SandboxAccess>> {
+  const accessTo = ({ prefixes, apiKey }: ProviderScript): SandboxAccess => ({
+    ...{ baseURL: `${url}${prefixes[0]}`, apiKey },
+  });
+  const { shortapi, aigptimage, trinetra, openaiCompatible } = scripts;
+  return {
+    shortapi: accessTo(shortapi),
+    aigptimage: accessTo(aigptimage),
+    trinetra: accessTo(trinetra),
+    openai: accessTo(openaiCompatible),
+    openaiCompatible: accessTo(openaiCompatible),
+  };
 }
 
 /**
  * Starts four providers on 127.0.0.1, and where their images lie, which speak what the providers' own pages say. Jobs
  * take real time; nothing is ever billed to anybody.
- * @throws the system's error when the port is taken.
+ * @throws the system's error when the port is taken, and a TypeError for an option that there is not.
  */
 export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbox> {
+  checkNames(options, Object.keys(optionNames));
   const { jobDurationMs = 300, queueDurationMs = jobDurationMs / 3 } = options;
   const ending = new AbortController();
   const closing = ending.signal;
@@ -156,10 +174,7 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
   return {
     url,
     cdnUrl: cdn.origin,
-    shortapi: accessTo(scripts.shortapi, url),
-    aigptimage: accessTo(scripts.aigptimage, url),
-    trinetra: accessTo(scripts.trinetra, url),
-    openaiCompatible: accessTo(scripts.openaiCompatible, url),
+    ...accessesAt(url),
     requests,
     get charges() {
       jobs.settleAll();

@@ -244,13 +244,18 @@ test("a release that cannot be written says so, and can be made again", async ()
   expect(await recordsOf(inner)).toEqual([]);
 });
 
-test("without a journal there is nothing to recover and nothing to release", async () => {
+test("without a journal there is nothing to release, and recover says what is missing", async () => {
   await using stage = await startStage();
   const { createImageClient, trinetra } = await import("../../src/index");
   const client = createImageClient({ provider: trinetra(stage.sandbox.trinetra), poll: 5 });
   const { job } = await client.generate({ prompt });
   await job.release();
-  expect(await recovered(client)).toEqual([]);
+  const error = await failureOf(recovered(client));
+  expect(error).toMatchObject({
+    ...{ code: "invalid_request", charged: "no" },
+    field: "options.journal",
+  });
+  expect(error.message).toContain("a journal such as directoryJournal(path)");
 });
 
 test.each(jobProviders)(

@@ -11,6 +11,13 @@ const problemsIn = (fields: object) => {
 };
 const prompt = "A heron in the reeds, painted in ink";
 
+test("what has another name is said before what is missing for it", () => {
+  const parsed = parseRequest("generate", { promt: "x", n: 0 });
+  const problems = "problems" in parsed ? parsed.problems : [];
+  expect(problems.map(({ field }) => field)).toEqual(["promt", "prompt", "n"]);
+  expect(problems[0]?.message).toContain("There is no `promt`; did you mean `prompt`?");
+});
+
 test("a prompt is all that a request needs, and n is then one", () => {
   expect(parse({})).toEqual({
     request: {

@@ -4,7 +4,7 @@ import { Database, type Row, UncertainError } from "./database";
 import { Doubts } from "./doubts";
 import { durably } from "./durability";
 import { Images } from "./images";
-import { newerSchema, newestVersion, poolOf, schemaOf } from "./migrations";
+import { checkNames, newerSchema, newestVersion, poolOf, schemaOf } from "./migrations";
 import type { PostgresJournalOptions, PostgresPool } from "./types";
 
 const defaultTimeoutMs = 30_000;
@@ -40,7 +40,7 @@ const replaced = columns
  *
  * @param pool a `Pool` of `pg` 8, or what has its `query`. It is the caller's to make and to end.
  * @throws {TypeError} for a `pool` without `query`, a schema that would have to be quoted, a `timeoutMs`
- * that is no time, or `images` that are no store.
+ * that is no time, `images` that are no store, or an option that there is not.
  *
  * @example
  * ```ts
@@ -55,6 +55,7 @@ export function createPostgresJournal(
   pool: PostgresPool,
   options: PostgresJournalOptions = {},
 ): Required<Journal> {
+  checkNames(options, ["schema", "timeoutMs", "images"]);
   const { timeoutMs = defaultTimeoutMs, images } = options;
   if (!(typeof timeoutMs === "number" && timeoutMs > 0 && timeoutMs < 2 ** 31)) {
     throw new TypeError("timeoutMs is in milliseconds, and more than 0");

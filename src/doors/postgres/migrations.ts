@@ -1,4 +1,4 @@
-import { Database } from "./database";
+import { Database, UncertainError } from "./database";
 import type { Migration, PostgresPool, PostgresSchemaOptions } from "./types";
 
 /** The version of the schema that this package works with. */
@@ -20,6 +20,7 @@ export function schemaOf({ schema = "image_journal" }: PostgresSchemaOptions): s
 
 /** The steps that make the schema, first to last: to print, or for a tool of your own. */
 export function migrations(options: PostgresSchemaOptions = {}): readonly Migration[] {
+  checkNames(options, ["schema"]);
   const schema = schemaOf(options);
   return stepsOf(schema).map((step) =>
     step.version === 1
@@ -107,10 +108,13 @@ INSERT INTO ${schema}.migrations (version) VALUES (1);`;
 
 /**
  * Brings the schema to this package's version, each step whole or not at all. Any number of workers may
- * start with it at once: one does the work, and the others wait for it.
+ * start with it at once: one does the work, and the others wait for it. A database that cannot be
+ * reached is tried for 120 s.
  *
- * @throws {Error} if a newer version of this package has been at the schema.
- * @throws {TypeError} for a `pool` without `query`, or a schema that would have to be quoted.
+ * @throws {Error} if the database cannot be reached, or a newer version of this package has been at the
+ * schema.
+ * @throws {TypeError} for a `pool` without `query`, a schema that would have to be quoted, or an option
+ * that there is not.
  *
  * @example
  * ```ts
@@ -122,9 +126,12 @@ export async function migrate(
   pool: PostgresPool,
   options: PostgresSchemaOptions = {},
 ): Promise<void> {
+  checkNames(options, ["schema"]);
   const schema = schemaOf(options);
   const database = new Database(poolOf(pool), schema, migrationTimeoutMs);
-  const version = await versionOf(database, schema);
+  const version = await versionOf(database, schema).catch((error: unknown) => {
+    throw unreached(error);
+  });
   if (version > newestVersion) throw newerSchema(schema, version);
   if (version === newestVersion) return;
   try {
@@ -132,6 +139,14 @@ export async function migrate(
   } catch (error) {
     // Where transactions are serializable by default, one that waited does not see what was done meanwhile.
     if ((await versionOf(database, schema)) !== newestVersion) throw error;
+  }
+}
+
+/** @throws {TypeError} for an option that there is not: a misspelt schema would be another journal. */
+export function checkNames(options: object, names: readonly string[]): void {
+  for (const [name, value] of Object.entries(options)) {
+    if (value === undefined || names.includes(name)) continue;
+    throw new TypeError(`There is no \`${name}\`: there are ${names.join(", ")}`);
   }
 }
 
@@ -150,6 +165,15 @@ export function poolOf(pool: PostgresPool): PostgresPool {
 
 function warnOfConnection({ message }: Error): void {
   process.emitWarning(`A connection to the database of the journal broke while idle: ${message}`);
+}
+
+/** What has only read says nothing of what was written. */
+function unreached(error: unknown): unknown {
+  const cause = error instanceof UncertainError ? error.cause : undefined;
+  if (!(cause instanceof Error)) return error;
+  // The error of a host with several addresses has a code, and no message.
+  const reason = cause.message || ("code" in cause ? String(cause.code) : cause.name);
+  return new Error(`The database could not be reached (${reason}). Is it running?`, { cause });
 }
 
 export function newerSchema(schema: string, version: number): Error {

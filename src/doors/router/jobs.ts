@@ -118,7 +118,9 @@ export async function* recoverAll(
 ): AsyncIterableIterator<ImageJob> {
   const seen = new Set<string>();
   const errors: unknown[] = [];
-  for (const { client } of members) {
+  const kept = members.filter(({ client }) => client.capabilities.keepsJournal !== false);
+  // Where nobody has a journal, a client says what is missing.
+  for (const { client } of kept.length > 0 ? kept : members) {
     if (!isProviderClient(client)) continue;
     try {
       for await (const job of client.recover(options)) {

@@ -1,3 +1,4 @@
+import { checkNames } from "../names";
 import type {
   SandboxFault,
   SandboxFaultKind,
@@ -46,6 +47,51 @@ const phasesOfFault: Readonly<Record<SandboxFaultKind["fault"], readonly Sandbox
   forged: webhook,
 };
 
+/** What a fault takes beside its name. */
+type OwnFields = {
+  readonly [Kind in SandboxFaultKind as Exclude<keyof Kind, "fault"> extends never
+    ? never
+    : Kind["fault"]]: Readonly<Record<Exclude<keyof Kind, "fault">, true>>;
+};
+
+const ownFields: OwnFields = {
+  slow: { delayMs: true },
+  hang: { afterBytes: true },
+  "rate-limited": { retryAfterSeconds: true, as: true },
+  unavailable: { status: true, ownBody: true, retryAfterSeconds: true },
+  "accepted-but-unavailable": { status: true },
+  malformed: { body: true, status: true, contentType: true },
+  "fewer-images": { images: true },
+  refusal: { status: true, code: true, message: true, envelope: true },
+  moderation: { stage: true, categories: true },
+  failure: { refunded: true, message: true },
+  "unknown-state": { word: true },
+  expired: { status: true },
+  huge: { bytes: true },
+  redirect: { location: true, status: true },
+  "stream-broken": { afterPartials: true },
+  "stream-ended": { afterPartials: true },
+  "stream-error": {
+    ...{ afterPartials: true, code: true, message: true, stage: true, charged: true },
+    billed: true,
+  },
+  "stream-comments": { everyMs: true },
+  late: { delayMs: true },
+  forged: { as: true },
+};
+
+function fieldsOf(fault: SandboxFaultKind["fault"]): string[] {
+  const own = new Map<string, object>(Object.entries(ownFields)).get(fault) ?? {};
+  return ["provider", "phase", "fault", "times", "after", ...Object.keys(own)];
+}
+
+const providers = [
+  "shortapi",
+  "aigptimage",
+  "trinetra",
+  "openaiCompatible",
+] as const satisfies readonly SandboxProvider[];
+
 const needsAJob: ReadonlySet<SandboxFaultKind["fault"]> = new Set(["empty-id", "unknown-state"]);
 
 interface WaitingFault {
@@ -55,8 +101,16 @@ interface WaitingFault {
 }
 
 function complaintAbout(fault: SandboxFault): string | undefined {
+  if (!providers.includes(fault.provider)) {
+    const openai = "openaiCompatible (which is sandbox.openai, too)";
+    const all = [...providers.slice(0, -1), openai].join(", ");
+    return `There is no provider ${JSON.stringify(fault.provider)}: there are ${all}.`;
+  }
+  if (!Object.hasOwn(phasesOfFault, fault.fault)) {
+    const all = Object.keys(phasesOfFault).join(", ");
+    return `There is no fault ${JSON.stringify(fault.fault)}: there are ${all}.`;
+  }
   const phases = phasesOfFault[fault.fault];
-  if (phases === undefined) return `There is no fault "${fault.fault}".`;
   if (!phases.includes(fault.phase))
     return `The fault "${fault.fault}" is for ${phases.join(" or ")}, not for ${fault.phase}.`;
   if (fault.phase === "webhook" && !posting.has(fault.provider))
@@ -78,6 +132,7 @@ export class FaultQueue {
   add(fault: SandboxFault): void {
     const complaint = complaintAbout(fault);
     if (complaint !== undefined) throw new TypeError(complaint);
+    checkNames(fault, fieldsOf(fault.fault), ` in the fault "${fault.fault}"`);
     this.#waiting.push({ fault, timesLeft: fault.times ?? 1, toPass: fault.after ?? 0 });
   }
 

@@ -320,10 +320,9 @@ export interface Sandbox extends AsyncDisposable {
   readonly aigptimage: SandboxAccess;
   /** Trinetra; bills on success: low 3, medium and auto 7, high 14 credits an image. */
   readonly trinetra: SandboxAccess;
-  /**
-   * The OpenAI-compatible endpoint; bills on success, in USD by tokens, even when the answer never
-   * reached the client. The page's own path works too, by the base URL `${url}/openai/api/v1`.
-   */
+  /** `openaiCompatible` once more, for `openai()`; in records and faults it is `"openaiCompatible"`. */
+  readonly openai: SandboxAccess;
+  /** By tokens in USD, on success, even if the answer never came. The page's path: `/openai/api/v1`. */
   readonly openaiCompatible: SandboxAccess;
   /** Every request that arrived, in order; grows as they come. */
   readonly requests: readonly SandboxRequest[];
@@ -346,7 +345,7 @@ export interface Sandbox extends AsyncDisposable {
   /**
    * Makes coming requests and webhooks fail. Each takes the first fault, in the order of injection, that matches
    * it and is due.
-   * @throws TypeError when the fault makes no sense for that phase or provider.
+   * @throws TypeError when it makes no sense for that phase or provider, or has a field that it lacks.
    */
   inject(fault: SandboxFault): void;
   /** Forgets requests, charges, jobs, image URLs, webhooks and faults. Connections stay. */

@@ -92,3 +92,14 @@ test("`recover` gives the jobs of all clients, each once, and no claim among the
   expect(new Set(found.map(({ id }) => id)).size).toBe(found.length);
   for (const job of found) expect((await job.result()).images).toHaveLength(1);
 });
+
+test("`recover` passes a client without a journal, and says so where none has one", async () => {
+  const { first } = clients();
+  const job = await first.submit({ prompt });
+  const bare = createImageClient({ provider: shortapi(sandbox.shortapi), poll });
+  await using mixed = createImageRouter({ clients: [bare, clients(memoryJournal()).first] });
+  expect(await listOf(mixed.recover())).toEqual([]);
+  await job.result();
+  await using router = createImageRouter({ clients: [bare] });
+  await expect(listOf(router.recover())).rejects.toMatchObject({ field: "options.journal" });
+});
