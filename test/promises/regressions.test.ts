@@ -1,7 +1,13 @@
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createImageClient, memoryJournal, openaiCompatible, shortapi } from "gpt-image-client";
+import {
+  createImageClient,
+  type Journal,
+  memoryJournal,
+  openaiCompatible,
+  shortapi,
+} from "gpt-image-client";
 import { startSandbox } from "gpt-image-client/testing";
 import { expect, test } from "vitest";
 import type { JournalRecord } from "../../src/journal/record";
@@ -220,13 +226,17 @@ test("a task whose record cannot be read is unknown, and one that has none was n
   const provider = shortapi(sandbox.shortapi);
   const client = createImageClient({ provider, journal, poll: 10 });
   const { job } = await client.generate({ prompt, n: 3 });
-  const read = journal.list.bind(journal);
-  const damaged = {
+  const [torn, missing] = [`${job.id}.1`, `${job.id}.2`];
+  const damaged: Journal = {
     ...journal,
-    async *list() {
-      for await (const entry of read()) {
-        if (entry.id === `${job.id}.2`) continue;
-        yield entry.id === `${job.id}.1` ? { ...entry, record: "{ torn" } : entry;
+    read: async (id) => {
+      if (id === missing) return undefined;
+      return id === torn ? "{ torn" : journal.read(id);
+    },
+    async *list(filter) {
+      for await (const entry of journal.list(filter)) {
+        if (entry.id === missing) continue;
+        yield entry.id === torn ? { ...entry, record: "{ torn" } : entry;
       }
     },
   };
