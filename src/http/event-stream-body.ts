@@ -22,6 +22,9 @@ const tinyBytes = 1024;
 /** What an event takes at least, however little it holds. */
 const eventBytes = 64;
 
+/** And a line of its data: millions of empty ones would keep a core busy for a minute. */
+const lineBytes = 16;
+
 /** What a document says of its own type, where no line before it does. */
 const typeField = /"type"\s*:\s*"([^"]*)"/;
 
@@ -121,8 +124,18 @@ export class EventStreamBody {
       if ("type" in part) await this.#endEvent(part.type);
       else {
         this.#scanner ??= this.#createScanner();
+        if (part.data.length < lineBytes) this.#countLine();
         await this.#scanner.write(part.data);
       }
+    }
+  }
+
+  #countLine(): void {
+    this.#otherBytes += lineBytes;
+    const { maxOtherBytes = Number.POSITIVE_INFINITY } = this.#options;
+    if (this.#otherBytes > maxOtherBytes) {
+      const fault = `The answer has more than ${maxOtherBytes} bytes beside its images`;
+      throw new Error(`${fault}, at ${lineBytes} for each short line`);
     }
   }
 

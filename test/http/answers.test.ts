@@ -622,6 +622,18 @@ test("an answer of a million small values is looked through, and told of", async
   expect(error).toMatchObject({ code: "malformed_response", charged: "unknown" });
 });
 
+test("a stream of empty lines is refused before it keeps anybody busy", async () => {
+  const lines = "data:\n".repeat(400_000);
+  await using server = await startStream(lines);
+  const started = process.cpuUsage();
+  const error = await failureOf(clientOf(server).generate({ prompt }));
+  const { user } = process.cpuUsage(started);
+  expect(error).toMatchObject({ charged: "unknown" });
+  expect(error.message).toContain("for each short line");
+  expect(user / 1_000).toBeLessThan(10_000);
+  expect(server.requests).toHaveLength(1);
+});
+
 test("an error in a stream is a refusal where it is documented and nothing was shown before it", async () => {
   const charges = {
     insufficient_quota: "no",
