@@ -235,12 +235,18 @@ test("planning a poll is cheap: no more than a few dozen small JSON documents, a
   expect(Math.min(...ratios)).toBeLessThan(8);
 
   // A process in which a job settles every twenty polls.
-  const busy = timed((round) => {
-    schedule.next(momentAt((round % 100) * 1_000, 1));
-    if (round % 20 === 0)
-      settle(schedule, 50_000 + (round % 7_000), 58_000 + (round % 7_000), momentAt(0, 0));
+  const busyRatios = Array.from({ length: 5 }, () => {
+    const parsing = timed(() => JSON.parse(poll));
+    const planning = timed((round) => {
+      const settledMs = round % 7_000;
+      schedule.next(momentAt((round % 100) * 1_000, 1));
+      if (round % 20 === 0) {
+        settle(schedule, 50_000 + settledMs, 58_000 + settledMs, momentAt(0, 0));
+      }
+    });
+    return planning / parsing;
   });
-  expect(busy / timed(() => JSON.parse(poll))).toBeLessThan(60);
+  expect(Math.min(...busyRatios)).toBeLessThan(60);
 });
 
 // ---- a short form of `npm run bench:polling`, whose limits are those of the issue ----
