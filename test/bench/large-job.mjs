@@ -50,7 +50,7 @@ async function measure() {
   const url = pathToFileURL(resolve(path, "dist/index.js"));
   const { createImageClient, directoryJournal, trinetra } = await import(url.href);
   const baseURL = process.env.BENCH_PROVIDER;
-  const journal = place === "" ? {} : { journal: directoryJournal(place), account: "bench" };
+  const journal = place === "" ? {} : { journal: directoryJournal(place) };
   const client = createImageClient({
     provider: trinetra({ baseURL, apiKey: "bench" }),
     ...{ poll: 0, concurrency: 16, ...journal },
