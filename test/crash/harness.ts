@@ -14,6 +14,7 @@ import type { Journal } from "../../src/index";
 import { directoryJournal } from "../../src/journal/directory";
 import { type JournalRecord, journalRecordSchema } from "../../src/journal/record";
 import type { SandboxAccess, SandboxFault, SandboxProvider } from "../../src/testing/sandbox";
+import { seededRandom } from "../support/random";
 import {
   type CrashTask,
   type Ledger,
@@ -147,7 +148,7 @@ class Lane {
     this.#row = { provider, ...none, wrong: [], points: new Map() };
     this.#options = options;
     this.#bench = bench;
-    this.#random = randomFrom((options.seed ?? 1) * 1_000 + index);
+    this.#random = seededRandom((options.seed ?? 1) * 1_000 + index);
     this.#points = pointsOf(provider, options.postgres === undefined ? "directory" : "postgres");
   }
 
@@ -436,17 +437,6 @@ function isDone(history: readonly TraceLine[], tag: string): boolean {
 async function lines(trace: string): Promise<TraceLine[]> {
   const text = await readFile(trace, "utf8").catch(() => "");
   return text.split("\n").flatMap((line) => (line === "" ? [] : [JSON.parse(line)]));
-}
-
-/** mulberry32: the same seed gives the same run, as far as processes can. */
-function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
 }
 
 /** What must be nothing. */

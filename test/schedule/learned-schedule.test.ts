@@ -2,14 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { learnedSchedule, sizeClassOf } from "../../src/schedule/learned-schedule";
 import type { PollMoment, PollSchedule } from "../../src/schedule/schedule";
-import {
-  entries,
-  type Family,
-  lognormal,
-  pareto,
-  seededRandom,
-  uniform,
-} from "../bench/polling/families";
+import { entries, type Family, lognormal, pareto, uniform } from "../bench/polling/families";
 import {
   know,
   type Lesson,
@@ -20,6 +13,7 @@ import {
   trials,
   untaughtRatio,
 } from "../bench/polling/simulation";
+import { seededRandom } from "../support/random";
 
 const job = { provider: "trinetra", operation: "generate" } as const;
 

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ImageEvent } from "gpt-image-client";
 import { expect, test, vi } from "vitest";
+import { seededRandom } from "../support/random";
 import {
   inject,
   makeClient,
@@ -28,22 +29,11 @@ function groupBy<Item>(
   return groups;
 }
 
-/** A small generator with a seed (mulberry32): the same run every time. */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
-
 test("a thousand jobs, their webhooks late, lost, doubled and forged: each settles once, by one extra query at most", async () => {
   const backstopMs = 2_000;
   const jobsEach = 500;
   await restart({ jobDurationMs: 600 });
-  const random = seeded(20_261_120);
+  const random = seededRandom(20_261_120);
   for (const provider of posting) {
     const forgeries =
       provider === "shortapi"

@@ -8,17 +8,6 @@ export interface Family {
   sample(random: () => number): number;
 }
 
-/** Mulberry32: small, seeded, and even enough to draw durations from. */
-export function seededRandom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 /** The standard normal distribution function (Abramowitz and Stegun 26.2.17, to 1e-7). */
 function normal(deviations: number): number {
   const size = Math.abs(deviations);

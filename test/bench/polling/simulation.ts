@@ -1,6 +1,7 @@
 import { learnedSchedule } from "../../../src/schedule/learned-schedule";
 import type { PollMoment, PollSchedule } from "../../../src/schedule/schedule";
-import { type Family, seededRandom } from "./families";
+import { seededRandom } from "../../support/random";
+import type { Family } from "./families";
 import { leastDelayMs, type Outcome, Truth } from "./truth";
 
 export const floorMs = 1_000;

@@ -2,19 +2,9 @@ import { type CallOptions, isImageError, memoryJournal } from "gpt-image-client"
 import { memoryLedger } from "gpt-image-client/router";
 import { routerOn } from "../../../src/doors/router/router";
 import type { ImageRouter, RouteEvent, RouterCallOptions } from "../../../src/doors/router/types";
+import { seededRandom } from "../../support/random";
 import { type Fate, ModelClient, ModelProvider, refusals } from "./model-client";
 import { SimClock } from "./sim-clock";
-
-/** The same numbers for the same seed, on every machine (mulberry32). */
-export function generator(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
 
 /** What a run came to, for those who count runs. */
 export interface Outcome {
@@ -50,7 +40,7 @@ interface OrderPlan {
  * @throws where one of the properties does not hold.
  */
 export async function runScenario(seed: number): Promise<Outcome> {
-  const random = generator(seed);
+  const random = seededRandom(seed);
   const dice: Dice = {
     random,
     chance: (probability) => random() < probability,

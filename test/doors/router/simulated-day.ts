@@ -7,15 +7,15 @@ import { fileURLToPath } from "node:url";
 import { isImageError } from "gpt-image-client";
 import { memoryLedger } from "gpt-image-client/router";
 import { routerOn } from "../../../src/doors/router/router";
+import { seededRandom } from "../../support/random";
 import { dayPlot, type Slot } from "./day-plot";
 import { type Fate, ModelClient, refusals } from "./model-client";
-import { generator } from "./scenario";
 import { SimClock } from "./sim-clock";
 
 const orders = Number(process.argv[2] ?? 100_000);
 const hourMs = 3_600_000;
 const clock = new SimClock();
-const random = generator(20_261_129);
+const random = seededRandom(20_261_129);
 
 /** Prices in USD, and how many creates a minute each takes. */
 const places = {
