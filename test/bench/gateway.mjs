@@ -3,30 +3,15 @@
  * beside what the upstream and the driver take. Tells its parent its figures.
  */
 import { fork } from "node:child_process";
-import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { cpuMs, peakBytes } from "./process-figures.mjs";
 
 const { contender, server, directory, picture, atOnce, count, warmUp } = JSON.parse(
   process.argv[2],
 );
 
 const upstreamOf = (size) => `${server}/${size}-base64/v1`;
-
-/** The peak of this process alone: `maxRSS` begins at that of the one which started it, on Linux. */
-function peakBytes() {
-  try {
-    const [, kibibytes] = /VmHWM:\s*(\d+)/.exec(readFileSync("/proc/self/status", "utf8"));
-    return Number(kibibytes) * 1024;
-  } catch {
-    return process.resourceUsage().maxRSS * 1024;
-  }
-}
-
-const cpuMs = () => {
-  const { userCPUTime, systemCPUTime } = process.resourceUsage();
-  return (userCPUTime + systemCPUTime) / 1_000;
-};
 
 const { open } = await import(`./contenders/gateway-${contender}.mjs`);
 const target = await open({ upstreamOf, directory });

@@ -4,9 +4,9 @@
  * Memory is the operating system's own peak of this process, above what it held when it was ready.
  */
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
+import { cpuMs, peakBytes } from "./process-figures.mjs";
 
 const { contender, work, picture, atOnce, count, warmUp, ...settings } = JSON.parse(
   process.argv[2],
@@ -27,24 +27,6 @@ async function repeat(run, total) {
   await Promise.all(Array.from({ length: atOnce }, next));
   return results;
 }
-
-/**
- * `maxRSS` of a process begins at that of the process which started it, on Linux: where the kernel
- * tells the peak of this one alone, that is taken.
- */
-function peakBytes() {
-  try {
-    const [, kibibytes] = /VmHWM:\s*(\d+)/.exec(readFileSync("/proc/self/status", "utf8"));
-    return Number(kibibytes) * 1024;
-  } catch {
-    return process.resourceUsage().maxRSS * 1024;
-  }
-}
-
-const cpuMs = () => {
-  const { userCPUTime, systemCPUTime } = process.resourceUsage();
-  return (userCPUTime + systemCPUTime) / 1_000;
-};
 
 /** What came out, told apart by its bytes. */
 async function hashOf(result) {

@@ -472,3 +472,13 @@ export function tableOf(rows: readonly CrashRow[]): string {
     )
     .join("\n");
 }
+
+/** The kills of each provider by the points that they hit, a line each, and the points that none hit. */
+export function pointLinesOf(rows: readonly CrashRow[], journal?: "postgres"): string[] {
+  return rows.map(({ provider, points }) => {
+    const missed = pointsOf(provider, journal).filter((point) => !points.has(point));
+    const named = [...points.values()].reduce((sum, count) => sum + count, 0);
+    const rest = missed.length === 0 ? "" : `; never at ${missed.join(", ")}`;
+    return `${provider}: ${named} kills at ${points.size} named points${rest}`;
+  });
+}

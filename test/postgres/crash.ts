@@ -2,8 +2,7 @@
  * `npm run test:crash:postgres [kills per provider] [seed]`: workers of two machines over one database, all
  * of which are killed again and again.
  */
-import { crash, faultsOf, tableOf } from "../crash/harness";
-import { pointsOf } from "../crash/plan";
+import { crash, faultsOf, pointLinesOf, tableOf } from "../crash/harness";
 import { PostgresServer } from "./support/server";
 
 const [kills = "60", seed = String(Date.now() % 100_000)] = process.argv.slice(2);
@@ -27,12 +26,7 @@ for (const faults of [false, true]) {
   const besides = faults ? "kills, resets, 5xx and slow answers" : "kills";
   const head = `${besides}; the database killed ${crashes} times`;
   console.log(`\n${head} (seed ${seed}, ${seconds} s)\n\n${tableOf(rows)}\n`);
-  for (const { provider, points } of rows) {
-    const missed = pointsOf(provider, "postgres").filter((point) => !points.has(point));
-    const named = [...points.values()].reduce((sum, count) => sum + count, 0);
-    const rest = missed.length === 0 ? "" : `; never at ${missed.join(", ")}`;
-    console.log(`${provider}: ${named} kills at ${points.size} named points${rest}`);
-  }
+  for (const line of pointLinesOf(rows, "postgres")) console.log(line);
   for (const fault of faultsOf(rows)) {
     console.error(fault);
     wrong += 1;

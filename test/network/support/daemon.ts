@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { accessSync, constants } from "node:fs";
 import { chmod, chown, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { connect, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { describe, test } from "vitest";
+import { pathTo } from "../../support/programs";
 
 /** The programs that the tests run, each with the Debian package that brings it. */
 const packages = {
@@ -21,22 +21,9 @@ export type Program = keyof typeof packages;
 /** Debian keeps servers where an ordinary user's PATH does not look. */
 const folders = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", "/sbin"];
 
-function pathTo(program: string): string | undefined {
-  return folders
-    .map((folder) => join(folder, program))
-    .find((path) => {
-      try {
-        accessSync(path, constants.X_OK);
-        return true;
-      } catch {
-        return false;
-      }
-    });
-}
-
 /** Tests that need a program: skipped with one line where it is missing, which in CI is a failure. */
 export function describeWith(program: Program, tests: () => void): void {
-  const isMissing = pathTo(program) === undefined;
+  const isMissing = pathTo(program, folders) === undefined;
   const sentence = `${program} is not installed (Debian: apt-get install ${packages[program]})`;
   if (isMissing && process.env.CI) {
     test(`${program} is installed`, () => {
@@ -94,7 +81,7 @@ export async function startDaemon(
 }
 
 async function startOnce(program: Program, setUp: (place: Place) => Setup): Promise<Daemon> {
-  const path = pathTo(program);
+  const path = pathTo(program, folders);
   if (path === undefined) throw new Error(`${program} is not installed`);
   const folder = await mkdtemp(join(tmpdir(), `${program}-`));
   const port = await deadPort();

@@ -1,11 +1,12 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { accessSync, chownSync, constants, mkdtempSync, readdirSync } from "node:fs";
+import { chownSync, mkdtempSync, readdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { Client, Pool, type PoolConfig } from "pg";
+import { pathTo as programIn } from "../../support/programs";
 
 /** Debian keeps the server's programs where nobody's PATH looks, a folder for each version. */
 function folders(): string[] {
@@ -21,16 +22,7 @@ function folders(): string[] {
 }
 
 export function pathTo(program: string): string | undefined {
-  return folders()
-    .map((folder) => join(folder, program))
-    .find((path) => {
-      try {
-        accessSync(path, constants.X_OK);
-        return true;
-      } catch {
-        return false;
-      }
-    });
+  return programIn(program, folders());
 }
 
 /** `nobody`: the server refuses to run as root. */
