@@ -28,11 +28,11 @@ import type { TaskServices } from "./services";
 export interface Sending {
   readonly call: Call;
   readonly createSink: (() => ImageSink) | undefined;
-  /** Whether it is sent again after a refusal that passes; otherwise the refusal ends it. */
+  /** As {@link CreateLimits.retryRefused}. */
   readonly retryRefused: boolean;
 }
 
-/** How long a create may take. */
+/** How long a create may take, and whether it may be sent again. */
 export interface CreateLimits {
   /**
    * Ends the repetitions. A create in flight to a provider that answers with a job is not torn: the
@@ -44,6 +44,8 @@ export interface CreateLimits {
   readonly deadlineAt: number;
   /** How long it may take in all. */
   readonly limitMs: number;
+  /** Whether it is sent again after a refusal that passes; otherwise the refusal ends it. */
+  readonly retryRefused: boolean;
 }
 
 /** Whose create it is. */
@@ -96,7 +98,6 @@ export class Create {
   #mayBeTaken = false;
   #isSubmitting = false;
   #hasLeft = false;
-  #retryRefused = true;
   #id: string | undefined;
   /** The end of the call, or of this create alone. */
   readonly #end = new Ending();
@@ -144,8 +145,7 @@ export class Create {
   }
 
   /** Sends it, once the intent record stands. Never rejects. */
-  async run({ call, createSink, retryRefused }: Sending): Promise<Created> {
-    this.#retryRefused = retryRefused;
+  async run({ call, createSink }: Sending): Promise<Created> {
     const { api } = this.#services;
     const { ledger } = this.#task;
     const { stop } = this.#limits;
@@ -284,7 +284,7 @@ export class Create {
     if (!(failure instanceof CreateFailure) || this.#end.aborted) return undefined;
     this.#perhapsAccepted ||= failure.refused.charged === "unknown";
     // A router asks another provider meanwhile; what an earlier attempt may have bought stays here.
-    if (failure.refused.resend === "wait" && !this.#retryRefused) return undefined;
+    if (failure.refused.resend === "wait" && !this.#limits.retryRefused) return undefined;
     const delayMs = delayOf(failure, attempt, provider.adapter.idempotent);
     const fits = delayMs !== undefined && clock.now() + delayMs < this.#limits.deadlineAt;
     return fits ? delayMs : undefined;

@@ -9,7 +9,7 @@ import { TaskProgress, type TaskSeed } from "./task-progress";
 import type { Settled } from "./task-state";
 
 /** How long the create of a task may take, and who ends it. */
-export type SendLimits = Omit<CreateLimits, "limitMs">;
+export type SendLimits = Omit<CreateLimits, "limitMs" | "retryRefused">;
 
 /** One native request, from its create until it has settled. Creates and polls are sent only here. */
 export class JobTask {
@@ -82,7 +82,8 @@ export class JobTask {
     const { progress } = this;
     const startedAt = progress.begin();
     const limitMs = limits.deadlineAt - startedAt;
-    const create = new Create(this.#services, progress, { limitMs, ...limits });
+    const { retryRefused } = sending;
+    const create = new Create(this.#services, progress, { limitMs, retryRefused, ...limits });
     progress.become(create);
     try {
       const keeping = this.#learn(await create.run(sending));

@@ -128,7 +128,7 @@ function nativeFields(model: string, { parameters, options, n }: ImagesTask) {
     moderation: parameters.moderation,
     user: parameters.user,
     safety_identifier: parameters.safetyIdentifier,
-    stream: parameters.stream ?? (parameters.partialImages && true),
+    stream: parameters.stream ?? (parameters.partialImages === undefined ? undefined : true),
     partial_images: parameters.partialImages,
   };
 }
