@@ -172,7 +172,6 @@ test("a timed-out job of this client is handed out by its own recover()", async 
 test("a function of the caller's that never ends does not hold close() for ever", async () => {
   const client = createImageClient({
     provider: shortapi({ apiKey: () => new Promise<string>(() => {}) }),
-    attemptTimeoutMs: 50,
   });
   await expect(client.generate({ prompt }, { timeoutMs: 50 })).rejects.toMatchObject({
     code: "timeout",
