@@ -24,7 +24,7 @@ import type { Settlement } from "./job/settlement";
 import type { JobTask } from "./job/task";
 import type { ImageSink } from "./media/decoded-image";
 import { FileSink } from "./media/file-sink";
-import { namesUnder, newId } from "./request/fingerprint";
+import { newId, taskKeyUnder } from "./request/fingerprint";
 import type { ResolvedInputs } from "./request/inputs";
 import { firstOf, type ParsedCallOptions } from "./request/options";
 import type { Plan } from "./request/plan";
@@ -183,14 +183,16 @@ export class Runner {
    */
   async #open(plan: Plan, options: ParsedCallOptions, saving: Saving): Promise<RunningCall> {
     const { clock } = this.#services;
-    const { idempotencyKey, saveTo } = options;
+    const { idempotencyKey, saveTo, retryRefused = true } = options;
     const signal = options.signal && callerSignal(options.signal);
     const trial = this.#preflight.check(saveTo);
     if (trial !== undefined) await within(clock, trial, { signal });
     // Its entries in the journal, where there is one.
     const opening = this.#journaling?.open(plan, idempotencyKey);
     const journaled = opening && (await within(clock, opening, { signal }));
-    const keys = this.#keysOf(plan, journaled?.taskKey ?? this.#taskKeyUnder(idempotencyKey));
+    const { account, provider } = this.#options;
+    const taskKey = journaled?.taskKey ?? taskKeyUnder(idempotencyKey, provider, account);
+    const keys = this.#keysOf(plan, taskKey);
     const hook = this.#hookFor(plan);
     const job = this.#jobOf(plan, options, { saving, journaled, keys, hook });
     const { timeoutMs = this.#services.timeoutMs } = options;
@@ -205,7 +207,6 @@ export class Runner {
       if (place !== undefined) await within(clock, place, { signal: call.stop });
       const rule = plan.description.inputs;
       const inputs = rule === undefined ? none : await this.#inputs(plan.request, rule, call.stop);
-      const { retryRefused = true } = options;
       const { createSink } = saving;
       prepare(job, plan, { inputs, keys, hook, createSink, retryRefused });
     } catch (error) {
@@ -254,14 +255,6 @@ export class Runner {
   #keysOf(plan: Plan, taskKey: ((index: number) => string) | undefined): readonly string[] {
     const mint = this.#services.provider.adapter.idempotent ? newId : () => "";
     return plan.split.map((_, index) => taskKey?.(index) ?? mint());
-  }
-
-  /** What a caller's key sends with each task, where no journal knows of earlier tries. */
-  #taskKeyUnder(idempotencyKey: string | undefined): ((index: number) => string) | undefined {
-    if (idempotencyKey === undefined) return undefined;
-    const { account, provider } = this.#options;
-    const names = namesUnder(idempotencyKey, provider, account);
-    return (index) => names.taskKey(index);
   }
 
   /** Where the images of a response go while it comes; a journal takes them from memory. */

@@ -24,6 +24,17 @@ export function namesUnder(
   };
 }
 
+/** What a caller's key sends with each task, where no journal knows of earlier tries. */
+export function taskKeyUnder(
+  idempotencyKey: string | undefined,
+  provider: Pick<Provider, "name" | "baseURL">,
+  account: string | undefined,
+): ((index: number) => string) | undefined {
+  if (idempotencyKey === undefined) return undefined;
+  const names = namesUnder(idempotencyKey, provider, account);
+  return (index) => names.taskKey(index);
+}
+
 /** A new name, in one piece: Node joins a UUID of twenty strings, and would keep them all. */
 export function newId(): string {
   return Buffer.from(randomUUID()).toString("latin1");
