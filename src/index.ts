@@ -6,6 +6,7 @@
 // ---- the client ----
 export type { Capabilities, OperationCapabilities } from "./capabilities";
 export {
+  type ClientJournal,
   type CloseOptions,
   createImageClient,
   type ImageClient,

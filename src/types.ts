@@ -119,6 +119,12 @@ export interface CallOptions extends WaitCallOptions {
    * Default true.
    */
   readonly retryRefused?: boolean;
+  /**
+   * Of a `submit`: the job goes on in another process, by its reference. This client lets go of it, and of
+   * its place under `concurrency`, once the provider has answered; without it the job has both until this
+   * client sees its end. Default false.
+   */
+  readonly detached?: boolean;
 }
 
 /** What one poll of a job said. */
@@ -129,6 +135,11 @@ export interface JobStatus {
   readonly settled: boolean;
   /** 0 to 1, where the provider says. */
   readonly progress?: number;
+  /**
+   * How long this client would wait by its schedule before it polled again, in milliseconds; absent once
+   * there is nothing left to ask the provider. For a queue that holds no worker meanwhile.
+   */
+  readonly nextPollMs?: number;
   /** Each native request of the job, as of now. */
   readonly tasks: readonly TaskReference[];
 }

@@ -126,10 +126,12 @@ export class RunningJob implements ImageJob {
     const states = this.#tasks.map((task) => task.progress.state);
     const state = jobState(states);
     const { progress } = this.#services.events;
+    const delays = this.#tasks.flatMap((task) => task.nextPollMs ?? []);
     return {
       state,
       settled: states.every(isSettled),
       ...(progress !== undefined && { progress }),
+      ...(delays.length > 0 && { nextPollMs: Math.min(...delays) }),
       tasks: this.#tasks.map((task) => task.progress.reference),
     };
   }
@@ -170,8 +172,13 @@ export class RunningJob implements ImageJob {
   }
 
   async release(): Promise<void> {
-    for (const { id } of this.#tasks) if (id !== undefined) this.#services.slots.vacate(id);
+    this.vacate();
     await Promise.all(this.#tasks.map(({ progress }) => progress.ledger?.release()));
+  }
+
+  /** It no longer counts for the client's `concurrency`. */
+  vacate(): void {
+    for (const { id } of this.#tasks) if (id !== undefined) this.#services.slots.vacate(id);
   }
 
   /** Hears of what happens, after the caller's own listeners. */
