@@ -101,6 +101,7 @@ export type {
   JobReference,
   JobStatus,
   PartialImage,
+  StatusOptions,
   TaskReference,
   TaskState,
   Timing,

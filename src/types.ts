@@ -127,6 +127,12 @@ export interface CallOptions extends WaitCallOptions {
   readonly detached?: boolean;
 }
 
+/** The argument of `job.status`. */
+export interface StatusOptions extends Pick<WaitCallOptions, "signal"> {
+  /** Whether the provider is asked; `false` gives what is known here. Default true. */
+  readonly poll?: boolean;
+}
+
 /** What one poll of a job said. */
 export interface JobStatus {
   /** `"succeeded"` as soon as nothing runs any more and one task gave pictures. */
@@ -209,7 +215,7 @@ export interface ImageJob {
   readonly reference: JobReference;
   toJSON(): JobReference;
   /** One poll of each task that is not settled; waits for no state to change. */
-  status(options?: Pick<WaitCallOptions, "signal">): Promise<JobStatus>;
+  status(options?: StatusOptions): Promise<JobStatus>;
   /**
    * Waits for the end.
    *

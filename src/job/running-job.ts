@@ -11,6 +11,7 @@ import type {
   ImageResult,
   JobReference,
   JobStatus,
+  StatusOptions,
   WaitCallOptions,
 } from "../types";
 import { assemble, type TaskOutcome, timingOf } from "./assemble";
@@ -115,11 +116,11 @@ export class RunningJob implements ImageJob {
     return this.reference;
   }
 
-  async status({ signal }: Pick<WaitCallOptions, "signal"> = {}): Promise<JobStatus> {
+  async status({ signal, poll = true }: StatusOptions = {}): Promise<JobStatus> {
     const scope = this.scope(signal);
     try {
       scope.throwIfAborted();
-      await Promise.all(this.#tasks.map((task) => task.poll(scope)));
+      if (poll) await Promise.all(this.#tasks.map((task) => task.poll(scope)));
     } finally {
       scope.end();
     }

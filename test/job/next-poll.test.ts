@@ -37,6 +37,13 @@ test("of several tasks the one that comes due first counts", async () => {
   expect(status.nextPollMs).toBe(4_000);
 });
 
+test("without a poll a status tells what is known here", async () => {
+  const client = stage.client("trinetra", { poll: { next: () => 3_000 } });
+  const job = await client.submit({ prompt });
+  expect(await job.status({ poll: false })).toMatchObject({ settled: false, nextPollMs: 3_000 });
+  expect(stage.count("poll")).toBe(0);
+});
+
 test("a job that has ended has no next poll", async () => {
   await using quick = await startStage({ jobDurationMs: 0 });
   const client = quick.client("trinetra");
