@@ -13,6 +13,7 @@ const entry = {
   provider: "src/provider.ts",
   testing: "src/testing/index.ts",
   "ai-sdk": "src/doors/ai-sdk/index.ts",
+  bullmq: "src/doors/bullmq/index.ts",
   gateway: "src/doors/gateway/index.ts",
   postgres: "src/doors/postgres/index.ts",
   router: "src/doors/router/index.ts",

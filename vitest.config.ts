@@ -8,6 +8,7 @@ export default defineConfig({
     alias: [
       { find: /^gpt-image-client$/, replacement: source("index.ts") },
       { find: /^gpt-image-client\/ai-sdk$/, replacement: source("doors/ai-sdk/index.ts") },
+      { find: /^gpt-image-client\/bullmq$/, replacement: source("doors/bullmq/index.ts") },
       { find: /^gpt-image-client\/gateway$/, replacement: source("doors/gateway/index.ts") },
       { find: /^gpt-image-client\/postgres$/, replacement: source("doors/postgres/index.ts") },
       { find: /^gpt-image-client\/provider$/, replacement: source("provider.ts") },
@@ -17,8 +18,11 @@ export default defineConfig({
   },
   test: {
     include: ["test/**/*.test.ts"],
-    // They need servers of other people's: `npm run test:network`, `npm run test:postgres`.
-    exclude: [...configDefaults.exclude, "test/network/**", "test/postgres/**"],
+    // They need servers of other people's: `npm run test:network`, `test:postgres` and `test:queue`.
+    exclude: [
+      ...configDefaults.exclude,
+      ...["test/network/**", "test/postgres/**", "test/queue/**"],
+    ],
     // Machines are shared: what takes a second alone takes twenty beside other work.
     testTimeout: 60_000,
     // Those that say that they may run at once wait for a server, or for their own time.

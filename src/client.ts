@@ -7,6 +7,7 @@ import { parseReference } from "./job/job";
 import type { RecoverOptions } from "./job/recovery";
 import { ResumedJob } from "./job/resumed-job";
 import type { Settlement } from "./job/settlement";
+import type { Journal } from "./journal/journal";
 import {
   firstOf,
   type ParsedCallOptions,
@@ -25,6 +26,14 @@ export interface CloseOptions {
   readonly timeoutMs?: number;
 }
 
+/** What a client says of its journal. */
+export interface ClientJournal {
+  /** Whether it says that workers on several machines find each other's records in it. */
+  readonly shared: boolean;
+  /** It forgets with its process. */
+  readonly volatile?: true;
+}
+
 /**
  * A client of one provider, or whatever behaves like one: a router over several, a test double, a
  * remote one.
@@ -34,6 +43,8 @@ export interface ImageClient {
   readonly name: string;
   /** What the provider can do. */
   readonly capabilities: Capabilities;
+  /** Its journal, where it has one: what runs it on several machines looks at it. */
+  readonly journal?: ClientJournal;
   /**
    * Every problem of a request, without sending anything; empty if it can be sent. With `images` it
    * is checked as an edit.
@@ -153,6 +164,7 @@ export class ProviderClient implements ProviderImageClient {
   readonly capabilities: Capabilities;
   readonly baseURL: string;
   declare readonly account?: string;
+  declare readonly journal?: ClientJournal;
   readonly #options: ClientOptions;
   readonly #clock: Clock;
   readonly #closing = new LightAbortSignal();
@@ -167,6 +179,7 @@ export class ProviderClient implements ProviderImageClient {
     this.capabilities = capabilitiesOf(provider, journal !== undefined);
     this.baseURL = provider.baseURL;
     if (account !== undefined) this.account = account;
+    if (journal !== undefined) this.journal = aboutJournal(journal);
   }
 
   /** What sends is not there before it is needed: an app that imports this package starts sooner. */
@@ -308,6 +321,10 @@ export class ProviderClient implements ProviderImageClient {
     if ("problems" in planned) throw firstOf(planned.problems);
     return planned.plan;
   }
+}
+
+function aboutJournal({ shared = false, volatile }: Journal): ClientJournal {
+  return volatile === true ? { shared: false, volatile } : { shared };
 }
 
 function operationOf(request: unknown): Operation {

@@ -6,6 +6,7 @@
 // ---- the client ----
 export type { Capabilities, OperationCapabilities } from "./capabilities";
 export {
+  type ClientJournal,
   type CloseOptions,
   createImageClient,
   type ImageClient,
@@ -100,6 +101,7 @@ export type {
   JobReference,
   JobStatus,
   PartialImage,
+  StatusOptions,
   TaskReference,
   TaskState,
   Timing,

@@ -153,6 +153,7 @@ export class Runner {
       return "error" in outcome ? [outcome.error] : [];
     };
     return call.sendAll(refusalOf, (refusals) => {
+      if (options.detached) this.#live.forget(job);
       if (job.tasks.some((task) => task.progress.isAccepted)) return job;
       throw firstOf(refusals.flat());
     });

@@ -119,6 +119,18 @@ export interface CallOptions extends WaitCallOptions {
    * Default true.
    */
   readonly retryRefused?: boolean;
+  /**
+   * Of a `submit`: the job goes on in another process, by its reference. This client lets go of it, and of
+   * its place under `concurrency`, once the provider has answered; without it the job has both until this
+   * client sees its end. Default false.
+   */
+  readonly detached?: boolean;
+}
+
+/** The argument of `job.status`. */
+export interface StatusOptions extends Pick<WaitCallOptions, "signal"> {
+  /** Whether the provider is asked; `false` gives what is known here. Default true. */
+  readonly poll?: boolean;
 }
 
 /** What one poll of a job said. */
@@ -129,6 +141,11 @@ export interface JobStatus {
   readonly settled: boolean;
   /** 0 to 1, where the provider says. */
   readonly progress?: number;
+  /**
+   * How long this client would wait by its schedule before it polled again, in milliseconds; absent once
+   * there is nothing left to ask the provider. For a queue that holds no worker meanwhile.
+   */
+  readonly nextPollMs?: number;
   /** Each native request of the job, as of now. */
   readonly tasks: readonly TaskReference[];
 }
@@ -198,7 +215,7 @@ export interface ImageJob {
   readonly reference: JobReference;
   toJSON(): JobReference;
   /** One poll of each task that is not settled; waits for no state to change. */
-  status(options?: Pick<WaitCallOptions, "signal">): Promise<JobStatus>;
+  status(options?: StatusOptions): Promise<JobStatus>;
   /**
    * Waits for the end.
    *

@@ -80,6 +80,11 @@ export class Polling implements PollLoop<Settled> {
     return polls === 0 && !this.#task.isNew ? 0 : this.#scheduledMs(polls);
   }
 
+  /** The wait that follows on the polls so far. Throws as the schedule does. */
+  get nextPollMs(): number {
+    return this.delayMs(this.poller.polls);
+  }
+
   /**
    * The same, as the schedule has it.
    *

@@ -54,6 +54,12 @@ export class LiveJobs {
     for (const { id } of job.tasks) if (id !== undefined) drop(this.#byTaskId, id, job);
   }
 
+  /** Another process goes on with it: nobody here would ever see its end. */
+  forget(job: RunningJob): void {
+    this.#delete(job);
+    job.vacate();
+  }
+
   byJobId(id: string): RunningJob | undefined {
     return [...(this.#byJobId.get(id) ?? [])][0];
   }

@@ -5,6 +5,7 @@ import type {
   ImageResult,
   JobReference,
   JobStatus,
+  StatusOptions,
   WaitCallOptions,
 } from "../types";
 import type { ParsedReference } from "./job";
@@ -46,7 +47,7 @@ export class ResumedJob implements ImageJob {
     return this.reference;
   }
 
-  async status(options?: Pick<WaitCallOptions, "signal">): Promise<JobStatus> {
+  async status(options?: StatusOptions): Promise<JobStatus> {
     return (await this.#resumed()).status(options);
   }
 

@@ -11,6 +11,7 @@ import type {
   ImageResult,
   JobReference,
   JobStatus,
+  StatusOptions,
   WaitCallOptions,
 } from "../types";
 import { assemble, type TaskOutcome, timingOf } from "./assemble";
@@ -115,21 +116,23 @@ export class RunningJob implements ImageJob {
     return this.reference;
   }
 
-  async status({ signal }: Pick<WaitCallOptions, "signal"> = {}): Promise<JobStatus> {
+  async status({ signal, poll = true }: StatusOptions = {}): Promise<JobStatus> {
     const scope = this.scope(signal);
     try {
       scope.throwIfAborted();
-      await Promise.all(this.#tasks.map((task) => task.poll(scope)));
+      if (poll) await Promise.all(this.#tasks.map((task) => task.poll(scope)));
     } finally {
       scope.end();
     }
     const states = this.#tasks.map((task) => task.progress.state);
     const state = jobState(states);
     const { progress } = this.#services.events;
+    const delays = this.#tasks.flatMap((task) => task.nextPollMs ?? []);
     return {
       state,
       settled: states.every(isSettled),
       ...(progress !== undefined && { progress }),
+      ...(delays.length > 0 && { nextPollMs: Math.min(...delays) }),
       tasks: this.#tasks.map((task) => task.progress.reference),
     };
   }
@@ -170,8 +173,13 @@ export class RunningJob implements ImageJob {
   }
 
   async release(): Promise<void> {
-    for (const { id } of this.#tasks) if (id !== undefined) this.#services.slots.vacate(id);
+    this.vacate();
     await Promise.all(this.#tasks.map(({ progress }) => progress.entry?.release()));
+  }
+
+  /** It no longer counts for the client's `concurrency`. */
+  vacate(): void {
+    for (const { id } of this.#tasks) if (id !== undefined) this.#services.slots.vacate(id);
   }
 
   /** Hears of what happens, after the caller's own listeners. */

@@ -223,6 +223,15 @@ export class JobTask {
     if ("failure" in step && step.failure !== undefined) throw step.failure;
   }
 
+  /**
+   * The wait before its next poll by the schedule, while the provider is at it.
+   *
+   * @throws CallbackError if the caller's schedule throws.
+   */
+  get nextPollMs(): number | undefined {
+    return this.progress.stage.is === "accepted" ? this.#polled.nextPollMs : undefined;
+  }
+
   /** A webhook tells of its end: a schedule that learns is not told of the whole wait before it. */
   tellEnd(): void {
     if (this.progress.startedAt !== undefined) this.#polled.tellEnd();

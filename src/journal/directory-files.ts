@@ -37,7 +37,7 @@ const extensions = [...knownMedia.map(({ extension }) => extension), "bin"];
 export function journalIn(
   directory: string,
   fileSystem: JournalFileSystem = fs,
-): Required<Omit<Journal, "prune">> {
+): Required<Omit<Journal, "prune" | "shared" | "volatile">> {
   const place = (name: string) => join(directory, name);
   const recordPath = (id: string) => place(`${safe(id)}.json`);
   const imagePath = (id: string, position: number, extension: string) =>

@@ -38,6 +38,13 @@ export type TaskName = Pick<JournalRecord, "provider" | "baseURL"> & { readonly 
  * `prune`, `recover` reads the settled records one by one to find those that may go.
  */
 export interface Journal {
+  /**
+   * Whether workers on several machines find each other's records in it, as in PostgreSQL. Absent: it
+   * does not say, as a directory, which only its owner knows to be on a shared disk.
+   */
+  readonly shared?: boolean;
+  /** It forgets with its process, as `memoryJournal()` does: nobody's word makes it a shared one. */
+  readonly volatile?: boolean;
   /** Publishes a new record, durably, unless there is one of that id: then `false`, and nothing is changed. */
   create(record: JournalRecord): Promise<boolean>;
   /** Replaces a record, durably and whole. */
@@ -79,7 +86,6 @@ export function memoryJournal(): Journal {
   /** The ids of the records that are submitted, by the names of their tasks; and the other way round. */
   const tasks = new Map<string, string>();
   const names = new Map<string, string>();
-
   function unlist(id: string): void {
     const name = names.get(id);
     names.delete(id);
@@ -97,6 +103,7 @@ export function memoryJournal(): Journal {
   }
 
   return {
+    ...{ shared: false, volatile: true },
     async create(record) {
       if (records.has(record.id)) return false;
       put(record);

@@ -20,7 +20,7 @@ const otherNames: Readonly<Record<string, string>> = {
 
 /** The second argument of `generate`. A test holds both lists against the types. */
 export const callNames =
-  "signal,timeoutMs,saveTo,idempotencyKey,onSubmitted,onEvent,metadata,tags,retryRefused";
+  "signal,timeoutMs,saveTo,idempotencyKey,onSubmitted,onEvent,metadata,tags,retryRefused,detached";
 /** What a provider function takes. */
 export const providerNames = "apiKey,baseURL,headers,prices";
 

@@ -37,6 +37,7 @@ const callSchema = once(() =>
         z.record(z.string(), z.string("a string"), "an object of strings, such as { team: … }"),
       ),
       retryRefused: z.optional(z.boolean("true or false")),
+      detached: z.optional(z.boolean("true or false")),
     },
     "an object of options",
   ),

@@ -138,8 +138,8 @@ const rooms = {
     ...["result", "schedule", "types", "webhooks"],
   ],
   client: [
-    ...["async", "capabilities", "client-options", "cost", "errors", "job", "request", "runner"],
-    ...["types", "webhooks"],
+    ...["async", "capabilities", "client-options", "cost", "errors", "job", "journal", "request"],
+    ...["runner", "types", "webhooks"],
   ],
   index: [
     ...["capabilities", "client", "client-options", "cost", "errors", "job", "journal", "ledger"],
@@ -193,7 +193,7 @@ const tooLong: Readonly<Record<string, number>> = {
   "result/generated-image.ts": 381,
   "result/generated-image.ts GeneratedImage": 294,
   "testing/sandbox.ts startSandbox": 90,
-  "types.ts": 449,
+  "types.ts": 466,
 };
 
 /** How many lines a node takes. */
@@ -331,6 +331,7 @@ test("the sandbox is written from the pages, not from the adapters", () => {
 /** Where a door needs a package of somebody else's, which is then an optional peer. */
 const doorPeers: Readonly<Record<string, string>> = {
   "doors/gateway/multipart": "@fastify/busboy",
+  "doors/bullmq/errors": "bullmq",
 };
 
 test("a door knows the package's public face, its own files, and one optional peer at most", () => {
@@ -448,7 +449,12 @@ test("the top of the repository holds what belongs there and nothing else", () =
 
 test.each([
   ...["index.ts", "provider.ts", "testing/index.ts"],
-  ...["doors/ai-sdk/index.ts", "doors/gateway/index.ts", "doors/postgres/index.ts"],
+  ...[
+    "doors/ai-sdk/index.ts",
+    "doors/bullmq/index.ts",
+    "doors/gateway/index.ts",
+    "doors/postgres/index.ts",
+  ],
   "doors/router/index.ts",
 ])("every name exported from %s is documented where it is declared", (name) => {
   const module = checker.getSymbolAtLocation(sourceOf(name));
@@ -466,7 +472,12 @@ test.each([
 test("index.ts is explicit named exports and nothing else", () => {
   for (const name of [
     ...["index.ts", "testing/index.ts", "providers/index.ts"],
-    ...["doors/ai-sdk/index.ts", "doors/gateway/index.ts", "doors/postgres/index.ts"],
+    ...[
+      "doors/ai-sdk/index.ts",
+      "doors/bullmq/index.ts",
+      "doors/gateway/index.ts",
+      "doors/postgres/index.ts",
+    ],
     "doors/router/index.ts",
   ]) {
     for (const statement of sourceOf(name).statements) {

@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { existsSync, readdirSync, statSync } from "node:fs";
-import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -44,6 +44,8 @@ beforeAll(async () => {
   await write("package.json", JSON.stringify({ name: "user", private: true }));
   const quiet = ["--prefer-offline", "--no-audit", "--no-fund"];
   await run("npm", ["install", tarball, ...quiet], { cwd: project, env, timeout: 90_000 });
+  // An optional peer, as its user has it.
+  await symlink(join(root, "node_modules/bullmq"), join(project, "node_modules/bullmq"));
 }, 180_000);
 
 afterAll(async () => {
@@ -106,6 +108,7 @@ describe("the tarball", () => {
     for (const entry of [
       "index",
       "ai-sdk",
+      "bullmq",
       "gateway",
       "postgres",
       "provider",
@@ -132,6 +135,7 @@ describe("the tarball", () => {
 const entries = {
   "gpt-image-client": ["createImageClient", "trinetra", "isImageError", "localFile"],
   "gpt-image-client/ai-sdk": ["imageModel", "createImageProvider", "imageOptions"],
+  "gpt-image-client/bullmq": ["addImageJob", "createImageProcessor", "listUnknown"],
   "gpt-image-client/gateway": ["createImageGateway", "directoryStore"],
   "gpt-image-client/postgres": ["createPostgresJournal", "migrate", "migrations"],
   "gpt-image-client/provider": ["defineProvider", "defineOperation", "readStatus"],

@@ -90,6 +90,18 @@ test("the AI SDK's door brings at most 3 KB of its own, no provider, and nothing
   expect(others).toEqual([]);
 });
 
+test("the door to BullMQ brings at most 8 KB of its own, no provider, and nothing that sends", async () => {
+  const names = ["addImageJob", "createImageProcessor", "listUnknown", "scheduleImageSweep"];
+  const { loaded } = await bundle("./src/doors/bullmq/index.ts", names);
+  const own = loaded.filter(({ sources }) => sources.some((each) => each.includes("/doors/")));
+  console.log(`bullmq: ${kilobytes(gzippedBytes(own))}`);
+  expect(gzippedBytes(own)).toBeLessThanOrEqual(8 * 1024);
+  const others = sourcesOf(loaded).filter((each) =>
+    /^(providers\/|runner|http\/transport)/.test(each),
+  );
+  expect(others).toEqual([]);
+});
+
 test("the door to PostgreSQL brings at most 7 KB of its own, no `pg`, and nothing that sends", async () => {
   const names = ["createPostgresJournal", "migrate", "migrations"];
   const { loaded, later } = await bundle("./src/doors/postgres/index.ts", names);

@@ -170,7 +170,7 @@ test("the names of other places are those of the schemas", () => {
   const call: Record<keyof CallOptions, true> = {
     ...{ signal: true, timeoutMs: true, saveTo: true, idempotencyKey: true },
     ...{ onSubmitted: true, onEvent: true, metadata: true },
-    ...{ tags: true, retryRefused: true },
+    ...{ tags: true, retryRefused: true, detached: true },
   };
   expect(callNames.split(",").sort()).toEqual(Object.keys(call).sort());
   const provider: Record<keyof ProviderSettings | "prices", true> = {

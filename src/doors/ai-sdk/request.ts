@@ -29,6 +29,7 @@ const callNames: Readonly<Record<Exclude<keyof CallOptions, "signal">, true>> = 
   metadata: true,
   tags: true,
   retryRefused: true,
+  detached: true,
 };
 
 /** Where `generateImage` itself takes what is no option. */

@@ -68,7 +68,8 @@ export function createPostgresJournal(
   }
   const schema = schemaOf(options);
   const database = new Database(poolOf(pool), schema, timeoutMs);
-  return journalOver(pool, schema, database, new Images(database, schema, images));
+  const journal = journalOver(pool, schema, database, new Images(database, schema, images));
+  return { shared: true, volatile: false, ...journal };
 }
 
 function journalOver(
@@ -76,7 +77,7 @@ function journalOver(
   schema: string,
   database: Database,
   images: Images,
-): Required<Journal> {
+): Required<Omit<Journal, "shared" | "volatile">> {
   const records = `${schema}.records`;
   const doubts = new Doubts(database, records);
   const reading = new BatchedReads((ids) => readAll(ids));

@@ -1,0 +1,28 @@
+import { setTimeout as pause } from "node:timers/promises";
+import { DelayedError } from "./errors";
+
+const mostTries = 9;
+const longestPauseMs = 5_000;
+
+/**
+ * Does something in the queue, for some 20 s again and again. What is thrown instead is BullMQ's word for a
+ * job that was moved, which leaves it where it stands: a lost connection, thrown on, would fail the job once
+ * the connection is back, though it was paid for. A job that is another worker's by now is left to it, and
+ * one that could not be moved is found by the check for stalled ones.
+ */
+export async function insist<Value>(work: () => Promise<Value>): Promise<Value> {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      if (isLost(error) || tries >= mostTries) throw new DelayedError();
+      await pause(Math.min(longestPauseMs, 100 * 2 ** tries));
+    }
+  }
+}
+
+/** It has no such job, or the lock is another worker's: BullMQ (6.7) has numbers below 0 for that. */
+function isLost(error: unknown): boolean {
+  const isError = typeof error === "object" && error !== null && "code" in error;
+  return isError && typeof error.code === "number" && error.code < 0;
+}

@@ -1,0 +1,292 @@
+import {
+  type GeneratedImage,
+  type ImageClient,
+  type ImageError,
+  type ImageJob,
+  type ImageResult,
+  isImageError,
+  type JobReference,
+  type JobStatus,
+  type ProviderImageClient,
+} from "../../index";
+import { keyOf } from "./data";
+import { DelayedError, UnrecoverableError } from "./errors";
+import type { HeldJobs } from "./held-jobs";
+import { insist } from "./insist";
+import { Progress } from "./progress";
+import { rescuedResult, resultOf } from "./result";
+import type { ImageJobData, ImageJobResult, ImageProcessorOptions, QueueJob } from "./types";
+import { isAskable, verdictOn } from "./verdict";
+
+/** What all steps of a processor share. */
+export interface StepParts {
+  readonly client: ImageClient;
+  readonly options: ImageProcessorOptions;
+  readonly held: HeldJobs;
+  /** What pauses the queue, where there is something. */
+  readonly limiter: { rateLimit(expireTimeMs: number): Promise<void> } | undefined;
+}
+
+/** The job that a worker was given. */
+export interface StepJob {
+  readonly job: QueueJob;
+  readonly id: string;
+  readonly data: ImageJobData;
+  readonly token: string | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
+const longestBackoffMs = 5 * 60 * 1000;
+const longestDelayMs = 60 * 60 * 1000;
+
+/** For another worker, where this one is to stop. */
+const putBackMs = 1_000;
+
+/** One run of a job by a worker: from where the last one left it to the next wait, or to its end. */
+export class Step {
+  readonly #parts: StepParts;
+  readonly #job: QueueJob;
+  readonly #id: string;
+  readonly #token: string | undefined;
+  readonly #signal: AbortSignal | undefined;
+  readonly #progress: Progress;
+  #data: ImageJobData;
+  /** Problems that this run had not met yet. */
+  readonly #triesBefore: number;
+
+  constructor(parts: StepParts, { job, id, data, token, signal }: StepJob) {
+    this.#parts = parts;
+    this.#job = job;
+    this.#id = id;
+    this.#token = token;
+    this.#signal = signal;
+    this.#progress = new Progress(job);
+    // A job that was given up runs again because somebody wants it to.
+    const { charged, ...rest } = data;
+    this.#triesBefore = charged === undefined ? (data.problem?.tries ?? 0) : 0;
+    this.#data = rest;
+  }
+
+  async run(): Promise<ImageJobResult> {
+    try {
+      this.#signal?.throwIfAborted();
+      return await this.#advance();
+    } catch (error) {
+      if (error instanceof DelayedError) throw error;
+      return await this.#afterError(error);
+    } finally {
+      await this.#progress.idle();
+    }
+  }
+
+  async #advance(): Promise<ImageJobResult> {
+    const { job, isJournaled, isNew } = await this.#imageJob();
+    const status = await job.status(isNew ? { poll: false } : this.#limits);
+    if (!status.settled) {
+      this.#parts.held.set(this.#id, job, isJournaled);
+      return this.#delay(status, isNew);
+    }
+    const kept = isJournaled ? job : await this.#journaled(job);
+    return this.#deliver(await kept.result(this.#limits), kept);
+  }
+
+  get #limits() {
+    return this.#signal === undefined ? {} : { signal: this.#signal };
+  }
+
+  /** The provider's job: one that was accepted before, or a new one. */
+  async #imageJob(): Promise<{ job: ImageJob; isJournaled: boolean; isNew: boolean }> {
+    const { client, held } = this.#parts;
+    const { reference } = this.#data;
+    if (reference !== undefined && isAskable(reference) && client.capabilities.resumable) {
+      const known = held.get(this.#id, reference);
+      if (known !== undefined) return { ...known, isNew: false };
+      return { job: client.resume(reference), isJournaled: false, isNew: false };
+    }
+    const job = await this.#submit();
+    const { problem: _, ...data } = this.#data;
+    await this.#write({ ...data, reference: job.reference });
+    return { job, isJournaled: true, isNew: true };
+  }
+
+  /** Sends the order, or finds what was made of it: the journal knows by the key. */
+  #submit(): Promise<ImageJob> {
+    const { client } = this.#parts;
+    // A create that brings the pictures would be torn by an abort, and may have been paid for.
+    const limits = client.capabilities.resumable ? this.#limits : {};
+    return client.submit(this.#data.request, {
+      ...limits,
+      idempotencyKey: keyOf(this.#job),
+      // Another worker may go on with it, and a refusal is waited for in the queue.
+      detached: true,
+      retryRefused: false,
+      onEvent: (event) => this.#progress.tell(event),
+    });
+  }
+
+  /**
+   * The same job as the journal has it, which keeps its pictures until they are saved. Where there is no
+   * record of it any more, as after a person released it, a submit would buy it once more.
+   */
+  async #journaled(job: ImageJob): Promise<ImageJob> {
+    const { client } = this.#parts;
+    const isKept = !knowsRecords(client) || (await client.holds(job.reference));
+    return isKept ? this.#submit() : job;
+  }
+
+  /** Leaves the worker to others until the job is to be asked after again. */
+  async #delay({ nextPollMs = putBackMs, state, progress }: JobStatus, isNew: boolean) {
+    const { reference, problem } = this.#data;
+    if (problem !== undefined) {
+      const { problem: _, ...data } = this.#data;
+      await this.#write(data);
+    }
+    if (!isNew && reference !== undefined && this.#isNews(state, progress)) {
+      this.#progress.tell({
+        ...{ type: "status", provider: reference.provider, jobId: reference.id, task: 0 },
+        ...{ at: Date.now(), state: state === "queued" ? state : "running", word: state },
+        ...{ known: true, ...(progress !== undefined && { progress }) },
+      });
+    }
+    return this.#moveToDelayed(nextPollMs);
+  }
+
+  #isNews(state: string, progress: number | undefined): boolean {
+    const told: unknown = this.#job.progress;
+    const before: { state?: unknown; progress?: unknown } =
+      typeof told === "object" && told !== null ? told : {};
+    return before.state !== state || before.progress !== progress;
+  }
+
+  async #moveToDelayed(delayMs: number): Promise<never> {
+    // PostgreSQL takes whole milliseconds alone (BullMQ 6.7), and no schedule is taken at its word for days.
+    const at = Date.now() + Math.ceil(Math.min(Math.max(1, delayMs), longestDelayMs));
+    await this.#progress.idle();
+    await insist(() => this.#job.moveToDelayed(at, this.#token));
+    throw new DelayedError();
+  }
+
+  async #write(data: ImageJobData): Promise<void> {
+    await insist(() => this.#job.updateData(data));
+    this.#data = data;
+  }
+
+  /** Saves the pictures, and lets the journal forget them once the queue knows that they are saved. */
+  async #deliver(result: ImageResult, job: ImageJob): Promise<ImageJobResult> {
+    const files = await this.#saved(result.images);
+    const { problem: _, ...data } = this.#data;
+    const summary = resultOf(result, files);
+    await this.#write({ ...data, reference: job.reference, result: summary });
+    this.#parts.held.delete(this.#id);
+    await job.release().catch(warnOfRecord);
+    return summary;
+  }
+
+  async #saved(images: readonly GeneratedImage[]): Promise<string[]> {
+    const files: string[] = [];
+    for (const [index, image] of images.entries()) {
+      const context = { id: this.#id, index, metadata: this.#data.metadata };
+      files.push(await this.#parts.options.save(image, context));
+    }
+    return files;
+  }
+
+  async #afterError(error: unknown): Promise<ImageJobResult> {
+    const isOurs = isImageError(error);
+    const reference = (isOurs ? error.job?.reference : undefined) ?? this.#data.reference;
+    if (reference !== undefined) this.#data = { ...this.#data, reference };
+    if (this.#signal?.aborted) {
+      await this.#write(this.#data);
+      return this.#moveToDelayed(putBackMs);
+    }
+    if (!isOurs) {
+      // The pictures are there, and could not be saved.
+      if (reference !== undefined) return this.#again("save_failed", messageOf(error));
+      return this.#attempt(error);
+    }
+    const hasImages = error.charged !== "no" && (error.images?.length ?? 0) > 0;
+    if (hasImages && reference !== undefined && !isAskable(reference)) {
+      return this.#rescue(error, reference);
+    }
+    const tries = this.#triesBefore;
+    const isIdempotent = this.#parts.client.capabilities.idempotent;
+    switch (verdictOn(error, reference, { tries, isIdempotent })) {
+      case "pause":
+        await this.#pause(error.retryAfterMs);
+        return this.#again(error.code, error.message, error.retryAfterMs);
+      case "again":
+        return this.#again(error.code, error.message, error.retryAfterMs);
+      case "attempt":
+        return this.#attempt(error);
+      case "final":
+        return this.#giveUp(error);
+    }
+  }
+
+  /** Nobody asks the provider for so long. */
+  async #pause(retryAfterMs: number | undefined): Promise<void> {
+    const { limiter } = this.#parts;
+    const pauseMs = Math.ceil(Math.min(retryAfterMs ?? putBackMs, longestDelayMs));
+    if (limiter !== undefined && pauseMs > 0) await insist(() => limiter.rateLimit(pauseMs));
+  }
+
+  async #again(code: string, message: string, retryAfterMs = 0): Promise<never> {
+    const tries = this.#triesBefore + 1;
+    await this.#write({ ...this.#data, problem: { code, message, at: Date.now(), tries } });
+    const backoffMs = Math.min(longestBackoffMs, 1_000 * 2 ** Math.min(tries - 1, 20));
+    return this.#moveToDelayed(Math.max(retryAfterMs, backoffMs));
+  }
+
+  /** Nothing was charged: the next attempt, if BullMQ makes one, begins anew. */
+  async #attempt(error: unknown): Promise<never> {
+    const { attempts = 1 } = this.#job.opts;
+    const { reference: _, ...data } = this.#data;
+    const code = isImageError(error) ? error.code : "failed";
+    const problem = {
+      code,
+      message: messageOf(error),
+      at: Date.now(),
+      tries: this.#triesBefore + 1,
+    };
+    const isLast = this.#job.attemptsMade + 1 >= attempts;
+    this.#parts.held.delete(this.#id);
+    await this.#write({ ...data, problem, ...(isLast && { charged: "no" }) });
+    throw error;
+  }
+
+  /** What a person must see stands in the job's data: of an error BullMQ keeps words alone. */
+  async #giveUp(error: ImageError): Promise<never> {
+    const { charged, code, message, job } = error;
+    this.#parts.held.delete(this.#id);
+    const problem = { code, message, at: Date.now(), tries: this.#triesBefore + 1 };
+    await this.#write({ ...this.#data, problem, charged });
+    // Its key is free: nothing is to be kept of it.
+    if (charged === "no") await job?.release().catch(warnOfRecord);
+    const final = new UnrecoverableError(message);
+    final.cause = error;
+    throw final;
+  }
+
+  /** They came whole, and neither the journal nor the provider has them: there is no second chance. */
+  async #rescue(error: ImageError, reference: JobReference): Promise<ImageJobResult> {
+    const files = await this.#saved(error.images ?? []);
+    const { problem: _, ...data } = this.#data;
+    const summary = rescuedResult(error, reference, files);
+    await this.#write({ ...data, result: summary });
+    return summary;
+  }
+}
+
+/** Whether a client can tell what its journal holds. */
+function knowsRecords(client: ImageClient): client is ProviderImageClient {
+  return "holds" in client && typeof client.holds === "function";
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** The pictures are where they belong: the sweep, or the journal's retention, clears it away. */
+function warnOfRecord(error: unknown): void {
+  process.emitWarning(`The journal keeps a job that was delivered: ${messageOf(error)}`);
+}

@@ -1,0 +1,187 @@
+import type { ImageJob, ProviderImageClient } from "../../index";
+import { isImageJobData, isImageJobResult } from "./data";
+import { UnrecoverableError } from "./errors";
+import { jobsOf } from "./listing";
+import type { StepParts } from "./step";
+import type { ImageJobData, ImageJobResult, ListedJob, QueueJob, SweptQueue } from "./types";
+
+/** The name of the job that sweeps. */
+export const sweepName = "image-sweep";
+
+const defaultEveryMs = 60_000;
+
+/** A queue that has a schedule; a `Queue` of BullMQ 6 has one. */
+export interface ScheduledQueue {
+  upsertJobScheduler(
+    id: string,
+    repeat: { every: number },
+    template: { name: string; data: never; opts: Record<string, unknown> },
+  ): Promise<unknown>;
+}
+
+/**
+ * Has the queue swept every minute, by whichever worker comes first: the sweep is a job itself. To be called
+ * by anybody, as often as it pleases; the processors of the queue need the option `queue`.
+ *
+ * A sweep puts back what BullMQ has failed or completed without our word for it (a worker that died too
+ * often, a connection that was lost at the end), lets the journal forget what was delivered, and looks
+ * through it for jobs that no job of the queue is about.
+ *
+ * @example
+ * ```ts
+ * await scheduleImageSweep(queue);
+ * ```
+ */
+export async function scheduleImageSweep(
+  queue: ScheduledQueue,
+  { everyMs = defaultEveryMs }: { readonly everyMs?: number } = {},
+): Promise<void> {
+  const opts = { removeOnComplete: { count: 100 }, removeOnFail: { count: 100 } };
+  // Its data is no order's, whatever the queue's type says of its jobs.
+  const data = { everyMs } as never;
+  await queue.upsertJobScheduler(sweepName, { every: everyMs }, { name: sweepName, data, opts });
+}
+
+/** How often a job is put back: one that fails for a reason of its own each time is left. */
+const mostSweeps = 10;
+
+/** What a sweep has done: the `returnvalue` of its job. */
+export interface SweepReport {
+  /** Put back, by their ids in the queue. */
+  readonly retried: readonly string[];
+  /** How many records of delivered jobs were cleared away. */
+  readonly released: number;
+  /** Jobs of the journal that are no job's of the queue, by their ids there. */
+  readonly orphans: readonly string[];
+}
+
+/** One sweep of the queue, and of the client's journal. */
+export async function sweep(
+  { data, timestamp }: QueueJob,
+  { client, options }: Pick<StepParts, "client" | "options">,
+): Promise<ImageJobResult & SweepReport> {
+  const { queue, onOrphan = warnOfOrphan } = options;
+  if (queue === undefined) {
+    throw new UnrecoverableError("createImageProcessor needs the option queue to sweep it");
+  }
+  const everyMs = everyMsOf(data);
+  // What ended since well before the last sweep began.
+  const since = Math.min(timestamp, Date.now()) - 3 * everyMs;
+  const retried = [
+    ...(await putBack(queue, "failed", since, ({ charged }) => charged === undefined)),
+    ...(await putBack(queue, "completed", since, (_, job) => !isImageJobResult(job.returnvalue))),
+  ];
+  const orphans: string[] = [];
+  let released = 0;
+  if (canRecover(client)) {
+    for await (const [job, isDelivered] of leftOver(queue, client, Date.now() - 2 * everyMs)) {
+      if (isDelivered) {
+        await job.release();
+        released += 1;
+      } else {
+        orphans.push(job.id);
+        await onOrphan(job);
+      }
+    }
+  }
+  const none = { files: [], provider: client.name, jobId: "", warnings: [], failures: [] };
+  return { ...none, durationMs: 0, retried, released, orphans };
+}
+
+/** Lets what ended wrongly since then run again. */
+async function putBack(
+  queue: SweptQueue,
+  state: "failed" | "completed",
+  since: number,
+  isWrong: (data: ImageJobData, job: ListedJob) => boolean,
+): Promise<string[]> {
+  const wrong: (ListedJob & { readonly id: string; readonly data: ImageJobData })[] = [];
+  for await (const job of jobsOf(queue, state)) {
+    if ((job.finishedOn ?? Number.POSITIVE_INFINITY) < since) break;
+    const { data } = job;
+    if (!isImageJobData(data) || !isWrong(data, job) || (data.sweeps ?? 0) >= mostSweeps) continue;
+    wrong.push(Object.assign(job, { data }));
+  }
+  for (const job of wrong) {
+    const { sweeps = 0 } = job.data;
+    await job.updateData({ ...job.data, sweeps: sweeps + 1 });
+    await job.retry(state);
+  }
+  return wrong.map(({ id }) => id);
+}
+
+/** What the queue knows of the jobs in the journal. */
+interface Known {
+  /** By the ids of their references: whether they were delivered. */
+  readonly delivered: ReadonlyMap<string, boolean>;
+  /**
+   * When the oldest job was added that was begun and has no reference: a worker may have died between the
+   * two, and its record may be any that is younger.
+   */
+  readonly unnamedSince: number;
+}
+
+/** Two machines may have clocks that are so far apart. */
+const skewMs = 5 * 60 * 1000;
+
+/** No create takes longer. */
+const orphanAgeMs = 60 * 60 * 1000;
+
+/** The jobs of the journal that no job of the queue will see to, with whether they were delivered. */
+async function* leftOver(
+  queue: SweptQueue,
+  client: Pick<ProviderImageClient, "recover">,
+  before: number,
+): AsyncIterableIterator<readonly [ImageJob, boolean]> {
+  const old: ImageJob[] = [];
+  const sentAt = ({ reference }: ImageJob) => Date.parse(reference.submittedAt);
+  for await (const job of client.recover()) if (sentAt(job) < before) old.push(job);
+  if (old.length === 0) return;
+  const { delivered, unnamedSince } = await knownTo(queue);
+  const orphansUntil = Math.min(Date.now() - orphanAgeMs, unnamedSince - skewMs);
+  for (const job of old) {
+    const isDelivered = delivered.get(job.id);
+    if (isDelivered) yield [job, true];
+    else if (isDelivered === undefined && sentAt(job) < orphansUntil) yield [job, false];
+  }
+}
+
+async function knownTo(queue: SweptQueue): Promise<Known> {
+  const delivered = new Map<string, boolean>();
+  let unnamedSince = Number.POSITIVE_INFINITY;
+  // In the order in which a job goes, so that one that moves on meanwhile is seen.
+  for (const state of [
+    "wait",
+    "prioritized",
+    "delayed",
+    "active",
+    "failed",
+    "completed",
+  ] as const) {
+    for await (const { data, timestamp, attemptsStarted } of jobsOf(queue, state)) {
+      if (!isImageJobData(data)) continue;
+      const { reference, result, charged } = data;
+      if (reference !== undefined) delivered.set(reference.id, result !== undefined);
+      else if (attemptsStarted > 0 && charged === undefined) {
+        unnamedSince = Math.min(unnamedSince, timestamp);
+      }
+    }
+  }
+  return { delivered, unnamedSince };
+}
+
+function everyMsOf(data: unknown): number {
+  const isGiven = typeof data === "object" && data !== null && "everyMs" in data;
+  const given = isGiven ? Number(data.everyMs) : defaultEveryMs;
+  return given > 0 ? given : defaultEveryMs;
+}
+
+function canRecover(client: object): client is Pick<ProviderImageClient, "recover"> {
+  return "recover" in client && typeof client.recover === "function";
+}
+
+function warnOfOrphan({ id, provider }: ImageJob): void {
+  process.emitWarning(
+    `The journal has the job ${id} of ${provider}, and the queue has none about it: it may have been paid for`,
+  );
+}

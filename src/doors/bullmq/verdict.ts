@@ -1,0 +1,49 @@
+import type { ImageError, JobReference } from "../../index";
+
+/** What becomes of a job after an error. */
+export type Verdict =
+  /** It goes on, or is tried again, after a wait; no attempt of BullMQ is used up. */
+  | "again"
+  /** The same, and the whole queue waits: the provider was asked too often. */
+  | "pause"
+  /** Nothing was charged, and BullMQ may make its next attempt. */
+  | "attempt"
+  /** It ends here. */
+  | "final";
+
+/** How often a create of unknown fate is sent again under a key that the provider honours. */
+const mostRepeats = 5;
+
+/** Whether anything of a job may still run, or be fetched. */
+export function isOpen({ tasks }: JobReference): boolean {
+  const ended = ["failed", "refused", "unknown"];
+  return tasks.some(({ state }) => !ended.includes(state));
+}
+
+/** Whether the provider can be asked after a job: of each task its name there is known, or its end. */
+export function isAskable({ tasks }: JobReference): boolean {
+  const ended = ["failed", "refused", "unknown", "succeeded"];
+  return (
+    tasks.some(({ id }) => id !== undefined) &&
+    tasks.every(({ id, state }) => id !== undefined || ended.includes(state))
+  );
+}
+
+/** What becomes of a job after an error, of which `tries` were met in a row. */
+export function verdictOn(
+  error: ImageError,
+  reference: JobReference | undefined,
+  { tries, isIdempotent }: { readonly tries: number; readonly isIdempotent: boolean },
+): Verdict {
+  if (error.code === "rate_limited") return "pause";
+  if (error.code === "client_closed") return "again";
+  if (error.charged === "no") {
+    // A database that cannot be written is no fault of the order.
+    if (error.code === "journal_failed") return "again";
+    return error.retryable ? "attempt" : "final";
+  }
+  // What can be resumed is never final.
+  if (reference !== undefined && isOpen(reference)) return "again";
+  const isLost = error.code === "submission_unknown" || error.code === "journal_failed";
+  return isLost && isIdempotent && tries < mostRepeats ? "again" : "final";
+}
