@@ -1,0 +1,87 @@
+import type { CommandName } from "./options";
+
+/** What `--help` says. */
+export const overview = `Usage: gpt-image-client <command> [options]
+
+  generate "…"       make pictures from words
+  edit -i FILE "…"   make pictures from pictures and words
+  estimate "…"       what that costs, by the providers' lists
+  providers          what each provider can do, and where its key goes
+  sandbox            play the providers on this machine
+
+The first picture, without a key and for nothing:
+  gpt-image-client generate --provider sandbox "A fox in the snow"
+
+A provider is the one whose key is in the environment (SHORTAPI_KEY, AIGPTIMAGE_API_KEY,
+TRINETRA_API_KEY, OPENAI_API_KEY), or --provider.
+
+Exit codes: 0 all pictures came; 1 nothing was charged; 2 wrong usage; 3 some came; 4 charged and
+not delivered; 5 nobody knows whether it was charged. The highest that holds wins.
+
+gpt-image-client <command> --help says more.`;
+
+const orderOptions = `
+What is wanted:
+  -n, --count N          how many pictures
+  --size WxH             such as 1536x1024, or auto
+  --aspect-ratio W:H     such as 3:2, instead of --size
+  --resolution R         1K, 2K or 4K, with --aspect-ratio
+  --quality Q            low, medium, high, auto
+  --background B         transparent, opaque, auto
+  --format F             png, jpeg, webp
+  --compression N        0 to 100, for jpeg and webp
+  --moderation M         low or auto
+  --user ID              your end user, for the provider's abuse monitoring
+  --stream               keep the connection busy while the picture is made, where that can be
+  --omit-unsupported     leave out what the provider cannot do, with a warning, instead of refusing
+
+Who makes it:
+  -p, --provider NAME    shortapi, aigptimage, trinetra, openai, openai-compatible, sandbox
+  --base-url URL         another address of the provider; openai-compatible needs one, and its key
+                         in OPENAI_COMPATIBLE_API_KEY
+  --model NAME           another model
+
+Money and time:
+  --max-cost "0.10 USD"  refuse what is dearer by its list, has another unit or no known price
+  --timeout 10m          how long to wait for each picture (default 10m)
+  --concurrency N        how many requests at once
+
+Where it goes:
+  -o, --output PATH      a file, a directory, or - for the bytes on stdout (default: this directory)
+  --json                 one document on stdout instead of the paths
+  --events               a line of JSON on stdout for each event, and the document last
+  --state DIR            where journal and ledger are (default: $XDG_STATE_HOME/gpt-image-client,
+                         or ~/.local/state/gpt-image-client)
+
+Files are named after the job and never overwritten; their paths are all that is on stdout.
+Ctrl-C stops and says how to have what was paid for; where the answer is the picture itself, the first
+one waits for it.`;
+
+const texts: Readonly<Record<CommandName, string>> = {
+  generate: `Usage: gpt-image-client generate [options] "prompt"
+
+The prompt is the argument, --prompt-file FILE, or what comes through a pipe.
+${orderOptions}`,
+  edit: `Usage: gpt-image-client edit -i picture.png [-i …] [options] "what to change"
+
+  -i, --image FILE|URL   a picture to work from; give it again for more
+  --mask FILE            a PNG whose transparent parts say where
+
+The prompt is the argument, --prompt-file FILE, or what comes through a pipe.
+${orderOptions}`,
+  estimate: `Usage: gpt-image-client estimate [options] ["prompt"]
+
+What pictures cost by the published lists, at every provider or at --provider NAME. Takes the options
+of generate that say what is wanted, and --json. Needs no key.`,
+  providers: `Usage: gpt-image-client providers [--json]
+
+What each provider can do, and in which variable of the environment its key is looked for.`,
+  sandbox: `Usage: gpt-image-client sandbox [--port N] [--job-time 5s]
+
+Plays all providers on 127.0.0.1 until Ctrl-C: real requests, real files, and no money.`,
+};
+
+/** What `<command> --help` says. */
+export function helpOf(name: CommandName): string {
+  return texts[name];
+}

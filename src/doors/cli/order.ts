@@ -1,0 +1,147 @@
+import {
+  type EditRequest,
+  type GenerateRequest,
+  type ImageError,
+  type ImageEvent,
+  type ImageJob,
+  type ImageRequest,
+  type ImageResult,
+  isImageError,
+} from "../../index";
+import { type DeliveredPicture, type Delivery, deliver } from "./delivery";
+import type { Interruption } from "./interruption";
+import { Progress } from "./progress";
+import type { Target, UserFiles } from "./save";
+import type { Shell } from "./shell";
+import type { Shop } from "./shop";
+import { Tally } from "./tally";
+import { jsonOf, reasonOf } from "./text";
+import { expectedMsOf } from "./usual-time";
+
+/** How results are told: by paths, in one document, or by a line of JSON for each event. */
+export type Telling = "paths" | "document" | "events";
+
+/** An order, ready to be sent. */
+export interface OrderPlan {
+  readonly shell: Shell;
+  readonly shop: Shop;
+  /** What the ledger calls the provider. */
+  readonly label: string;
+  readonly request: ImageRequest;
+  readonly files: UserFiles;
+  readonly target: Target;
+  readonly telling: Telling;
+  readonly interruption: Interruption;
+}
+
+/** What became of an order, or of a job that was taken up again. */
+export interface OrderEnd {
+  readonly exitCode: number;
+  readonly job?: ImageJob | undefined;
+  readonly result?: ImageResult | undefined;
+  readonly error?: unknown;
+  readonly pictures: readonly DeliveredPicture[];
+}
+
+/** Sends an order, waits for its pictures and writes them. Ctrl-C ends the waiting, and loses nothing. */
+export async function place(plan: OrderPlan): Promise<OrderEnd> {
+  const { shop, request } = plan;
+  const expectedMs = await expectedMsOf(shop.ledger, plan.label, request);
+  return follow(plan, expectedMs, (onEvent) =>
+    request.images === undefined
+      ? shop.router.generate(request satisfies GenerateRequest, { onEvent })
+      : shop.router.edit(request satisfies EditRequest, { onEvent }),
+  );
+}
+
+/** Waits for what is under way, shows how far it is, and writes what comes of it. */
+export async function follow(
+  plan: Omit<OrderPlan, "request"> & { readonly request: Pick<ImageRequest, "n"> },
+  expectedMs: number | undefined,
+  send: (onEvent: (event: ImageEvent) => void) => Promise<ImageResult>,
+): Promise<OrderEnd> {
+  const { shell, telling, label } = plan;
+  const tally = new Tally();
+  tally.want(plan.request.n ?? 1);
+  const delivery: Delivery = { ...plan, tally, printsPaths: telling === "paths" };
+  const progress = new Progress(shell, { provider: label, expectedMs });
+  const stopping = stopOnSignals(plan);
+  try {
+    const result = await send((event) => {
+      progress.onEvent(event);
+      if (telling === "events") shell.print(jsonOf(event)).catch(() => {});
+    });
+    progress.end();
+    const pictures = await deliver(result.images, result.job.id, delivery);
+    for (const warning of result.warnings) shell.warn(warning);
+    const rescued = await rescue(result.failures, delivery);
+    const { job } = result;
+    return { exitCode: tally.exitCode, job, result, pictures: [...pictures, ...rescued] };
+  } catch (error) {
+    progress.end();
+    // A create on its way is still read, so that the journal learns its job.
+    await stopping.ended();
+    if (!isImageError(error)) {
+      // From code of our own: nobody knows how far it came.
+      tally.fail(error);
+      shell.complain(reasonOf(error));
+      return { exitCode: tally.exitCode, error, pictures: [] };
+    }
+    const pictures = await rescue([error, ...error.failures], delivery);
+    return { exitCode: tally.exitCode, job: error.job, error, pictures };
+  }
+}
+
+/**
+ * What went wrong, and the pictures that came all the same: a journal whose disk is full keeps none, and
+ * the error has what was paid for.
+ */
+async function rescue(
+  errors: readonly ImageError[],
+  delivery: Delivery,
+): Promise<readonly DeliveredPicture[]> {
+  const { shell, tally } = delivery;
+  const rescued: DeliveredPicture[] = [];
+  for (const error of errors) {
+    const { images = [] } = error;
+    shell.complain(reasonOf(error));
+    const isWhole = error.code === "journal_failed" && images.length > 0;
+    if (!isWhole) tally.lose(error.charged);
+    if (images.length === 0) continue;
+    // Of a picture that ends early, what there is: it counts as none.
+    const counting = isWhole ? tally : new Tally();
+    const job = error.job?.id ?? "picture";
+    rescued.push(...(await deliver(images, job, { ...delivery, tally: counting })));
+  }
+  return rescued;
+}
+
+/** No create takes longer: the client's own time-out ends it. */
+const longestMs = 24 * 60 * 60 * 1000;
+
+/** What Ctrl-C does while an order is under way. */
+function stopOnSignals({
+  shell,
+  shop,
+  interruption,
+}: Pick<OrderPlan, "shell" | "shop" | "interruption">) {
+  let closing: Promise<unknown> = Promise.resolve();
+  const close = (timeoutMs: number) => {
+    closing = Promise.all([closing, shop.router.close({ timeoutMs })]);
+  };
+  interruption.guard({
+    first() {
+      shell.say(
+        shop.client.capabilities.resumable
+          ? "Stopping. What the provider has accepted goes on there."
+          : "What was sent is being paid for: waiting for its picture. Ctrl-C again gives it up.",
+      );
+      close(longestMs);
+    },
+    second() {
+      shell.say("Giving up what is on its way: it may have been charged.");
+      close(1);
+    },
+  });
+  return { ended: () => closing };
+}
