@@ -1,5 +1,6 @@
 import type { Cost, ImageRequest } from "../../index";
 import { parseDurationMs } from "./duration";
+import { forgetOld } from "./forget";
 import { Interruption } from "./interruption";
 import { costProblem, costText, parseAmount } from "./money";
 import { type OrderPlan, place, type Telling } from "./order";
@@ -75,9 +76,10 @@ async function orderUnder(plan: OrderPlan, flags: OrderFlags): Promise<number> {
   sayPrice(shell, label, request, estimate);
   const end = await place(plan);
   sayEnd(shell, end);
+  await forgetOld(shop.journal, stateDirectory(flags.state, shell.platform.env), shell);
   if (telling === "paths") return end.exitCode;
   try {
-    await printDocument(shell, telling, documentOf(end, { estimate, request }));
+    await printDocument(shell, telling, documentOf(end, { estimate, wanted: request.n ?? 1 }));
     return end.exitCode;
   } catch (error) {
     shell.complain(`stdout did not take the document: ${reasonOf(error)}`);

@@ -6,6 +6,10 @@ export const overview = `Usage: gpt-image-client <command> [options]
   generate "…"       make pictures from words
   edit -i FILE "…"   make pictures from pictures and words
   estimate "…"       what that costs, by the providers' lists
+  jobs               what was ordered, and how it stands
+  resume JOB         the pictures of a job, whichever process has ordered it
+  recover            the pictures of all jobs that nobody has them of
+  costs              what was spent, as a table, --csv or --json
   providers          what each provider can do, and where its key goes
   sandbox            play the providers on this machine
 
@@ -76,6 +80,32 @@ of generate that say what is wanted, and --json. Needs no key.`,
   providers: `Usage: gpt-image-client providers [--json]
 
 What each provider can do, and in which variable of the environment its key is looked for.`,
+  jobs: `Usage: gpt-image-client jobs [--json] [--state DIR]
+
+The jobs of the journal, the newest last. What was delivered more than 30 days ago is forgotten.`,
+  resume: `Usage: gpt-image-client resume [options] JOB
+
+The pictures of a job, by its id or the beginning of it. One that has ended comes out of the journal,
+whoever the provider is; one that runs is waited for.
+
+  -o, --output PATH      a file, a directory, or - for the bytes on stdout
+  --timeout 10m          how long to wait
+  --json, --events       as with generate
+  --state DIR            where journal and ledger are`,
+  recover: `Usage: gpt-image-client recover [options]
+
+The pictures of every job that was killed before it could deliver them. Nothing is bought again; what
+nobody can know is said, with what to do about it. Takes the options of resume.`,
+  costs: `Usage: gpt-image-client costs [options]
+       gpt-image-client costs settle JOB --charged yes|no [--cost "0.06 USD"] [--task-id ID]
+
+  --by GROUP             client, operation, state, hour, day or month (default client)
+  --from, --to DATE      such as 2026-11-01; the latter is not included
+  --csv, --json          for programs
+  --state DIR            where journal and ledger are
+
+settle ends an order of which nobody knows whether it was charged, by what you found in the provider's
+console. With --task-id, the provider's id of the job, its pictures can be had by resume.`,
   sandbox: `Usage: gpt-image-client sandbox [--port N] [--job-time 5s]
 
 Plays all providers on 127.0.0.1 until Ctrl-C: real requests, real files, and no money.`,

@@ -37,12 +37,27 @@ const order = {
   events: yes,
 } as const;
 
+const taking = {
+  output: { ...text, short: "o" },
+  timeout: text,
+  json: yes,
+  events: yes,
+} as const;
+
 /** What each command takes. */
 export const optionsOf = {
   generate: order,
   edit: { ...order, ...inputs },
   estimate: { ...provider, ...request, ...inputs, help: common.help, json: yes },
   providers: { help: common.help, json: yes },
+  jobs: { ...common, json: yes },
+  resume: { ...common, ...taking },
+  recover: { ...common, ...taking },
+  costs: {
+    ...common,
+    ...{ by: text, from: text, to: text, csv: yes, json: yes },
+    ...{ charged: text, cost: text, "task-id": text },
+  },
   sandbox: { help: common.help, port: text, "job-time": text },
 } as const satisfies Record<string, Options>;
 

@@ -1,20 +1,23 @@
 import {
+  type Charged,
   type EditRequest,
   type GenerateRequest,
   type ImageError,
   type ImageEvent,
-  type ImageJob,
   type ImageRequest,
   type ImageResult,
   isImageError,
+  type JobReference,
+  type Journal,
 } from "../../index";
 import { type DeliveredPicture, type Delivery, deliver } from "./delivery";
 import type { Interruption } from "./interruption";
+import { findJobs } from "./kept-jobs";
 import { Progress } from "./progress";
 import type { Target, UserFiles } from "./save";
 import type { Shell } from "./shell";
 import type { Shop } from "./shop";
-import { Tally } from "./tally";
+import { exitCodes, Tally } from "./tally";
 import { jsonOf, reasonOf } from "./text";
 import { expectedMsOf } from "./usual-time";
 
@@ -37,7 +40,7 @@ export interface OrderPlan {
 /** What became of an order, or of a job that was taken up again. */
 export interface OrderEnd {
   readonly exitCode: number;
-  readonly job?: ImageJob | undefined;
+  readonly job?: { readonly id: string; readonly reference?: JobReference } | undefined;
   readonly result?: ImageResult | undefined;
   readonly error?: unknown;
   readonly pictures: readonly DeliveredPicture[];
@@ -72,11 +75,13 @@ export async function follow(
       if (telling === "events") shell.print(jsonOf(event)).catch(() => {});
     });
     progress.end();
-    const pictures = await deliver(result.images, result.job.id, delivery);
-    for (const warning of result.warnings) shell.warn(warning);
-    const rescued = await rescue(result.failures, delivery);
     const { job } = result;
-    return { exitCode: tally.exitCode, job, result, pictures: [...pictures, ...rescued] };
+    const came = await deliver(result.images, job.id, delivery);
+    for (const warning of result.warnings) shell.warn(warning);
+    const pictures = [...came, ...(await rescue(result.failures, plan, delivery))];
+    const { exitCode } = tally;
+    if (hasAll(exitCode)) await markDelivered(plan, job.id, pictures);
+    return { exitCode, job, result, pictures };
   } catch (error) {
     progress.end();
     // A create on its way is still read, so that the journal learns its job.
@@ -87,7 +92,7 @@ export async function follow(
       shell.complain(reasonOf(error));
       return { exitCode: tally.exitCode, error, pictures: [] };
     }
-    const pictures = await rescue([error, ...error.failures], delivery);
+    const pictures = await rescue([error, ...error.failures], plan, delivery);
     return { exitCode: tally.exitCode, job: error.job, error, pictures };
   }
 }
@@ -98,6 +103,7 @@ export async function follow(
  */
 async function rescue(
   errors: readonly ImageError[],
+  { shop }: Pick<OrderPlan, "shop">,
   delivery: Delivery,
 ): Promise<readonly DeliveredPicture[]> {
   const { shell, tally } = delivery;
@@ -106,7 +112,7 @@ async function rescue(
     const { images = [] } = error;
     shell.complain(reasonOf(error));
     const isWhole = error.code === "journal_failed" && images.length > 0;
-    if (!isWhole) tally.lose(error.charged);
+    if (!isWhole) tally.lose(await chargedNow(error, shop.journal));
     if (images.length === 0) continue;
     // Of a picture that ends early, what there is: it counts as none.
     const counting = isWhole ? tally : new Tally();
@@ -114,6 +120,35 @@ async function rescue(
     rescued.push(...(await deliver(images, job, { ...delivery, tally: counting })));
   }
   return rescued;
+}
+
+/**
+ * Whether what went wrong was charged. Who was stopped by Ctrl-C has not heard how it ended: the journal has,
+ * where the answer to the create came in meanwhile.
+ */
+async function chargedNow(error: ImageError, journal: Journal): Promise<Charged> {
+  const { job, charged, code } = error;
+  if (code !== "client_closed" || charged !== "unknown" || job === undefined) return charged;
+  const [kept] = await findJobs(journal, job.id);
+  // Before a create leaves there is a record of it.
+  return kept === undefined ? "no" : kept.charged;
+}
+
+/** Whether nothing more is to be had of a job: all came, or what did not was not charged. */
+export function hasAll(exitCode: number): boolean {
+  return exitCode === exitCodes.allCame || exitCode === exitCodes.partial;
+}
+
+/** Writes down that a job has been delivered, so that `recover` leaves it alone. */
+export async function markDelivered(
+  { shell, shop }: { readonly shell: Shell; readonly shop: Pick<Shop, "marks"> },
+  job: string,
+  pictures: readonly DeliveredPicture[],
+): Promise<void> {
+  const files = pictures.flatMap(({ path }) => path ?? []);
+  await shop.marks.note(job, job, files).catch((error: unknown) => {
+    shell.warn(`It could not be noted that this was delivered: ${reasonOf(error)}`);
+  });
 }
 
 /** No create takes longer: the client's own time-out ends it. */

@@ -1,6 +1,7 @@
 import {
   aigptimage,
   type ImageRequest,
+  type JobReference,
   openai,
   openaiCompatible,
   type Provider,
@@ -79,6 +80,17 @@ export async function chooseProvider(
   }
   const provider = providerOf(name, flags, env);
   return { provider, label: name, ...optionsOf(name, flags), end: async () => {} };
+}
+
+/** The provider of a job, where its key is in the environment. */
+export function providerOfJob(
+  { provider, baseURL }: Pick<JobReference, "provider" | "baseURL">,
+  env: Env,
+): Provider | undefined {
+  const variable = isKnown(provider) ? keyVariableOf(provider) : compatibleVariable;
+  const isOurs = isKnown(provider) || provider === "openai-compatible";
+  if (!isOurs || (env[variable] ?? "") === "") return undefined;
+  return providerOf(provider, { "base-url": baseURL }, env);
 }
 
 /** A provider by its name, with its key from the environment. */

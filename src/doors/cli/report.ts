@@ -1,4 +1,4 @@
-import { type Cost, type ImageRequest, isImageError } from "../../index";
+import { type Cost, isImageError } from "../../index";
 import { durationText } from "./duration";
 import { costText } from "./money";
 import type { OrderEnd } from "./order";
@@ -30,7 +30,7 @@ export function sayEnd(shell: Shell, { exitCode, job, result, pictures }: OrderE
 /** The same for a program. */
 export function documentOf(
   { exitCode, job, result, error, pictures }: OrderEnd,
-  { estimate, request }: { readonly estimate?: Cost | undefined; readonly request: ImageRequest },
+  { estimate, wanted }: { readonly estimate?: Cost | undefined; readonly wanted?: number },
 ): Record<string, unknown> {
   const { reference } = job ?? {};
   const files = pictures.map(({ revisedPrompt, ...facts }) => ({
@@ -39,7 +39,8 @@ export function documentOf(
   }));
   return {
     exitCode,
-    wanted: request.n ?? 1,
+    jobId: job?.id,
+    wanted,
     delivered: pictures.length,
     files,
     provider: result?.provider ?? reference?.provider,

@@ -93,6 +93,24 @@ const commands: Readonly<
     refuseWords(positionals);
     return (await import("./matrix")).providers(values, shell);
   },
+  async jobs(args, shell) {
+    const { values, positionals } = parsed("jobs", args);
+    refuseWords(positionals);
+    return (await import("./jobs")).jobs(values, shell);
+  },
+  async resume(args, shell) {
+    const { values, positionals } = parsed("resume", args);
+    return (await import("./resume")).resume(positionals, values, shell);
+  },
+  async recover(args, shell) {
+    const { values, positionals } = parsed("recover", args);
+    refuseWords(positionals);
+    return (await import("./recover")).recover(values, shell);
+  },
+  async costs(args, shell) {
+    const { values, positionals } = parsed("costs", args);
+    return (await import("./costs")).costs(positionals, values, shell);
+  },
   async sandbox(args, shell) {
     const { values, positionals } = parsed("sandbox", args);
     refuseWords(positionals);
