@@ -334,6 +334,7 @@ test("the sandbox is written from the pages, not from the adapters", () => {
 
 /** Where a door needs a package of somebody else's, which is then an optional peer. */
 const doorPeers: Readonly<Record<string, string>> = {
+  "doors/cli/sheet": "sharp",
   "doors/gateway/multipart": "@fastify/busboy",
 };
 

@@ -1,18 +1,21 @@
+import { readFile } from "node:fs/promises";
+import { basename, dirname, join, parse } from "node:path";
 import type { Cost, ImageRequest } from "../../index";
 import { parseDurationMs } from "./duration";
 import { forgetOld } from "./forget";
 import { Interruption } from "./interruption";
 import { costProblem, costText, parseAmount } from "./money";
-import { type OrderPlan, place, type Telling } from "./order";
+import { type OrderEnd, type OrderPlan, place, type Telling } from "./order";
 import { stateDirectory } from "./places";
 import { type ChosenProvider, chooseProvider, type ProviderFlags } from "./providers";
 import { documentOf, printDocument, sayEnd } from "./report";
 import { type RequestFlags, readPrompt, requestOf, wholeNumber } from "./request";
 import { type Target, targetOf, UserFiles } from "./save";
+import { type DrawSheet, loadSheets } from "./sheet";
 import type { Shell } from "./shell";
 import { openShop } from "./shop";
 import { exitCodes } from "./tally";
-import { count, reasonOf } from "./text";
+import { clean, count, reasonOf } from "./text";
 import { UsageError } from "./usage-error";
 
 /** The options of `generate` and `edit`. */
@@ -25,6 +28,7 @@ export interface OrderFlags extends ProviderFlags, RequestFlags {
   readonly "omit-unsupported"?: boolean | undefined;
   readonly json?: boolean | undefined;
   readonly events?: boolean | undefined;
+  readonly sheet?: boolean | undefined;
   readonly state?: string | undefined;
 }
 
@@ -72,19 +76,45 @@ async function orderUnder(plan: OrderPlan, flags: OrderFlags): Promise<number> {
     shell.complain(`${refusal} Nothing was sent.`);
     return exitCodes.nothingCharged;
   }
+  const draw = flags.sheet ? await loadSheets() : undefined;
   await files.prepare(target);
   sayPrice(shell, label, request, estimate);
   const end = await place(plan);
   sayEnd(shell, end);
+  const sheet = draw && (await writeSheet(draw, end, plan));
   await forgetOld(shop.journal, stateDirectory(flags.state, shell.platform.env), shell);
   if (telling === "paths") return end.exitCode;
   try {
-    await printDocument(shell, telling, documentOf(end, { estimate, wanted: request.n ?? 1 }));
+    const document = documentOf(end, { estimate, wanted: request.n ?? 1 });
+    await printDocument(shell, telling, sheet === undefined ? document : { ...document, sheet });
     return end.exitCode;
   } catch (error) {
     shell.complain(`stdout did not take the document: ${reasonOf(error)}`);
     // Whoever reads it has not learned where the pictures are.
     return Math.max(end.exitCode, exitCodes.chargedAndNotDelivered);
+  }
+}
+
+/** Draws the pictures that came into one: what goes wrong with that has cost nothing. */
+async function writeSheet(
+  draw: DrawSheet,
+  { pictures, job }: OrderEnd,
+  { shell, files, target }: OrderPlan,
+): Promise<string | undefined> {
+  const paths = pictures.flatMap(({ path }) => path ?? []);
+  if (paths.length === 0 || job === undefined || target.to === "stdout") return undefined;
+  try {
+    const entries = await Promise.all(
+      paths.map(async (path) => ({ bytes: await readFile(path), caption: basename(path) })),
+    );
+    const name = target.to === "file" ? parse(target.path).name : job.id;
+    const path = join(dirname(paths[0] ?? ""), `${name}-sheet.png`);
+    const sheet = await files.save(await draw(entries), path);
+    shell.say(`contact sheet: ${clean(sheet)}`);
+    return sheet;
+  } catch (error) {
+    shell.warn(`The contact sheet could not be made: ${reasonOf(error)}`);
+    return undefined;
   }
 }
 
@@ -106,11 +136,16 @@ async function readRequest(
   return requestOf(await readPrompt(words, flags["prompt-file"], shell), flags);
 }
 
-function tellingOf({ json, events }: OrderFlags, target: Target, { n = 1 }: ImageRequest): Telling {
+function tellingOf(
+  { json, events, sheet }: OrderFlags,
+  target: Target,
+  { n = 1 }: ImageRequest,
+): Telling {
   if (json && events) throw new UsageError("It is either --json or --events");
   if (target.to === "stdout") {
     if (json || events)
       throw new UsageError("-o - writes the picture where --json writes its text");
+    if (sheet) throw new UsageError("-o - writes one picture, and no contact sheet");
     if (n > 1) throw new UsageError("-o - is for one picture: name a directory for several");
   }
   return json ? "document" : events ? "events" : "paths";

@@ -6,10 +6,12 @@ export const overview = `Usage: gpt-image-client <command> [options]
   generate "…"       make pictures from words
   edit -i FILE "…"   make pictures from pictures and words
   estimate "…"       what that costs, by the providers' lists
+  batch FILE         an order a line, each of which is bought once
   jobs               what was ordered, and how it stands
   resume JOB         the pictures of a job, whichever process has ordered it
   recover            the pictures of all jobs that nobody has them of
   costs              what was spent, as a table, --csv or --json
+  serve              OpenAI's images API on this machine, over your providers
   providers          what each provider can do, and where its key goes
   sandbox            play the providers on this machine
 
@@ -52,6 +54,7 @@ Money and time:
 
 Where it goes:
   -o, --output PATH      a file, a directory, or - for the bytes on stdout (default: this directory)
+  --sheet                also a contact sheet of the pictures (needs sharp)
   --json                 one document on stdout instead of the paths
   --events               a line of JSON on stdout for each event, and the document last
   --state DIR            where journal and ledger are (default: $XDG_STATE_HOME/gpt-image-client,
@@ -80,6 +83,26 @@ of generate that say what is wanted, and --json. Needs no key.`,
   providers: `Usage: gpt-image-client providers [--json]
 
 What each provider can do, and in which variable of the environment its key is looked for.`,
+  batch: `Usage: gpt-image-client batch [options] FILE
+
+A JSON object a line, with the fields of a request and, if you like, an "id" that names its files:
+
+  {"id":"fox","prompt":"A fox","size":"1024x1024"}
+  {"id":"fox-in-snow","prompt":"Make it snow","images":["fox.png"]}
+
+A line is bought once, however often the batch is started, stopped or killed: its key is made of what
+stands in it. Two equal lines are two orders. Paths are seen from the batch's directory.
+
+  -o, --output DIR       where the pictures go (default: this directory)
+  --concurrency N        how many lines at once (default 4)
+  --max-cost "5 USD"     refuse the batch where what is still to buy is dearer by the list
+  --name NAME            another name buys the same lines again
+  -p, --provider, --base-url, --model, --timeout, --json, --state as with generate`,
+  serve: `Usage: gpt-image-client serve [--port 8788] [options]
+
+OpenAI's images API on 127.0.0.1, for whatever has a base URL to change. It prints the URL and the key
+that its callers need. With keys of several providers in the environment they are asked in turn, the
+next only where the one before charged nothing; --provider NAME takes one.`,
   jobs: `Usage: gpt-image-client jobs [--json] [--state DIR]
 
 The jobs of the journal, the newest last. What was delivered more than 30 days ago is forgotten.`,

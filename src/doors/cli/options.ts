@@ -35,6 +35,7 @@ const order = {
   "omit-unsupported": yes,
   json: yes,
   events: yes,
+  sheet: yes,
 } as const;
 
 const taking = {
@@ -58,6 +59,16 @@ export const optionsOf = {
     ...{ by: text, from: text, to: text, csv: yes, json: yes },
     ...{ charged: text, cost: text, "task-id": text },
   },
+  batch: {
+    ...{ ...provider, ...common },
+    output: { ...text, short: "o" },
+    concurrency: text,
+    "max-cost": text,
+    timeout: text,
+    name: text,
+    json: yes,
+  },
+  serve: { ...provider, ...common, port: text },
   sandbox: { help: common.help, port: text, "job-time": text },
 } as const satisfies Record<string, Options>;
 

@@ -1,7 +1,6 @@
 import {
+  type CallOptions,
   type Charged,
-  type EditRequest,
-  type GenerateRequest,
   type ImageError,
   type ImageEvent,
   type ImageRequest,
@@ -10,6 +9,7 @@ import {
   type JobReference,
   type Journal,
 } from "../../index";
+import type { RouteEvent } from "../router/index";
 import { type DeliveredPicture, type Delivery, deliver } from "./delivery";
 import type { Interruption } from "./interruption";
 import { findJobs } from "./kept-jobs";
@@ -48,33 +48,72 @@ export interface OrderEnd {
 
 /** Sends an order, waits for its pictures and writes them. Ctrl-C ends the waiting, and loses nothing. */
 export async function place(plan: OrderPlan): Promise<OrderEnd> {
-  const { shop, request } = plan;
-  const expectedMs = await expectedMsOf(shop.ledger, plan.label, request);
-  return follow(plan, expectedMs, (onEvent) =>
-    request.images === undefined
-      ? shop.router.generate(request satisfies GenerateRequest, { onEvent })
-      : shop.router.edit(request satisfies EditRequest, { onEvent }),
-  );
+  const { shop, label, request } = plan;
+  const watch = watching(plan, await expectedMsOf(shop.ledger, label, request));
+  try {
+    return await follow(plan, watch, (onEvent) => send(shop, request, { onEvent }));
+  } finally {
+    watch.end();
+  }
 }
 
-/** Waits for what is under way, shows how far it is, and writes what comes of it. */
+/** Sends a request by the operation that it is. */
+export function send(
+  { router }: Pick<Shop, "router">,
+  request: ImageRequest,
+  options: CallOptions,
+): Promise<ImageResult> {
+  return request.images === undefined
+    ? router.generate(request, options)
+    : router.edit(request, options);
+}
+
+/** What is shown of orders that are under way, and what Ctrl-C does to them. */
+export interface Watch {
+  readonly progress: Progress;
+  /** Resolves when what Ctrl-C has ended is over: a create on its way is still read. */
+  ended(): Promise<unknown>;
+  /** Nothing is under way any more. */
+  end(): void;
+}
+
+/** Begins to show what is under way. */
+export function watching(
+  plan: Pick<OrderPlan, "shell" | "shop" | "label" | "interruption">,
+  expectedMs?: number | undefined,
+): Watch {
+  const { shell, shop, label } = plan;
+  const progress = new Progress(shell, { provider: label, expectedMs });
+  const hear = (event: RouteEvent) => progress.onRoute(event);
+  shop.hearers.add(hear);
+  const { ended } = stopOnSignals(plan);
+  const end = () => {
+    shop.hearers.delete(hear);
+    progress.end();
+  };
+  return { progress, ended, end };
+}
+
+/** What is to be followed: an order, or a job that was taken up. */
+export type Followed = Omit<OrderPlan, "request"> & {
+  readonly request: Pick<ImageRequest, "n">;
+};
+
+/** Waits for one that is under way, and writes what comes of it. */
 export async function follow(
-  plan: Omit<OrderPlan, "request"> & { readonly request: Pick<ImageRequest, "n"> },
-  expectedMs: number | undefined,
-  send: (onEvent: (event: ImageEvent) => void) => Promise<ImageResult>,
+  plan: Followed,
+  watch: Watch,
+  sending: (onEvent: (event: ImageEvent) => void) => Promise<ImageResult>,
 ): Promise<OrderEnd> {
-  const { shell, telling, label } = plan;
+  const { shell, telling } = plan;
   const tally = new Tally();
   tally.want(plan.request.n ?? 1);
   const delivery: Delivery = { ...plan, tally, printsPaths: telling === "paths" };
-  const progress = new Progress(shell, { provider: label, expectedMs });
-  const stopping = stopOnSignals(plan);
   try {
-    const result = await send((event) => {
-      progress.onEvent(event);
+    const result = await sending((event) => {
+      watch.progress.onEvent(event);
       if (telling === "events") shell.print(jsonOf(event)).catch(() => {});
     });
-    progress.end();
     const { job } = result;
     const came = await deliver(result.images, job.id, delivery);
     for (const warning of result.warnings) shell.warn(warning);
@@ -83,9 +122,8 @@ export async function follow(
     if (hasAll(exitCode)) await markDelivered(plan, job.id, pictures);
     return { exitCode, job, result, pictures };
   } catch (error) {
-    progress.end();
-    // A create on its way is still read, so that the journal learns its job.
-    await stopping.ended();
+    // The journal learns the job of what was on its way.
+    await watch.ended();
     if (!isImageError(error)) {
       // From code of our own: nobody knows how far it came.
       tally.fail(error);

@@ -1,4 +1,5 @@
 import type { ImageEvent } from "../../index";
+import type { RouteEvent } from "../router/index";
 import { durationText } from "./duration";
 import type { Shell } from "./shell";
 import { cleanUpTo } from "./text";
@@ -32,6 +33,8 @@ export class Progress {
   #frame = 0;
   #said = "";
   #note = "";
+  #why = "";
+  #counted = "";
 
   constructor(shell: Shell, options: ProgressOptions) {
     this.#shell = shell;
@@ -56,9 +59,18 @@ export class Progress {
     this.#show(false);
   };
 
-  /** Something that has no event, such as a wait of the router. */
-  note(text: string): void {
-    this.#note = cleanUpTo(120, text);
+  /** The router waits where its client was told no, or cannot be reached. */
+  onRoute(event: RouteEvent): void {
+    if (event.type === "fallback") this.#why = event.error.message;
+    if (event.type === "waiting") {
+      this.#note = cleanUpTo(120, `again in ${durationText(event.delayMs)}: ${this.#why}`);
+    }
+    this.#show(false);
+  }
+
+  /** How many of several orders are done. */
+  count(text: string): void {
+    this.#counted = text;
     this.#show(false);
   }
 
@@ -69,7 +81,9 @@ export class Progress {
 
   #show(isDue: boolean): void {
     const { state, done } = this.#summary();
-    const many = this.#tasks.size > 1 ? ` · ${done} of ${this.#tasks.size} done` : "";
+    const tasks = this.#tasks.size > 1 ? `${done} of ${this.#tasks.size} done` : "";
+    const counted = this.#counted === "" ? tasks : this.#counted;
+    const many = counted === "" ? "" : ` · ${counted}`;
     const note = this.#note === "" ? "" : ` · ${this.#note}`;
     const ageMs = performance.now() - this.#startedAt;
     const line = `${this.#options.provider}: ${state}, ${this.#ageText(ageMs)}${many}${note}`;

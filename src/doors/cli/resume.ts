@@ -3,7 +3,15 @@ import { type Delivery, deliver } from "./delivery";
 import { parseDurationMs } from "./duration";
 import { Interruption } from "./interruption";
 import { findJobs, type KeptJob } from "./kept-jobs";
-import { follow, hasAll, markDelivered, type OrderEnd, type Telling } from "./order";
+import {
+  type Followed,
+  follow,
+  hasAll,
+  markDelivered,
+  type OrderEnd,
+  type Telling,
+  watching,
+} from "./order";
 import { stateDirectory } from "./places";
 import { providerOfJob } from "./providers";
 import { documentOf, printDocument, sayEnd } from "./report";
@@ -109,7 +117,7 @@ export async function takeUp(job: KeptJob, given: TakeUp): Promise<OrderEnd> {
     try {
       for await (const handle of shop.router.recover({ jobId: job.id })) {
         const plan = { ...given, shop, label, request: { n: job.pictures } };
-        return await follow(plan, undefined, (onEvent) => resultOf(handle, limits, onEvent));
+        return await followJob(handle, plan, limits);
       }
     } finally {
       await shop.router.close();
@@ -117,6 +125,19 @@ export async function takeUp(job: KeptJob, given: TakeUp): Promise<OrderEnd> {
   }
   if (job.state === "done" || job.state === "failed") return deliverKept(job, given);
   return outOfReach(job, label, given);
+}
+
+async function followJob(
+  handle: ImageJob,
+  plan: Followed,
+  limits: { readonly timeoutMs?: number },
+): Promise<OrderEnd> {
+  const watch = watching(plan);
+  try {
+    return await follow(plan, watch, (onEvent) => resultOf(handle, limits, onEvent));
+  } finally {
+    watch.end();
+  }
 }
 
 /** The result of a job that was taken up, and what it tells on the way. */

@@ -111,6 +111,15 @@ const commands: Readonly<
     const { values, positionals } = parsed("costs", args);
     return (await import("./costs")).costs(positionals, values, shell);
   },
+  async batch(args, shell) {
+    const { values, positionals } = parsed("batch", args);
+    return (await import("./batch")).batch(positionals, values, shell);
+  },
+  async serve(args, shell) {
+    const { values, positionals } = parsed("serve", args);
+    refuseWords(positionals);
+    return (await import("./serve")).serve(values, shell);
+  },
   async sandbox(args, shell) {
     const { values, positionals } = parsed("sandbox", args);
     refuseWords(positionals);

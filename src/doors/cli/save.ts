@@ -8,7 +8,8 @@ import { UsageError } from "./usage-error";
 /** Where pictures go: a directory, a file, or stdout. */
 export type Target =
   | { readonly to: "directory"; readonly directory: string }
-  | { readonly to: "file"; readonly path: string }
+  /** A stem is a name without the extension, which the picture itself has. */
+  | { readonly to: "file"; readonly path: string; readonly isStem?: boolean }
   | { readonly to: "stdout" };
 
 /** Reads `-o`; without it, pictures go to the working directory. */
@@ -137,6 +138,7 @@ export function pathFor(
   const { job, index, of } = picture;
   const number = of > 1 ? `-${index + 1}` : "";
   if (target.to === "directory") return join(target.directory, `${job}${number}.${extension}`);
+  if (target.isStem) return `${target.path}${number}.${extension}`;
   const { dir, name, ext } = parse(target.path);
   return join(dir, `${name}${number}${ext}`);
 }

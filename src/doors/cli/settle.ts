@@ -1,10 +1,11 @@
-import { createImageClient, isImageError, type LedgerEntry } from "../../index";
+import { isImageError, type LedgerEntry } from "../../index";
+import type { ImageLedger } from "../router/index";
 import { findJobs, type KeptJob, referenceOf } from "./kept-jobs";
 import { parseAmount } from "./money";
 import { stateDirectory } from "./places";
 import { providerOfJob } from "./providers";
 import type { Shell } from "./shell";
-import { type Books, openBooks } from "./shop";
+import { type Books, openBooks, openShop } from "./shop";
 import { exitCodes } from "./tally";
 import { reasonOf } from "./text";
 import { UsageError } from "./usage-error";
@@ -32,17 +33,21 @@ export async function settle(
     throw new UsageError("--task-id is the provider's id of what was accepted: --charged yes");
   }
   const amount = cost === undefined ? undefined : parseAmount("--cost", cost);
-  const books = await openBooks(stateDirectory(flags.state, shell.platform.env));
+  const state = stateDirectory(flags.state, shell.platform.env);
+  const books = await openBooks(state);
   const { job, entry } = await orderOf(books, id);
   try {
-    if (job?.state === "unknown") await settleInJournal(job, books, { charged, taskId }, shell);
+    const ledger =
+      job?.state === "unknown"
+        ? await settleInJournal(job, entry?.client, { charged, taskId, state }, shell)
+        : books.ledger;
     if (taskId !== undefined) {
       shell.say(`settled: gpt-image-client resume ${job?.id ?? id} has its pictures`);
       return exitCodes.allCame;
     }
     // Where the journal knows the end, the ledger is told of it by whoever takes the job up.
     if (entry !== undefined && entry.state !== "charged" && entry.state !== "refunded") {
-      await books.ledger.settle(entry.id, {
+      await ledger.settle(entry.id, {
         charged,
         ...(amount !== undefined && { cost: amount }),
       });
@@ -69,18 +74,28 @@ async function orderOf(
   return { job, entry: entry ?? (job && (await ledger.store.findJob(job.id))) };
 }
 
+/** Gives the ledger of a router, which ends the claim of a batch's line along with its entry. */
 async function settleInJournal(
   job: KeptJob,
-  { journal }: Books,
-  { charged, taskId }: { readonly charged: "yes" | "no"; readonly taskId: string | undefined },
+  label: string | undefined,
+  found: {
+    readonly charged: "yes" | "no";
+    readonly taskId: string | undefined;
+    readonly state: string;
+  },
   shell: Shell,
-): Promise<void> {
+): Promise<ImageLedger> {
   const provider = providerOfJob(job, shell.platform.env);
   if (provider === undefined) {
     throw new UsageError("Put the key that the job was ordered with into the environment");
   }
-  const client = createImageClient({ provider, journal });
+  const { client, ledger } = await openShop(
+    { provider, label: label ?? job.provider },
+    found.state,
+  );
+  const { charged, taskId } = found;
   const reference = referenceOf(job);
   if (charged === "no") await client.settle(reference, { charged });
   else await client.settle(reference, { charged, ...(taskId !== undefined && { taskId }) });
+  return ledger;
 }

@@ -6,7 +6,7 @@ import {
   type Journal,
   type ProviderImageClient,
 } from "../../index";
-import type { ImageLedger, ImageRouter } from "../router/index";
+import type { ImageLedger, ImageRouter, RouteEvent } from "../router/index";
 import { Marks } from "./marks";
 import { makePrivate } from "./places";
 import type { ChosenProvider } from "./providers";
@@ -31,6 +31,8 @@ export interface Books {
 export interface Shop extends Books {
   readonly client: ProviderImageClient;
   readonly router: ImageRouter;
+  /** Who hears what the router does by itself, such as waiting for a provider that is out of reach. */
+  readonly hearers: Set<(event: RouteEvent) => void>;
 }
 
 /** Opens the journal and the ledger, which are made where they are not there. */
@@ -45,22 +47,43 @@ export async function openBooks(state: string): Promise<Books> {
   };
 }
 
+/** How providers are asked. */
+export type ShopOptions = Pick<ImageClientOptions, "concurrency" | "timeoutMs" | "onUnsupported">;
+
 /** Opens the journal and the ledger, for one provider. */
 export async function openShop(
-  { provider, label }: Pick<ChosenProvider, "provider" | "label">,
+  chosen: Pick<ChosenProvider, "provider" | "label">,
   state: string,
-  options: Pick<ImageClientOptions, "concurrency" | "timeoutMs" | "onUnsupported"> = {},
+  options: ShopOptions = {},
 ): Promise<Shop> {
+  const { client, ...shop } = await openShops([chosen], state, options);
+  if (client === undefined) throw new Error("A shop has a provider");
+  return { ...shop, client };
+}
+
+/** The same for several: one router over all of them. */
+export async function openShops(
+  chosen: readonly Pick<ChosenProvider, "provider" | "label">[],
+  state: string,
+  options: ShopOptions = {},
+): Promise<Omit<Shop, "client"> & { readonly client: ProviderImageClient | undefined }> {
   const { createImageRouter } = await import("../router/index");
   const books = await openBooks(state);
   const { journal, ledger } = books;
-  const client = createImageClient({ provider, journal, ...options });
+  const clients = chosen.map(({ provider, label }) => ({
+    client: createImageClient({ provider, journal, ...options }),
+    name: label,
+  }));
+  const hearers = new Set<(event: RouteEvent) => void>();
   const { timeoutMs } = options;
   const router = createImageRouter({
-    ...{ name: provider.name, clients: [{ client, name: label }], ledger },
+    ...{ name: chosen.map(({ label }) => label).join(", "), clients, ledger },
     // Not the jobs' own: claims would be listed among them.
     journal: directoryJournal(claimsAt(state)),
+    onRoute: (event) => {
+      for (const hear of hearers) hear(event);
+    },
     ...(timeoutMs !== undefined && { timeoutMs }),
   });
-  return { ...books, client, router };
+  return { ...books, client: clients[0]?.client, router, hearers };
 }
