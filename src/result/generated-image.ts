@@ -240,7 +240,7 @@ export class GeneratedImage implements Picture {
   async #load(): Promise<Uint8Array> {
     const stored = await this.#source.stored?.();
     if (stored !== undefined) {
-      if (ImageInspection.of(stored).isTruncated) this.#warnOfEnd();
+      if (ImageInspection.isTruncated(stored)) this.#warnOfEnd();
       return ownBytes(stored);
     }
     while (this.#streaming !== undefined) await this.#streaming;
@@ -373,7 +373,7 @@ function decodedOf(base64: string): Uint8Array {
 function isTruncated(decoded: Decoded): boolean {
   return decoded instanceof DecodedImage
     ? decoded.isTruncated
-    : ImageInspection.of(decoded).isTruncated;
+    : ImageInspection.isTruncated(decoded);
 }
 
 function isText(bytes: Uint8Array): boolean {
