@@ -2,7 +2,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { type FileHandle, mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import type { EndSignal } from "../async/clock";
+import type { AbortSignalLike } from "../async/clock";
 import { type ImageSink, MemorySink } from "./decoded-image";
 
 const blockBytes = 256 * 1024;
@@ -88,7 +88,7 @@ export class FileSink implements ImageSink {
     await rm(this.#path, { force: true });
   }
 
-  async moveTo(path: string, end?: EndSignal): Promise<boolean> {
+  async moveTo(path: string, end?: AbortSignalLike): Promise<boolean> {
     await this.#ended();
     end?.throwIfAborted();
     // From then on the file is somebody else's.

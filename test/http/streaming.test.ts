@@ -58,7 +58,7 @@ function sendText(response: ServerResponse, text: string): void {
   response.end(text);
 }
 
-/** Begins an answer, and leaves the rest to the caller. */
+/** Begins a response, and leaves the rest to the caller. */
 function sendStart(response: ServerResponse, text: string): void {
   response.writeHead(200, { "content-type": "application/json" });
   response.write(text);
@@ -85,7 +85,7 @@ async function partBytes(place: string): Promise<number> {
   return sizes.reduce((sum, size) => sum + size, 0);
 }
 
-test("a large base64 image is on the disk in part before its answer has come whole", async () => {
+test("a large base64 image is on the disk in part before its response has come whole", async () => {
   const place = await emptyPlace();
   let midway = 0;
   await using server = await startServer(async (_, response) => {
@@ -129,7 +129,7 @@ test("with a journal a large base64 image is kept and saved", async () => {
   expect(await readdir(join(place, "images"))).toHaveLength(1);
 });
 
-test("an answer that breaks off after an image hands the image over on the error", async () => {
+test("a response that breaks off after an image hands the image over on the error", async () => {
   const two = documentOf(picture, other);
   const endings: Record<string, (response: ServerResponse) => unknown> = {
     "/torn": (response) => {
@@ -157,7 +157,7 @@ test("an answer that breaks off after an image hands the image over on the error
   }
 });
 
-test("an answer that breaks off after an image saves the image all the same", async () => {
+test("a response that breaks off after an image saves the image all the same", async () => {
   const place = await emptyPlace();
   await using server = await startServer((_, response) =>
     sendText(response, documentOf(picture, other).slice(0, inTheSecond)),
@@ -168,7 +168,7 @@ test("an answer that breaks off after an image saves the image all the same", as
   expect((await readFile(file)).equals(picture)).toBe(true);
 });
 
-test("a small answer that breaks off after an image hands it over, too", async () => {
+test("a small response that breaks off after an image hands it over, too", async () => {
   const [first, second] = [pictureOf(8_000), pictureOf(9_000, 3)];
   const whole = documentOf(first, second);
   await using server = await startServer((_, response) => sendText(response, whole.slice(0, -60)));
@@ -195,7 +195,7 @@ test("an image that cannot be saved says why in an error of this package", async
   expect(error).toMatchObject({ code: "download_failed", charged: "yes" });
 });
 
-test("an answer that stops after an image hands it over with the time-out", async () => {
+test("a response that stops after an image hands it over with the time-out", async () => {
   const place = await emptyPlace();
   const timers: (() => void)[] = [];
   // Time passes when the first image has come, whenever that is.
@@ -281,7 +281,7 @@ test("more creates than polls may share connections all leave at once", async ()
   await using server = await startServer((_, response) => {
     waiting += 1;
     answers.push(() => sendText(response, small));
-    if (waiting === 200) for (const answer of answers) answer();
+    if (waiting === 200) for (const reply of answers) reply();
   });
   const client = clientOf(server);
   const all = await Promise.all(Array.from({ length: 200 }, () => client.generate({ prompt })));

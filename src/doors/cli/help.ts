@@ -61,7 +61,7 @@ Where it goes:
                          or ~/.local/state/gpt-image-client)
 
 Files are named after the job and never overwritten; their paths are all that is on stdout.
-Ctrl-C stops and says how to have what was paid for; where the answer is the picture itself, the first
+Ctrl-C stops and says how to have what was paid for; where the response is the picture itself, the first
 one waits for it.`;
 
 const texts: Readonly<Record<CommandName, string>> = {

@@ -162,7 +162,7 @@ async function rescue(
 
 /**
  * Whether what went wrong was charged. Who was stopped by Ctrl-C has not heard how it ended: the journal has,
- * where the answer to the create came in meanwhile.
+ * where the response to the create came in meanwhile.
  */
 async function chargedNow(error: ImageError, journal: Journal): Promise<Charged> {
   const { job, charged, code } = error;

@@ -144,7 +144,7 @@ function stoppedBy(
   return new Promise((resolve, reject) => {
     interruption.guard({
       first() {
-        shell.say("Ending: waiting for what was ordered. Ctrl-C again gives it up.");
+        shell.say("LightAbortSignal: waiting for what was ordered. Ctrl-C again gives it up.");
         close(longestMs).then(resolve, reject);
       },
       second() {

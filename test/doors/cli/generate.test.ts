@@ -211,7 +211,7 @@ describe("the exit code", () => {
       "it was billed, and cannot be fetched",
       { phase: "download", fault: "not-an-image", times: 99 },
     ],
-    [5, "the answer was lost", { phase: "create", fault: "reset-after-acceptance" }],
+    [5, "the response was lost", { phase: "create", fault: "reset-after-acceptance" }],
   ] as const;
 
   test.each(faults)("is %i where %s", async (expected, _, fault) => {

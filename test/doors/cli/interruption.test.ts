@@ -66,7 +66,7 @@ test("Ctrl-C while a create is on its way learns its job all the same", async ()
   expect(states).toEqual(["submitted"]);
 });
 
-test("the first Ctrl-C waits for a picture that is the answer itself, and the code is 0", async () => {
+test("the first Ctrl-C waits for a picture that is the response itself, and the code is 0", async () => {
   const { code, lines, sandbox } = await interrupted("openai", { after: /sending/, times: 1 });
   expect(code).toBe(0);
   expect(lines).toHaveLength(1);
