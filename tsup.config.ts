@@ -64,6 +64,8 @@ const commonJs: NonNullable<Options["plugins"]>[number] = {
 export default defineConfig([
   {
     ...shared,
+    // A program, which nobody imports: it needs no CommonJS and no declarations.
+    entry: { ...shared.entry, cli: "src/doors/cli/main.ts" },
     noExternal: bundled,
     format: "esm",
     clean: true,

@@ -19,6 +19,7 @@ import type { LiveJobs, WebhookTarget } from "./registry";
 import { RunningJob } from "./running-job";
 import type { ClientServices } from "./services";
 import { parseSettlement, type Settlement, settle } from "./settlement";
+import { SkippedRecords } from "./skipped-records";
 import { TaskFinder } from "./task-finder";
 
 /** What happens to records that are not handed out. */
@@ -30,6 +31,11 @@ export interface RecoverOptions {
    * such as the one on PostgreSQL reads no settled record: for a sweep that comes round often.
    */
   readonly settled?: boolean;
+  /**
+   * The `id` of a job: it alone is handed out, and what others have left is neither cleared away nor let
+   * go. Nothing is handed out where the journal has no such job of this client's.
+   */
+  readonly jobId?: string;
   /**
    * Hears of what cannot be read as a record, and, once and with their number, of the jobs of other
    * accounts; all of it is left where it is. Default: a process warning.
@@ -107,11 +113,15 @@ export class Journaling {
 
   /** The jobs of the records that are unsettled, and then of those that are settled and not yet released. */
   async *recover(options: RecoverOptions): AsyncIterableIterator<ImageJob> {
-    const { retentionMs = 30 * 24 * 60 * 60 * 1000, settled = true } = options;
+    const { retentionMs = 30 * 24 * 60 * 60 * 1000, settled = true, jobId } = options;
+    if (jobId !== undefined) {
+      yield* this.#recoverOne(jobId, options);
+      return;
+    }
     const { journal } = this.#records;
     // Neither may keep jobs that were paid for from being handed out.
     await warnIfFails("cleaned", async () => journal.clean?.());
-    const skipped = new SkippedRecords(options.onSkipped ?? warnOfSkipped);
+    const skipped = new SkippedRecords(options.onSkipped);
     const seen = new Set<string>();
     const open: JobRecords[] = [];
     const failed: { readonly id: string; readonly rank: number }[] = [];
@@ -143,6 +153,16 @@ export class Journaling {
     }
     const before = new Date(this.#jobs.clock.wallTime() - retentionMs);
     await warnIfFails("pruned", () => this.#records.prune(before));
+  }
+
+  /** The job of that name. */
+  async *#recoverOne(jobId: string, options: RecoverOptions): AsyncIterableIterator<ImageJob> {
+    const { retentionMs = Number.POSITIVE_INFINITY, onSkipped } = options;
+    const skipped = new SkippedRecords(onSkipped);
+    const first = await this.#records.firstOf(jobId, skipped);
+    if (first === undefined) return;
+    const records = await this.#recordsOf(first, skipped);
+    yield* this.#handOut({ first, rank: rankOf(records), records }, retentionMs, skipped);
   }
 
   /** The jobs of a listing, each once. */
@@ -311,40 +331,8 @@ function rankOf(records: readonly JournalRecord[]): number {
   return all.every(isFree) ? 2 : 3;
 }
 
-/** What `recover` leaves where it is, told once. */
-class SkippedRecords implements ListingNotes {
-  readonly unreadableIds = new Set<string>();
-  readonly #foreign = new Map<string, string>();
-  readonly #tell: (id: string, reason: string) => unknown;
-
-  constructor(tell: (id: string, reason: string) => unknown) {
-    this.#tell = tell;
-  }
-
-  unreadable(id: string): void {
-    if (this.unreadableIds.has(id)) return;
-    this.unreadableIds.add(id);
-    this.#tell(id, "it is no record of this version");
-  }
-
-  foreign({ jobId, id }: JournalRecord): void {
-    if (!this.#foreign.has(jobId)) this.#foreign.set(jobId, id);
-  }
-
-  tellOfOthers(): void {
-    const [id] = this.#foreign.values();
-    if (id === undefined) return;
-    const many = this.#foreign.size === 1 ? "1 job" : `${this.#foreign.size} jobs`;
-    this.#tell(id, `${many} of other accounts were left to them`);
-  }
-}
-
 function warnIfFails(done: string, work: () => Promise<unknown>): Promise<unknown> {
   const warn = (error: unknown) =>
     process.emitWarning(`The journal could not be ${done}: ${reasonOf(error)}`);
   return work().catch(warn);
-}
-
-function warnOfSkipped(id: string, reason: string): void {
-  process.emitWarning(`The journal's ${id} was skipped: ${reason}`);
 }

@@ -61,6 +61,20 @@ export class OwnRecords {
     return undefined;
   }
 
+  /** A record of a job of this client's own: mostly that of its first task, which may have been settled away. */
+  async firstOf(jobId: string, notes: ListingNotes): Promise<JournalRecord | undefined> {
+    // What could be no part of a record's name names no job.
+    if (!/^[\w-]+$/.test(jobId)) return undefined;
+    const found = await this.own(recordId(jobId, 0), notes);
+    if (found !== undefined) return found;
+    for (const settled of [false, true]) {
+      for await (const record of this.list(notes, { settled })) {
+        if (record.jobId === jobId) return record;
+      }
+    }
+    return undefined;
+  }
+
   /** Every record of this client's own, also those of a version without accounts. */
   async *list(
     notes: ListingNotes,

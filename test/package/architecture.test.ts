@@ -32,6 +32,8 @@ interface Import {
   /** A name below `src` without its ending, or a package. */
   readonly to: string;
   readonly typeOnly: boolean;
+  /** By `import()`: loaded when it is needed, and not before. */
+  readonly late: boolean;
 }
 
 function sourceOf(name: string): ts.SourceFile {
@@ -43,13 +45,13 @@ function sourceOf(name: string): ts.SourceFile {
 function importsOf(name: string): Import[] {
   const source = sourceOf(name);
   const found: Import[] = [];
-  const add = (specifier: ts.Expression | undefined, typeOnly: boolean) => {
+  const add = (specifier: ts.Expression | undefined, typeOnly: boolean, late = false) => {
     if (specifier === undefined || !ts.isStringLiteral(specifier)) return;
     const { text } = specifier;
     const to = text.startsWith(".")
       ? relative(sourceRoot, join(sourceRoot, dirname(name), text)).replaceAll("\\", "/")
       : text;
-    found.push({ from: name.replace(/\.ts$/, ""), to, typeOnly });
+    found.push({ from: name.replace(/\.ts$/, ""), to, typeOnly, late });
   };
   const visit = (node: ts.Node): void => {
     if (ts.isImportDeclaration(node)) {
@@ -63,7 +65,7 @@ function importsOf(name: string): Import[] {
     } else if (ts.isExportDeclaration(node)) {
       add(node.moduleSpecifier, node.isTypeOnly);
     } else if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword) {
-      add(node.arguments[0], false);
+      add(node.arguments[0], false, true);
     }
     ts.forEachChild(node, visit);
   };
@@ -146,7 +148,8 @@ const rooms = {
     ...["provider", "providers", "request", "schedule", "types", "webhooks"],
   ],
   testing: ["client", "cost", "errors", "media", "provider", "request", "types"],
-  doors: ["index"],
+  // The command line alone knows the sandbox, and late: a test below says so.
+  doors: ["index", "testing"],
 } as const satisfies Record<string, readonly string[]>;
 
 const roomNames: readonly string[] = Object.keys(rooms);
@@ -314,7 +317,8 @@ test("zod is its mini build everywhere: the other takes twice as long to load", 
 
 test("nothing below testing knows of it", () => {
   const upward = imports.filter(
-    ({ from: name, to }) => to.startsWith("testing") && !name.startsWith("testing"),
+    ({ from: name, to }) =>
+      to.startsWith("testing") && !name.startsWith("testing") && !name.startsWith("doors/"),
   );
   expect(upward).toEqual([]);
 });
@@ -330,6 +334,7 @@ test("the sandbox is written from the pages, not from the adapters", () => {
 
 /** Where a door needs a package of somebody else's, which is then an optional peer. */
 const doorPeers: Readonly<Record<string, string>> = {
+  "doors/cli/sheet": "sharp",
   "doors/gateway/multipart": "@fastify/busboy",
   "doors/bullmq/errors": "bullmq",
 };
@@ -340,9 +345,33 @@ test("a door knows the package's public face, its own files, and one optional pe
   const beyond = doors.filter(({ from: name, to }) => {
     const own = name.split("/").slice(0, 2).join("/");
     const isPeer = to === doorPeers[name];
-    return to !== "index" && !to.startsWith(`${own}/`) && !to.startsWith("node:") && !isPeer;
+    const isOwn = to === "index" || to.startsWith(`${own}/`) || to.startsWith("node:");
+    return !isOwn && !isPeer && !(own === "doors/cli" && isFace(to));
   });
   expect(beyond).toEqual([]);
+});
+
+/** What a user of the package may import by its name. */
+const isFace = (to: string) => /^(doors\/[a-z-]+|testing)\/index$/.test(to);
+
+test("the command line loads another door, or the sandbox, with the command that needs it", () => {
+  const others = imports.filter(
+    ({ from: name, to }) => name.startsWith("doors/cli/") && isFace(to),
+  );
+  expect(others.length).toBeGreaterThan(1);
+  expect(others.filter(({ typeOnly, late }) => !typeOnly && !late)).toEqual([]);
+});
+
+test("the help of the command line loads its words and nothing of the package", () => {
+  const loaded = new Set<string>();
+  const visit = (name: string): void => {
+    if (loaded.has(name)) return;
+    loaded.add(name);
+    for (const { to, typeOnly, late } of from(name))
+      if (isOurs(to) && !typeOnly && !late) visit(to);
+  };
+  visit("doors/cli/main");
+  expect([...loaded].filter((name) => !name.startsWith("doors/cli/"))).toEqual([]);
 });
 
 test("nothing but a door knows a door: one that is not used loads nothing", () => {
@@ -368,12 +397,12 @@ test("nothing is imported in a circle, neither a value nor a type", () => {
   expect(circles).toEqual([]);
 });
 
-test("only the lookups of a key, and of a proxy with its password to hide, read the environment", () => {
+test("only the lookups of a key and of a proxy, and the command line, read the environment", () => {
   const readers = nodesWhere(
     (node) => ts.isPropertyAccessExpression(node) || ts.isVariableDeclaration(node),
-  ).filter((node) => /^process\.env$|^\{ env \} = process$/.test(node.getText()));
+  ).filter((node) => /^process\.env$|^\{.*\benv\b.*\} = process$/.test(node.getText()));
   const names = readers.map((node) => relative(sourceRoot, node.getSourceFile().fileName));
-  const lookups = ["adapter/provider.ts", "http/proxy-environment.ts"];
+  const lookups = ["adapter/provider.ts", "doors/cli/main.ts", "http/proxy-environment.ts"];
   expect([...new Set(names)].sort()).toEqual(lookups);
 });
 

@@ -73,7 +73,7 @@ export class Order {
 
   /** Hears of its tasks: also long after the call, from whoever waits for the job. */
   hear(event: ImageEvent): void {
-    if (event.type === "submitting") this.isBegun = true;
+    if (event.type === "submitting") this.#leaves(event.jobId);
     else if (event.type === "succeeded") {
       this.#tasks.set(event.task, { charged: "yes", cost: event.cost });
     } else if (event.type === "failed" && event.error.charged !== "unknown") {
@@ -82,6 +82,15 @@ export class Order {
       this.#tasks.set(event.task, { charged, cost });
     } else return;
     if (this.#isOver) this.#endByTasks();
+  }
+
+  /**
+   * Its create leaves. A process that is killed at it never hears of a job: who takes the job up again
+   * finds the entry by its name.
+   */
+  #leaves(job: string): void {
+    this.isBegun = true;
+    if (this.#entry?.job === undefined) this.#change({ job });
   }
 
   /** The call gave its job away before the job ended. */

@@ -1,0 +1,252 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import type { Cost, ImageRequest } from "../../index";
+import { type BatchLine, readLines } from "./batch-lines";
+import { parseDurationMs } from "./duration";
+import { forgetOld } from "./forget";
+import { Interruption } from "./interruption";
+import { costProblem, costText, parseAmount } from "./money";
+import { follow, hasAll, type OrderEnd, send, type Watch, watching } from "./order";
+import { stateDirectory } from "./places";
+import { type ChosenProvider, chooseProvider, type ProviderFlags } from "./providers";
+import { documentOf } from "./report";
+import { wholeNumber } from "./request";
+import { type Target, targetOf, UserFiles } from "./save";
+import type { Shell } from "./shell";
+import { openShop, type Shop } from "./shop";
+import { exitCodes } from "./tally";
+import { count, jsonOf, reasonOf } from "./text";
+import { UsageError } from "./usage-error";
+
+/** The options of `batch`. */
+export interface BatchFlags extends ProviderFlags {
+  readonly output?: string | undefined;
+  readonly concurrency?: string | undefined;
+  readonly "max-cost"?: string | undefined;
+  readonly timeout?: string | undefined;
+  readonly name?: string | undefined;
+  readonly json?: boolean | undefined;
+  readonly state?: string | undefined;
+}
+
+/** What the lines of a batch share. */
+interface Batch {
+  readonly shell: Shell;
+  readonly shop: Shop;
+  readonly label: string;
+  readonly files: UserFiles;
+  readonly target: Target & { readonly to: "directory" };
+  readonly interruption: Interruption;
+  readonly isJson: boolean;
+}
+
+/** A line that is over: in this run, or in one before. */
+interface LineEnd extends OrderEnd {
+  readonly line: BatchLine;
+  readonly files: readonly string[];
+}
+
+const defaultConcurrency = 4;
+
+/** `batch`: an order a line, each of which is bought once, however often the batch is started. */
+export async function batch(
+  words: readonly string[],
+  flags: BatchFlags,
+  shell: Shell,
+): Promise<number> {
+  const [file, ...more] = words;
+  if (file === undefined || more.length > 0)
+    throw new UsageError("batch takes one file of JSON lines");
+  const { env } = shell.platform;
+  const { timeout, concurrency, name } = flags;
+  const interruption = new Interruption(shell.platform);
+  const files = new UserFiles();
+  const ends: (() => Promise<unknown>)[] = [];
+  try {
+    const target = directoryOf(flags.output);
+    const width =
+      concurrency === undefined ? defaultConcurrency : wholeNumber("--concurrency", concurrency);
+    const lines = await readLines(file, { name, shell });
+    const chosen = await chooseProvider(flags, env, "generate");
+    ends.push(chosen.end);
+    const state = stateDirectory(flags.state, env);
+    const limits =
+      timeout === undefined ? {} : { timeoutMs: parseDurationMs("--timeout", timeout) };
+    const shop = await openShop(chosen, state, limits);
+    ends.push(() => shop.router.close());
+    const { label } = chosen;
+    const isJson = flags.json === true;
+    const given: Batch = { shell, shop, label, files, target, interruption, isJson };
+    const code = await runBatch(lines.map(withOptions(chosen)), given, { width, flags });
+    await forgetOld(shop.journal, state, shell);
+    return code;
+  } finally {
+    interruption.end();
+    files.end();
+    for (const end of ends.reverse()) await end();
+  }
+}
+
+function directoryOf(output: string | undefined): Batch["target"] {
+  const target = targetOf(output);
+  if (target.to === "directory") return target;
+  if (target.to === "stdout") throw new UsageError("batch writes files: name a directory");
+  return { to: "directory", directory: target.path };
+}
+
+function withOptions({ providerOptions }: ChosenProvider) {
+  return (line: BatchLine): BatchLine => {
+    const request = { ...(providerOptions !== undefined && { providerOptions }), ...line.request };
+    // Nothing but the options of its provider was added.
+    return { ...line, request: request as ImageRequest };
+  };
+}
+
+async function runBatch(
+  lines: readonly BatchLine[],
+  batch: Batch,
+  { width, flags }: { readonly width: number; readonly flags: BatchFlags },
+): Promise<number> {
+  const { shell, shop, files, target, label } = batch;
+  const problems = lines.flatMap(({ number, request }) =>
+    shop.client.check(request).map((problem) => `line ${number}: ${reasonOf(problem)}`),
+  );
+  for (const problem of problems) shell.complain(problem);
+  if (problems.length > 0) return exitCodes.usage;
+  const before = await Promise.all(lines.map((line) => deliveredBefore(line, shop)));
+  const open = lines.filter((_, index) => before[index] === undefined);
+  const price = priceOf(open, shop);
+  const most = flags["max-cost"];
+  const refusal =
+    most === undefined || open.length === 0
+      ? undefined
+      : costProblem(price, parseAmount("--max-cost", most));
+  if (refusal !== undefined) {
+    shell.complain(`${refusal} Nothing was sent.`);
+    return exitCodes.nothingCharged;
+  }
+  await files.prepare(target);
+  const done = before.filter((end) => end !== undefined);
+  const cost = price === undefined ? "no price is known before" : costText(price);
+  const old = done.length === 0 ? "" : `, ${done.length} of ${lines.length} are there already`;
+  shell.say(
+    `${label}: ${count(open.length, "line")}, ${open.length === 0 ? "nothing to buy" : cost}${old}`,
+  );
+  for (const end of done) await printFiles(end, batch);
+  const ended = await orderAll(open, batch, width);
+  return sayEnd([...done, ...ended], lines, batch);
+}
+
+/** What the lines that are still to be bought cost by the list, where that is known of each in one unit. */
+function priceOf(lines: readonly BatchLine[], { client }: Shop): Cost | undefined {
+  const costs = lines.map(({ request }) => client.estimate(request));
+  const [first] = costs;
+  if (first === undefined || costs.some((cost) => cost?.unit !== first.unit)) return undefined;
+  const amount = costs.reduce((sum, cost) => sum + (cost?.amount ?? 0), 0);
+  return { ...first, amount: Number(amount.toPrecision(12)) };
+}
+
+const markOf = ({ key }: BatchLine) => `batch-${key}`;
+
+/** A line that another run has delivered, if its files are where they were put. */
+async function deliveredBefore(line: BatchLine, { marks }: Shop): Promise<LineEnd | undefined> {
+  const mark = await marks.read(markOf(line));
+  if (mark === undefined || !mark.files.every((file) => existsSync(file))) return undefined;
+  const { job, files } = mark;
+  return { line, files, job: { id: job }, pictures: [], exitCode: exitCodes.allCame };
+}
+
+/** Orders the lines, so many at once. After Ctrl-C no further line is begun. */
+async function orderAll(
+  lines: readonly BatchLine[],
+  batch: Batch,
+  width: number,
+): Promise<readonly LineEnd[]> {
+  if (lines.length === 0) return [];
+  const watch = watching(batch);
+  const ended: LineEnd[] = [];
+  const waiting = [...lines];
+  const worker = async (): Promise<void> => {
+    for (;;) {
+      const line = batch.interruption.count > 0 ? undefined : waiting.shift();
+      if (line === undefined) return;
+      ended.push(await orderLine(line, batch, watch));
+      watch.progress.count(`${ended.length} of ${count(lines.length, "line")}`);
+    }
+  };
+  try {
+    await Promise.all(Array.from({ length: Math.min(width, lines.length) }, worker));
+    await watch.ended();
+  } finally {
+    watch.end();
+  }
+  return ended;
+}
+
+async function orderLine(line: BatchLine, batch: Batch, watch: Watch): Promise<LineEnd> {
+  const { shop, target } = batch;
+  const { id, request, key } = line;
+  const own: Target =
+    id === undefined ? target : { to: "file", path: join(target.directory, id), isStem: true };
+  const plan = {
+    ...batch,
+    request,
+    target: own,
+    telling: batch.isJson ? "document" : "paths",
+  } as const;
+  const end = await follow(plan, watch, (onEvent) =>
+    send(shop, request, { onEvent, idempotencyKey: `gpt-image-client batch ${key}` }),
+  );
+  const files = end.pictures.flatMap(({ path }) => path ?? []);
+  if (end.exitCode === exitCodes.allCame && end.job !== undefined) {
+    await shop.marks.note(markOf(line), end.job.id, files).catch((error: unknown) => {
+      // The journal has it by its key for some time: it is not bought again before that is over.
+      batch.shell.warn(`line ${line.number} could not be noted as delivered: ${reasonOf(error)}`);
+    });
+  }
+  return { ...end, line, files };
+}
+
+async function printFiles({ files }: LineEnd, { shell, isJson }: Batch): Promise<void> {
+  if (!isJson) for (const file of files) await shell.print(file);
+}
+
+async function sayEnd(
+  ends: readonly LineEnd[],
+  lines: readonly BatchLine[],
+  { shell, isJson }: Batch,
+): Promise<number> {
+  const exitCode = codeOf(ends, lines.length);
+  for (const { line, exitCode: code, job } of ends) {
+    if (hasAll(code)) continue;
+    shell.say(
+      `line ${line.number}: exit code ${code}${job === undefined ? "" : `, job ${job.id}`}`,
+    );
+  }
+  const came = ends.filter(({ exitCode: code }) => code === exitCodes.allCame).length;
+  shell.say(`${came} of ${count(lines.length, "line")} delivered`);
+  if (exitCode !== exitCodes.allCame) {
+    shell.say("The same command goes on where it stopped, and buys no line twice.");
+  }
+  if (isJson) {
+    const documents = [...ends]
+      .sort((a, b) => a.line.number - b.line.number)
+      .map((end) => ({
+        line: end.line.number,
+        id: end.line.id,
+        ...documentOf(end, { wanted: end.line.request.n ?? 1 }),
+        ...(end.pictures.length === 0 && { files: end.files.map((path) => ({ path })) }),
+      }));
+    await shell.print(jsonOf({ exitCode, lines: documents }, 2));
+  }
+  return exitCode;
+}
+
+/** The highest that holds of any line; 3 where some came and the rest was not charged. */
+function codeOf(ends: readonly LineEnd[], lines: number): number {
+  const codes = ends.map(({ exitCode }) => exitCode);
+  const highest = Math.max(exitCodes.allCame, ...codes);
+  if (highest > exitCodes.partial) return highest;
+  if (codes.length === lines && codes.every((code) => code === exitCodes.allCame)) return 0;
+  return codes.some((code) => hasAll(code)) ? exitCodes.partial : exitCodes.nothingCharged;
+}

@@ -1,0 +1,58 @@
+import type { Platform } from "./platform";
+import { exitCodes } from "./tally";
+
+/** A terminal signals npm and this process alike, and npm passes its own on: that is one Ctrl-C. */
+const sameKeyMs = 500;
+
+const names = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+/** What a command does about Ctrl-C while it has an order. */
+export interface InterruptionHandler {
+  /** The first: stop sending, and keep what was paid for. */
+  first(): void;
+  /** The second: stop waiting for it, too. */
+  second(): void;
+}
+
+/**
+ * Ctrl-C, and what a CI system or a closed terminal sends. Nobody is thrown out of an order by the first:
+ * the command ends by itself, with the exit code that tells about the money. The third ends the process.
+ */
+export class Interruption {
+  readonly #platform: Pick<Platform, "signals" | "exit">;
+  #handler: InterruptionHandler | undefined;
+  #heard = 0;
+  #heardAt = Number.NEGATIVE_INFINITY;
+
+  constructor(platform: Pick<Platform, "signals" | "exit">) {
+    this.#platform = platform;
+    for (const name of names) platform.signals.on(name, this.#hear);
+  }
+
+  /** How often it was asked to stop. */
+  get count(): number {
+    return this.#heard;
+  }
+
+  /** From here on there is something that may be paid for. */
+  guard(handler: InterruptionHandler): void {
+    this.#handler = handler;
+  }
+
+  /** Signals do again what they do without this package. */
+  end(): void {
+    for (const name of names) this.#platform.signals.off(name, this.#hear);
+  }
+
+  readonly #hear = (): void => {
+    const now = performance.now();
+    if (now - this.#heardAt < sameKeyMs) return;
+    this.#heardAt = now;
+    this.#heard += 1;
+    const handler = this.#handler;
+    if (handler === undefined) this.#platform.exit(exitCodes.nothingCharged);
+    else if (this.#heard === 1) handler.first();
+    else if (this.#heard === 2) handler.second();
+    else this.#platform.exit(exitCodes.unknown);
+  };
+}

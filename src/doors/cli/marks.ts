@@ -1,0 +1,60 @@
+import { randomUUID } from "node:crypto";
+import { mkdirSync } from "node:fs";
+import { readFile, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
+/** What was delivered of a job, or of a line of a batch. */
+export interface Mark {
+  readonly v: 1;
+  readonly at: string;
+  readonly job: string;
+  /** Absolute paths; none where the bytes went to stdout. */
+  readonly files: readonly string[];
+}
+
+/**
+ * Which jobs have delivered all their pictures, a small file each. The journal knows what was paid for and
+ * what came; whether it reached its user it does not. A mark that misses costs a second copy of a file.
+ */
+export class Marks {
+  readonly #directory: string;
+
+  constructor(state: string) {
+    this.#directory = join(state, "delivered");
+  }
+
+  async note(name: string, job: string, files: readonly string[]): Promise<void> {
+    const mark: Mark = { v: 1, at: new Date().toISOString(), job, files };
+    mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
+    const temporary = join(this.#directory, `.${randomUUID()}.part`);
+    try {
+      await writeFile(temporary, `${JSON.stringify(mark)}\n`, { mode: 0o600 });
+      await rename(temporary, this.#pathOf(name));
+    } finally {
+      await rm(temporary, { force: true });
+    }
+  }
+
+  async read(name: string): Promise<Mark | undefined> {
+    try {
+      const mark: unknown = JSON.parse(await readFile(this.#pathOf(name), "utf8"));
+      return isMark(mark) ? mark : undefined;
+    } catch {
+      // None, or one that is torn: it counts as none.
+      return undefined;
+    }
+  }
+
+  async forget(name: string): Promise<void> {
+    await rm(this.#pathOf(name), { force: true });
+  }
+
+  #pathOf(name: string): string {
+    return join(this.#directory, `${name}.json`);
+  }
+}
+
+function isMark(mark: unknown): mark is Mark {
+  if (typeof mark !== "object" || mark === null) return false;
+  return "v" in mark && mark.v === 1 && "files" in mark && Array.isArray(mark.files);
+}

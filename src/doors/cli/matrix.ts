@@ -1,0 +1,72 @@
+import { createImageClient, type OperationCapabilities } from "../../index";
+import { type KnownProvider, keyVariableOf, knownProviders, providersWithKeys } from "./providers";
+import type { Shell } from "./shell";
+import { tableOf } from "./table";
+import { exitCodes } from "./tally";
+import { jsonOf } from "./text";
+
+/** `providers`: what each can do, as its adapter says. */
+export async function providers(
+  flags: { readonly json?: boolean | undefined },
+  shell: Shell,
+): Promise<number> {
+  const keyed = providersWithKeys(shell.platform.env);
+  // The names of an object of ours.
+  const names = Object.keys(knownProviders) as KnownProvider[];
+  const all = names.map((name) => {
+    const client = createImageClient({ provider: knownProviders[name]() });
+    const { capabilities, baseURL } = client;
+    const keyVariable = keyVariableOf(name);
+    return { name, baseURL, keyVariable, hasKey: keyed.includes(name), capabilities };
+  });
+  if (flags.json) {
+    await shell.print(jsonOf(all, 2));
+    return exitCodes.allCame;
+  }
+  const fields = [...new Set(all.flatMap(({ capabilities }) => capabilities.generate.fields))];
+  const rows = [
+    ["", ...names],
+    ["key", ...all.map(({ keyVariable }) => keyVariable)],
+    ["key is set", ...all.map(({ hasKey }) => yes(hasKey))],
+    ["resume a running job", ...all.map(({ capabilities }) => yes(capabilities.resumable))],
+    ["honours a key of ours", ...all.map(({ capabilities }) => yes(capabilities.idempotent))],
+    ["pictures a request", ...all.map(({ capabilities }) => most(capabilities.generate))],
+    ["input pictures", ...all.map(({ capabilities }) => inputsOf(capabilities.edit))],
+    ...fields
+      .filter((field) => field !== "prompt")
+      .map((field) => [
+        optionOf(field),
+        ...all.map(({ capabilities }) => yes(capabilities.generate.fields.includes(field))),
+      ]),
+  ];
+  for (const line of tableOf(rows)) await shell.print(line);
+  return exitCodes.allCame;
+}
+
+const yes = (is: boolean) => (is ? "yes" : "-");
+
+function most({ maxImagesPerTask }: OperationCapabilities): string {
+  return Number.isFinite(maxImagesPerTask) ? String(maxImagesPerTask) : "any";
+}
+
+function inputsOf(edit: OperationCapabilities | undefined): string {
+  if (edit?.inputs === undefined) return "-";
+  const { maxCount, as, httpsOnly } = edit.inputs;
+  return `${maxCount}, as ${as === "bytes" ? "files" : httpsOnly ? "https URLs" : "URLs"}`;
+}
+
+/** A field as the option that sets it. */
+function optionOf(field: string): string {
+  const options: Readonly<Record<string, string>> = {
+    outputFormat: "--format",
+    outputCompression: "--compression",
+  };
+  const dashed = field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  return options[field] ?? (field in shown ? `--${dashed}` : field);
+}
+
+/** The fields that have an option; the others are for programs, and for the lines of a batch. */
+const shown: Readonly<Record<string, true>> = {
+  ...{ size: true, aspectRatio: true, resolution: true, quality: true, background: true },
+  ...{ moderation: true, user: true, stream: true },
+};

@@ -1,0 +1,220 @@
+import {
+  type CallOptions,
+  type Charged,
+  type ImageError,
+  type ImageEvent,
+  type ImageRequest,
+  type ImageResult,
+  isImageError,
+  type JobReference,
+  type Journal,
+} from "../../index";
+import type { RouteEvent } from "../router/index";
+import { type DeliveredPicture, type Delivery, deliver } from "./delivery";
+import type { Interruption } from "./interruption";
+import { findJobs } from "./kept-jobs";
+import { Progress } from "./progress";
+import type { Target, UserFiles } from "./save";
+import type { Shell } from "./shell";
+import type { Shop } from "./shop";
+import { exitCodes, Tally } from "./tally";
+import { jsonOf, reasonOf } from "./text";
+import { expectedMsOf } from "./usual-time";
+
+/** How results are told: by paths, in one document, or by a line of JSON for each event. */
+export type Telling = "paths" | "document" | "events";
+
+/** An order, ready to be sent. */
+export interface OrderPlan {
+  readonly shell: Shell;
+  readonly shop: Shop;
+  /** What the ledger calls the provider. */
+  readonly label: string;
+  readonly request: ImageRequest;
+  readonly files: UserFiles;
+  readonly target: Target;
+  readonly telling: Telling;
+  readonly interruption: Interruption;
+}
+
+/** What became of an order, or of a job that was taken up again. */
+export interface OrderEnd {
+  readonly exitCode: number;
+  readonly job?: { readonly id: string; readonly reference?: JobReference } | undefined;
+  readonly result?: ImageResult | undefined;
+  readonly error?: unknown;
+  readonly pictures: readonly DeliveredPicture[];
+}
+
+/** Sends an order, waits for its pictures and writes them. Ctrl-C ends the waiting, and loses nothing. */
+export async function place(plan: OrderPlan): Promise<OrderEnd> {
+  const { shop, label, request } = plan;
+  const watch = watching(plan, await expectedMsOf(shop.ledger, label, request));
+  try {
+    return await follow(plan, watch, (onEvent) => send(shop, request, { onEvent }));
+  } finally {
+    watch.end();
+  }
+}
+
+/** Sends a request by the operation that it is. */
+export function send(
+  { router }: Pick<Shop, "router">,
+  request: ImageRequest,
+  options: CallOptions,
+): Promise<ImageResult> {
+  return request.images === undefined
+    ? router.generate(request, options)
+    : router.edit(request, options);
+}
+
+/** What is shown of orders that are under way, and what Ctrl-C does to them. */
+export interface Watch {
+  readonly progress: Progress;
+  /** Resolves when what Ctrl-C has ended is over: a create on its way is still read. */
+  ended(): Promise<unknown>;
+  /** Nothing is under way any more. */
+  end(): void;
+}
+
+/** Begins to show what is under way. */
+export function watching(
+  plan: Pick<OrderPlan, "shell" | "shop" | "label" | "interruption">,
+  expectedMs?: number | undefined,
+): Watch {
+  const { shell, shop, label } = plan;
+  const progress = new Progress(shell, { provider: label, expectedMs });
+  const hear = (event: RouteEvent) => progress.onRoute(event);
+  shop.hearers.add(hear);
+  const { ended } = stopOnSignals(plan);
+  const end = () => {
+    shop.hearers.delete(hear);
+    progress.end();
+  };
+  return { progress, ended, end };
+}
+
+/** What is to be followed: an order, or a job that was taken up. */
+export type Followed = Omit<OrderPlan, "request"> & {
+  readonly request: Pick<ImageRequest, "n">;
+};
+
+/** Waits for one that is under way, and writes what comes of it. */
+export async function follow(
+  plan: Followed,
+  watch: Watch,
+  sending: (onEvent: (event: ImageEvent) => void) => Promise<ImageResult>,
+): Promise<OrderEnd> {
+  const { shell, telling } = plan;
+  const tally = new Tally();
+  tally.want(plan.request.n ?? 1);
+  const delivery: Delivery = { ...plan, tally, printsPaths: telling === "paths" };
+  try {
+    const result = await sending((event) => {
+      watch.progress.onEvent(event);
+      if (telling === "events") shell.print(jsonOf(event)).catch(() => {});
+    });
+    const { job } = result;
+    const came = await deliver(result.images, job.id, delivery);
+    for (const warning of result.warnings) shell.warn(warning);
+    const pictures = [...came, ...(await rescue(result.failures, plan, delivery))];
+    const { exitCode } = tally;
+    if (hasAll(exitCode)) await markDelivered(plan, job.id, pictures);
+    return { exitCode, job, result, pictures };
+  } catch (error) {
+    // The journal learns the job of what was on its way.
+    await watch.ended();
+    if (!isImageError(error)) {
+      // From code of our own: nobody knows how far it came.
+      tally.fail(error);
+      shell.complain(reasonOf(error));
+      return { exitCode: tally.exitCode, error, pictures: [] };
+    }
+    const pictures = await rescue([error, ...error.failures], plan, delivery);
+    return { exitCode: tally.exitCode, job: error.job, error, pictures };
+  }
+}
+
+/**
+ * What went wrong, and the pictures that came all the same: a journal whose disk is full keeps none, and
+ * the error has what was paid for.
+ */
+async function rescue(
+  errors: readonly ImageError[],
+  { shop }: Pick<OrderPlan, "shop">,
+  delivery: Delivery,
+): Promise<readonly DeliveredPicture[]> {
+  const { shell, tally } = delivery;
+  const rescued: DeliveredPicture[] = [];
+  for (const error of errors) {
+    const { images = [] } = error;
+    shell.complain(reasonOf(error));
+    const isWhole = error.code === "journal_failed" && images.length > 0;
+    if (!isWhole) tally.lose(await chargedNow(error, shop.journal));
+    if (images.length === 0) continue;
+    // Of a picture that ends early, what there is: it counts as none.
+    const counting = isWhole ? tally : new Tally();
+    const job = error.job?.id ?? "picture";
+    rescued.push(...(await deliver(images, job, { ...delivery, tally: counting })));
+  }
+  return rescued;
+}
+
+/**
+ * Whether what went wrong was charged. Who was stopped by Ctrl-C has not heard how it ended: the journal has,
+ * where the response to the create came in meanwhile.
+ */
+async function chargedNow(error: ImageError, journal: Journal): Promise<Charged> {
+  const { job, charged, code } = error;
+  if (code !== "client_closed" || charged !== "unknown" || job === undefined) return charged;
+  const [kept] = await findJobs(journal, job.id);
+  // Before a create leaves there is a record of it.
+  return kept === undefined ? "no" : kept.charged;
+}
+
+/** Whether nothing more is to be had of a job: all came, or what did not was not charged. */
+export function hasAll(exitCode: number): boolean {
+  return exitCode === exitCodes.allCame || exitCode === exitCodes.partial;
+}
+
+/** Writes down that a job has been delivered, so that `recover` leaves it alone. */
+export async function markDelivered(
+  { shell, shop }: { readonly shell: Shell; readonly shop: Pick<Shop, "marks"> },
+  job: string,
+  pictures: readonly DeliveredPicture[],
+): Promise<void> {
+  const files = pictures.flatMap(({ path }) => path ?? []);
+  await shop.marks.note(job, job, files).catch((error: unknown) => {
+    shell.warn(`It could not be noted that this was delivered: ${reasonOf(error)}`);
+  });
+}
+
+/** No create takes longer: the client's own time-out ends it. */
+const longestMs = 24 * 60 * 60 * 1000;
+
+/** What Ctrl-C does while an order is under way. */
+function stopOnSignals({
+  shell,
+  shop,
+  interruption,
+}: Pick<OrderPlan, "shell" | "shop" | "interruption">) {
+  let closing: Promise<unknown> = Promise.resolve();
+  const close = (timeoutMs: number) => {
+    closing = Promise.all([closing, shop.router.close({ timeoutMs })]);
+  };
+  interruption.guard({
+    first() {
+      shell.say(
+        shop.client.capabilities.resumable
+          ? "Stopping. What the provider has accepted goes on there."
+          : "What was sent is being paid for: waiting for its picture. Ctrl-C again gives it up.",
+      );
+      close(longestMs);
+    },
+    second() {
+      shell.say("Giving up what is on its way: it may have been charged.");
+      close(1);
+    },
+  });
+  return { ended: () => closing };
+}

@@ -1,0 +1,63 @@
+import { forgetOld } from "./forget";
+import { type KeptJob, keptJobs } from "./kept-jobs";
+import type { OrderEnd } from "./order";
+import { documentOf, sayEnd } from "./report";
+import { type ResumeFlags, type TakeUp, takeUp, withTakeUp } from "./resume";
+import type { Shell } from "./shell";
+import type { Books } from "./shop";
+import { exitCodes } from "./tally";
+import { count, jsonOf } from "./text";
+import { UsageError } from "./usage-error";
+
+/** `recover`: the pictures of all jobs that nobody has them of. */
+export async function recover(flags: ResumeFlags, shell: Shell): Promise<number> {
+  return withTakeUp(flags, shell, async (given) => {
+    if (given.target.to === "stdout")
+      throw new UsageError("recover writes files: name a directory");
+    const { books, telling, state } = given;
+    const jobs = await openJobs(books);
+    const ends: OrderEnd[] = [];
+    for (const job of jobs) {
+      if (given.interruption.count > 0) break;
+      ends.push(await takeUpIfFree(job, given));
+    }
+    const left = jobs.length - ends.length;
+    if (left > 0) shell.say(`${count(left, "job")} left for the next time.`);
+    if (jobs.length === 0) shell.say("Nothing is to be recovered.");
+    if (telling !== "paths") {
+      const documents = ends.map((end) => documentOf(end, {}));
+      await shell.print(jsonOf({ jobs: documents }, telling === "document" ? 2 : undefined));
+    }
+    await forgetOld(books.journal, state, shell);
+    const codes = ends.map(({ exitCode }) => exitCode);
+    // Of those that were left nobody has asked.
+    return Math.max(exitCodes.allCame, ...codes, ...(left > 0 ? [exitCodes.unknown] : []));
+  });
+}
+
+/** Those that run or may, and those that ended without anybody having their pictures. */
+async function openJobs({ journal, marks }: Books): Promise<readonly KeptJob[]> {
+  const open: KeptJob[] = [];
+  for (const job of await keptJobs(journal)) {
+    if (job.state === "failed") continue;
+    if (job.state !== "done" || (await marks.read(job.id)) === undefined) open.push(job);
+  }
+  const last = (job: KeptJob) => Number(job.state === "unknown");
+  return open.sort((a, b) => last(a) - last(b));
+}
+
+async function takeUpIfFree(job: KeptJob, given: TakeUp): Promise<OrderEnd> {
+  const { shell } = given;
+  if (job.liveProcess !== undefined) {
+    shell.say(`job ${job.id}: process ${job.liveProcess} is waiting for it`);
+    return { exitCode: exitCodes.allCame, pictures: [] };
+  }
+  shell.say(`job ${job.id}: ${job.state}, ${count(job.pictures, "picture")} of ${job.provider}`);
+  const end = await takeUp(job, given);
+  sayEnd(shell, end);
+  if (job.state === "unknown" && end.exitCode === exitCodes.unknown) {
+    shell.say("  look it up in the provider's console, and say what you found:");
+    shell.say(`  gpt-image-client costs settle ${job.id} --charged no   (or yes)`);
+  }
+  return end;
+}

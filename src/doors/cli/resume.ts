@@ -1,0 +1,206 @@
+import type { ImageEvent, ImageJob } from "../../index";
+import { type Delivery, deliver } from "./delivery";
+import { parseDurationMs } from "./duration";
+import { Interruption } from "./interruption";
+import { findJobs, type KeptJob } from "./kept-jobs";
+import {
+  type Followed,
+  follow,
+  hasAll,
+  markDelivered,
+  type OrderEnd,
+  type Telling,
+  watching,
+} from "./order";
+import { stateDirectory } from "./places";
+import { providerOfJob } from "./providers";
+import { documentOf, printDocument, sayEnd } from "./report";
+import { type Target, targetOf, UserFiles } from "./save";
+import type { Shell } from "./shell";
+import { type Books, openBooks, openShop } from "./shop";
+import { exitCodes, Tally } from "./tally";
+import { clean } from "./text";
+import { UsageError } from "./usage-error";
+
+/** The options of `resume`. */
+export interface ResumeFlags {
+  readonly output?: string | undefined;
+  readonly timeout?: string | undefined;
+  readonly json?: boolean | undefined;
+  readonly events?: boolean | undefined;
+  readonly state?: string | undefined;
+}
+
+/** What taking up jobs takes. */
+export interface TakeUp {
+  readonly shell: Shell;
+  readonly books: Books;
+  readonly state: string;
+  readonly files: UserFiles;
+  readonly target: Target;
+  readonly telling: Telling;
+  readonly interruption: Interruption;
+  readonly timeoutMs?: number | undefined;
+}
+
+/** Opens all that taking up jobs takes, and ends it. */
+export async function withTakeUp(
+  flags: ResumeFlags,
+  shell: Shell,
+  work: (given: TakeUp) => Promise<number>,
+): Promise<number> {
+  const interruption = new Interruption(shell.platform);
+  const files = new UserFiles();
+  try {
+    const { json, events, timeout, output } = flags;
+    if (json && events) throw new UsageError("It is either --json or --events");
+    const target = targetOf(output);
+    if (target.to === "stdout" && (json || events)) {
+      throw new UsageError("-o - writes the picture where --json writes its text");
+    }
+    const state = stateDirectory(flags.state, shell.platform.env);
+    const books = await openBooks(state);
+    await files.prepare(target);
+    const telling = json ? "document" : events ? "events" : "paths";
+    const timeoutMs = timeout === undefined ? undefined : parseDurationMs("--timeout", timeout);
+    return await work({ shell, books, state, files, target, telling, interruption, timeoutMs });
+  } finally {
+    interruption.end();
+    files.end();
+  }
+}
+
+/** `resume`: the pictures of a job, whichever process has ordered it. */
+export async function resume(
+  words: readonly string[],
+  flags: ResumeFlags,
+  shell: Shell,
+): Promise<number> {
+  const [id, ...more] = words;
+  if (id === undefined || more.length > 0) throw new UsageError("resume takes the id of one job");
+  return withTakeUp(flags, shell, async (given) => {
+    const job = await onlyJob(given.books, id);
+    if (given.target.to === "stdout" && job.pictures > 1) {
+      throw new UsageError(`The job has ${job.pictures} pictures: name a directory for them`);
+    }
+    const end = await takeUp(job, given);
+    sayEnd(shell, end);
+    const { telling } = given;
+    if (telling !== "paths") {
+      await printDocument(shell, telling, documentOf(end, { wanted: job.pictures }));
+    }
+    return end.exitCode;
+  });
+}
+
+/** The job of an id, or of its beginning. */
+export async function onlyJob({ journal }: Books, id: string): Promise<KeptJob> {
+  const [job, ...others] = await findJobs(journal, id);
+  if (job === undefined) {
+    throw new UsageError(
+      `There is no job "${id}" in the journal: "gpt-image-client jobs" lists them`,
+    );
+  }
+  if (others.length === 0) return job;
+  throw new UsageError(`${others.length + 1} jobs begin with "${id}": give more of it`);
+}
+
+/** Takes up a job where it is: from the journal, or by asking its provider. */
+export async function takeUp(job: KeptJob, given: TakeUp): Promise<OrderEnd> {
+  const { shell, books, state, timeoutMs } = given;
+  const entry = await books.ledger.store.findJob(job.id);
+  const label = entry?.client ?? job.provider;
+  const provider = providerOfJob(job, shell.platform.env);
+  if (provider !== undefined) {
+    const limits = timeoutMs === undefined ? {} : { timeoutMs };
+    const shop = await openShop({ provider, label }, state, limits);
+    try {
+      for await (const handle of shop.router.recover({ jobId: job.id })) {
+        const plan = { ...given, shop, label, request: { n: job.pictures } };
+        return await followJob(handle, plan, limits);
+      }
+    } finally {
+      await shop.router.close();
+    }
+  }
+  if (job.state === "done" || job.state === "failed") return deliverKept(job, given);
+  return outOfReach(job, label, given);
+}
+
+async function followJob(
+  handle: ImageJob,
+  plan: Followed,
+  limits: { readonly timeoutMs?: number },
+): Promise<OrderEnd> {
+  const watch = watching(plan);
+  try {
+    return await follow(plan, watch, (onEvent) => resultOf(handle, limits, onEvent));
+  } finally {
+    watch.end();
+  }
+}
+
+/** The result of a job that was taken up, and what it tells on the way. */
+async function resultOf(
+  job: ImageJob,
+  limits: { readonly timeoutMs?: number },
+  onEvent: (event: ImageEvent) => void,
+) {
+  const left = new AbortController();
+  const listening = (async () => {
+    for await (const event of job.events({ signal: left.signal })) onEvent(event);
+  })();
+  try {
+    return await job.result(limits);
+  } finally {
+    left.abort();
+    await listening;
+  }
+}
+
+/** A job that has ended needs no key: its pictures are in the journal. */
+async function deliverKept(job: KeptJob, given: TakeUp): Promise<OrderEnd> {
+  const { shell, books, telling } = given;
+  const tally = new Tally();
+  tally.want(job.pictures);
+  const delivery: Delivery = { ...given, tally, printsPaths: telling === "paths" };
+  const kept = job.records.flatMap(({ id, state, images = [] }) =>
+    state === "succeeded" ? images.map((image, position) => ({ id, position, image })) : [],
+  );
+  const pictures = await deliver(
+    kept.map(({ id, position, image }) => ({
+      ...(image.url !== undefined && { url: image.url }),
+      ...(image.revisedPrompt !== undefined && { revisedPrompt: image.revisedPrompt }),
+      bytes: async () => {
+        const bytes = await books.journal.readImage(id, position);
+        if (bytes === undefined) throw new Error("the journal no longer has it");
+        return bytes;
+      },
+    })),
+    job.id,
+    delivery,
+  );
+  for (const { failure } of job.records) {
+    if (failure === undefined) continue;
+    tally.lose(failure.charged);
+    shell.complain(failure.message);
+  }
+  const { exitCode } = tally;
+  if (hasAll(exitCode) && pictures.length > 0) {
+    await markDelivered({ shell, shop: books }, job.id, pictures);
+  }
+  return { exitCode, job, pictures };
+}
+
+/** A job that runs where this process cannot ask. */
+function outOfReach(job: KeptJob, label: string, { shell }: TakeUp): OrderEnd {
+  if (label === "sandbox") {
+    shell.complain(`Job ${job.id} was played by a sandbox that has ended. Nothing was charged.`);
+    return { exitCode: exitCodes.nothingCharged, job, pictures: [] };
+  }
+  const where = `${clean(job.provider)} at ${clean(job.baseURL)}`;
+  shell.complain(
+    `Job ${job.id} is one of ${where}: put the key that it was ordered with into the environment`,
+  );
+  return { exitCode: exitCodes.unknown, job, pictures: [] };
+}

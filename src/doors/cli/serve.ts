@@ -1,0 +1,155 @@
+import { randomBytes, timingSafeEqual } from "node:crypto";
+import { once } from "node:events";
+import { readFileSync, writeFileSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import { join } from "node:path";
+import { Interruption } from "./interruption";
+import { stateDirectory } from "./places";
+import {
+  type ChosenProvider,
+  chooseProvider,
+  type ProviderFlags,
+  providerOf,
+  providersWithKeys,
+} from "./providers";
+import { wholeNumber } from "./request";
+import { UserFiles } from "./save";
+import type { Shell } from "./shell";
+import { openShops } from "./shop";
+import { exitCodes } from "./tally";
+import { reasonOf } from "./text";
+import { UsageError } from "./usage-error";
+
+/** The options of `serve`. */
+export interface ServeFlags extends ProviderFlags {
+  readonly port?: string | undefined;
+  readonly state?: string | undefined;
+}
+
+const defaultPort = 8788;
+const model = "gpt-image-2";
+const longestMs = 24 * 60 * 60 * 1000;
+
+/** `serve`: OpenAI's images API on this machine, over the providers whose keys are there. */
+export async function serve(flags: ServeFlags, shell: Shell): Promise<number> {
+  const { createImageGateway, directoryStore } = await import("../gateway/index");
+  const interruption = new Interruption(shell.platform);
+  const files = new UserFiles();
+  const ends: (() => Promise<unknown>)[] = [];
+  try {
+    const chosen = await chosenFor(flags, shell);
+    ends.push(...chosen.map(({ end }) => end));
+    const state = stateDirectory(flags.state, shell.platform.env);
+    const shop = await openShops(chosen, state);
+    ends.push(() => shop.router.close());
+    const key = keyIn(state);
+    const { server, port } = await listening(flags.port);
+    ends.push(() => closed(server));
+    const gateway = createImageGateway({
+      models: { [model]: shop.router },
+      authorize: ({ headers }) => (isKey(headers, key) ? "the user" : undefined),
+      // Who has the port has its orders: no two gateways may use one store.
+      store: directoryStore(join(state, `orders-${port}`)),
+      onError: (error) => shell.warn(reasonOf(error)),
+    });
+    server.on("request", gateway.listener);
+    const stopped = stoppedBy(interruption, shell, (timeoutMs) => gateway.close({ timeoutMs }));
+    const names = chosen.map(({ label }) => label).join(", then ");
+    shell.say(`The model ${model} of ${names}, as OpenAI's images API. Ctrl-C ends it.`);
+    await shell.print(`OPENAI_BASE_URL=http://127.0.0.1:${port}/v1`);
+    await shell.print(`OPENAI_API_KEY=${key}`);
+    await stopped;
+    return exitCodes.allCame;
+  } finally {
+    interruption.end();
+    files.end();
+    for (const end of ends.reverse()) await end();
+  }
+}
+
+/** The provider that was named, or all whose keys are in the environment. */
+async function chosenFor(flags: ServeFlags, shell: Shell): Promise<readonly ChosenProvider[]> {
+  const { env } = shell.platform;
+  const keyed = providersWithKeys(env);
+  if (flags.provider !== undefined || keyed.length < 2) {
+    return [await chooseProvider(flags, env, "generate")];
+  }
+  if (flags["base-url"] !== undefined || flags.model !== undefined) {
+    throw new UsageError(
+      "--base-url and --model are those of one provider: say which by --provider",
+    );
+  }
+  return keyed.map((name) => ({
+    provider: providerOf(name, {}, env),
+    label: name,
+    end: async () => {},
+  }));
+}
+
+/** The key of this user's gateways: the same each time, so that their clients need not be told again. */
+function keyIn(state: string): string {
+  const path = join(state, "serve-key");
+  const key = `local-${randomBytes(24).toString("base64url")}`;
+  try {
+    // Of two that begin at once one makes it.
+    writeFileSync(path, `${key}\n`, { flag: "wx", mode: 0o600 });
+    return key;
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
+  }
+  const kept = readFileSync(path, "utf8").trim();
+  if (/^[\w-]{20,}$/.test(kept)) return kept;
+  throw new UsageError(`${path} holds no key: remove it, and a new one is made`);
+}
+
+function isKey(headers: Headers, key: string): boolean {
+  const given = Buffer.from(headers.get("authorization") ?? "");
+  const wanted = Buffer.from(`Bearer ${key}`);
+  return given.byteLength === wanted.byteLength && timingSafeEqual(given, wanted);
+}
+
+/** On this machine alone: whoever reaches it spends its user's money. */
+async function listening(
+  given: string | undefined,
+): Promise<{ readonly server: Server; readonly port: number }> {
+  const port = given === undefined ? defaultPort : wholeNumber("--port", given);
+  const server = createServer();
+  server.listen(port, "127.0.0.1");
+  try {
+    await once(server, "listening");
+    return { server, port };
+  } catch (cause) {
+    throw new UsageError(
+      `Port ${port} cannot be had (${reasonOf(cause)}): take another by --port`,
+      {
+        cause,
+      },
+    );
+  }
+}
+
+async function closed(server: Server): Promise<void> {
+  await new Promise((resolve) => {
+    server.close(resolve);
+    server.closeAllConnections();
+  });
+}
+
+/** Resolves once it was asked to end, and what was ordered is over. */
+function stoppedBy(
+  interruption: Interruption,
+  shell: Shell,
+  close: (timeoutMs: number) => Promise<void>,
+): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    interruption.guard({
+      first() {
+        shell.say("LightAbortSignal: waiting for what was ordered. Ctrl-C again gives it up.");
+        close(longestMs).then(resolve, reject);
+      },
+      second() {
+        close(1).then(resolve, reject);
+      },
+    });
+  });
+}

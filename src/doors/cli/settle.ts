@@ -1,0 +1,101 @@
+import { isImageError, type LedgerEntry } from "../../index";
+import type { ImageLedger } from "../router/index";
+import { findJobs, type KeptJob, referenceOf } from "./kept-jobs";
+import { parseAmount } from "./money";
+import { stateDirectory } from "./places";
+import { providerOfJob } from "./providers";
+import type { Shell } from "./shell";
+import { type Books, openBooks, openShop } from "./shop";
+import { exitCodes } from "./tally";
+import { reasonOf } from "./text";
+import { UsageError } from "./usage-error";
+
+/** The options of `costs settle`. */
+export interface SettleFlags {
+  readonly charged?: string | undefined;
+  readonly cost?: string | undefined;
+  readonly "task-id"?: string | undefined;
+  readonly state?: string | undefined;
+}
+
+/** `costs settle`: ends an order of unknown fate by the word of a person, in the journal and the ledger. */
+export async function settle(
+  words: readonly string[],
+  flags: SettleFlags,
+  shell: Shell,
+): Promise<number> {
+  const [id, ...more] = words;
+  if (id === undefined || more.length > 0) throw new UsageError("settle takes the id of one job");
+  const { charged, cost, "task-id": taskId } = flags;
+  if (charged !== "yes" && charged !== "no")
+    throw new UsageError("settle takes --charged yes or no");
+  if (taskId !== undefined && charged === "no") {
+    throw new UsageError("--task-id is the provider's id of what was accepted: --charged yes");
+  }
+  const amount = cost === undefined ? undefined : parseAmount("--cost", cost);
+  const state = stateDirectory(flags.state, shell.platform.env);
+  const books = await openBooks(state);
+  const { job, entry } = await orderOf(books, id);
+  try {
+    const ledger =
+      job?.state === "unknown"
+        ? await settleInJournal(job, entry?.client, { charged, taskId, state }, shell)
+        : books.ledger;
+    if (taskId !== undefined) {
+      shell.say(`settled: gpt-image-client resume ${job?.id ?? id} has its pictures`);
+      return exitCodes.allCame;
+    }
+    // Where the journal knows the end, the ledger is told of it by whoever takes the job up.
+    if (entry !== undefined && entry.state !== "charged" && entry.state !== "refunded") {
+      await ledger.settle(entry.id, {
+        charged,
+        ...(amount !== undefined && { cost: amount }),
+      });
+    } else if (job?.state !== "unknown") throw new UsageError(`Nothing of "${id}" is unknown`);
+  } catch (error) {
+    if (!isImageError(error)) throw error;
+    throw new UsageError(reasonOf(error), { cause: error });
+  }
+  shell.say(charged === "no" ? "settled: it was not charged" : "settled: it was charged");
+  return exitCodes.allCame;
+}
+
+/** What the journal and the ledger have of an order, by its job or by its entry. */
+async function orderOf(
+  { journal, ledger }: Books,
+  id: string,
+): Promise<{ readonly job: KeptJob | undefined; readonly entry: LedgerEntry | undefined }> {
+  const entry = await ledger.store.read(id);
+  const [job, ...others] = await findJobs(journal, entry?.job ?? id);
+  if (others.length > 0) throw new UsageError(`Several jobs begin with "${id}": give more of it`);
+  if (job === undefined && entry === undefined) {
+    throw new UsageError(`There is no order "${id}": "gpt-image-client costs" lists what is open`);
+  }
+  return { job, entry: entry ?? (job && (await ledger.store.findJob(job.id))) };
+}
+
+/** Gives the ledger of a router, which ends the claim of a batch's line along with its entry. */
+async function settleInJournal(
+  job: KeptJob,
+  label: string | undefined,
+  found: {
+    readonly charged: "yes" | "no";
+    readonly taskId: string | undefined;
+    readonly state: string;
+  },
+  shell: Shell,
+): Promise<ImageLedger> {
+  const provider = providerOfJob(job, shell.platform.env);
+  if (provider === undefined) {
+    throw new UsageError("Put the key that the job was ordered with into the environment");
+  }
+  const { client, ledger } = await openShop(
+    { provider, label: label ?? job.provider },
+    found.state,
+  );
+  const { charged, taskId } = found;
+  const reference = referenceOf(job);
+  if (charged === "no") await client.settle(reference, { charged });
+  else await client.settle(reference, { charged, ...(taskId !== undefined && { taskId }) });
+  return ledger;
+}
