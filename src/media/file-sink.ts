@@ -65,6 +65,8 @@ export class FileSink implements ImageSink {
   async read(): Promise<Buffer> {
     await this.#ended();
     if (this.#memory !== undefined) return this.#memory.read();
+    // A file is made for the first byte.
+    if (this.#onDisk === 0) return Buffer.alloc(0);
     return this.#file === undefined ? readFile(this.#path) : this.#readBack(this.#file);
   }
 
