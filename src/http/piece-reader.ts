@@ -5,6 +5,8 @@ import { beginsEventStream } from "./event-stream";
 import { EventStreamBody } from "./event-stream-body";
 import { beginsImage } from "./image-text";
 import { documentOf, JsonScanner } from "./json-scanner";
+import { shownCharacters } from "./json-skeleton";
+import { isPlainText, TextScanner } from "./text-scanner";
 
 /** How a body is read as JSON. */
 export interface JsonReading {
@@ -90,9 +92,30 @@ export function readerOf(head: Buffer, reading: JsonReading, text?: string): Pie
   if (beginsPage(head))
     return jsonReader(new JsonScanner(createSink, { ...options, mostImages: 0 }), text);
   if (beginsImage(head)) return imageReader(createSink(), reading.maxImageBytes);
-  return beginsEventStream(head)
-    ? eventReader(new EventStreamBody(createSink, { ...options, isCompleted, asked }))
+  if (beginsEventStream(head)) {
+    return eventReader(new EventStreamBody(createSink, { ...options, isCompleted, asked }));
+  }
+  return isPlainText(head)
+    ? textReader(new TextScanner(createSink, options), text ?? shownStart(head))
     : jsonReader(new JsonScanner(createSink, options), text);
+}
+
+function shownStart(head: Buffer): string {
+  return head.toString("utf8", 0, 4 * shownCharacters).slice(0, shownCharacters);
+}
+
+function textReader(scanner: TextScanner, text: string): PieceReader {
+  return {
+    get images() {
+      return scanner.images;
+    },
+    write: (bytes) => scanner.write(bytes),
+    end: async () => {
+      await scanner.end();
+      return { body: undefined, text };
+    },
+    discard: () => scanner.discard(),
+  };
 }
 
 function jsonReader(scanner: JsonScanner, text: string | undefined): PieceReader {
