@@ -45,7 +45,7 @@ export class ProviderApi {
   }
 
   /** Describes a call as HTTP. Done once for a task, so that every attempt sends the same. */
-  async prepare(call: Call): Promise<HttpRequest> {
+  prepare(call: Call): HttpRequest | Promise<HttpRequest> {
     const { method, path, body } = call;
     const own = call.query === undefined ? "" : `${new URLSearchParams(call.query)}`;
     const query = [this.#provider.baseQuery(), own].filter((each) => each !== "").join("&");
@@ -65,9 +65,10 @@ export class ProviderApi {
       headers["content-type"] = "application/json";
       return { method, url, headers, body: JSON.stringify(body.json) };
     }
-    const { contentType, bytes } = await encodeMultipart(body.parts);
-    headers["content-type"] = contentType;
-    return { method, url, headers, body: bytes };
+    return encodeMultipart(body.parts).then(({ contentType, bytes }) => {
+      headers["content-type"] = contentType;
+      return { method, url, headers, body: bytes };
+    });
   }
 
   /**
@@ -213,7 +214,10 @@ export class ProviderApi {
 
 function inLowerCase(headers: HttpRequest["headers"]): Record<string, string> {
   const made: Record<string, string> = {};
-  for (const [name, value] of Object.entries(headers)) made[name.toLowerCase()] = value;
+  for (const name in headers) {
+    const value = headers[name];
+    if (value !== undefined) made[name.toLowerCase()] = value;
+  }
   return made;
 }
 

@@ -80,6 +80,7 @@ export class Ending implements EndSignal {
     if (this.#aborted) return;
     this.#aborted = true;
     this.#reason = reason;
+    if (this.#listeners === undefined) return;
     // One who is let go of by another who heard it first does not hear it.
     for (const listener of this.#all()) listener();
     this.#listeners = undefined;

@@ -28,11 +28,13 @@ export interface Answer {
 }
 
 /**
- * When an answer was made, by the clock of the server that made it: a date in its `Retry-After` is of
- * that clock too, and ours may be an hour off.
+ * When an answer came; by the clock of the server that made it where it has a `Retry-After`: a date in
+ * that is of that clock too, and ours may be an hour off.
  */
-export function answeredAt({ date }: Readonly<Record<string, string>>, clock: Clock): number {
-  const told = date === undefined ? Number.NaN : Date.parse(date);
+export function answeredAt(headers: Readonly<Record<string, string>>, clock: Clock): number {
+  const { date } = headers;
+  if (date === undefined || headers["retry-after"] === undefined) return clock.wallTime();
+  const told = Date.parse(date);
   return Number.isNaN(told) ? clock.wallTime() : told;
 }
 

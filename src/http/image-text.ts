@@ -27,18 +27,28 @@ export function beginsImage(bytes: Uint8Array): boolean {
 }
 
 function hasSignature(bytes: Uint8Array): boolean {
-  return signatures.some((signature) =>
-    signature.every((each, index) => each === undefined || each === bytes[index]),
-  );
+  return signatures.some((signature) => begins(bytes, signature));
 }
+
+function begins(bytes: Uint8Array, signature: readonly (number | undefined)[]): boolean {
+  for (let index = 0; index < signature.length; index += 1) {
+    const due = signature[index];
+    if (due !== undefined && due !== bytes[index]) return false;
+  }
+  return true;
+}
+
+/** What is decoded here is looked at by its length, or at once. */
+const scratch = Buffer.allocUnsafeSlow(64 * 1024);
 
 /** Longer than every signature, in base64. */
 const signatureLetters = 32;
 
 /** Whether a text is the base64 of an image, as far as its beginning tells. */
 export function isImageBase64(text: string): boolean {
+  const length = scratch.write(text.slice(0, signatureLetters), "base64");
   return (
-    hasSignature(Buffer.from(text.slice(0, signatureLetters), "base64")) ||
+    hasSignature(scratch.subarray(0, length)) ||
     beginsImage(Buffer.from(text.slice(0, headLetters), "base64"))
   );
 }
@@ -53,9 +63,6 @@ export function untilImage(text: string): string {
   }
   return text;
 }
-
-/** What is decoded here is looked at by its length alone. */
-const scratch = Buffer.allocUnsafeSlow(64 * 1024);
 
 /** Whether a text is base64 of either alphabet, in lines or in one. Decoders skip whatever is not. */
 function isBase64(text: string): boolean {

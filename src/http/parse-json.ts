@@ -25,7 +25,9 @@ function holdsLargeNumber(value: unknown): boolean {
   // What a reviver put there is no value of JSON.
   if (Object.getPrototypeOf(value) !== Object.prototype) return false;
   // JSON gives own fields alone, and a list of them would be made for each object of each response.
-  for (const name in value) if (holdsLargeNumber(Reflect.get(value, name))) return true;
+  // A plain object of JSON. `Reflect.get` would take several times as long.
+  const fields = value as Readonly<Record<string, unknown>>;
+  for (const name in fields) if (holdsLargeNumber(fields[name])) return true;
   return false;
 }
 

@@ -126,7 +126,7 @@ export class Transport {
     const { status, headers } = answer;
     const { images } = progress;
     progress.head = { status, headers };
-    const over = new Ending();
+    let over: Ending | undefined;
     const each: Body["each"] = async (take) => {
       await answer.body.each(take);
       progress.isReadToEnd = true;
@@ -145,7 +145,10 @@ export class Transport {
           partialField: limits.partialField,
           isCompleted: limits.isCompleted,
           asked: limits.n,
-          afterLast: () => sleep(clock, afterLastMs, over).catch(() => {}),
+          afterLast: () => {
+            over ??= new Ending();
+            return sleep(clock, afterLastMs, over).catch(() => {});
+          },
           onPartial: limits.onPartial,
           images,
         },
@@ -154,7 +157,7 @@ export class Transport {
       const receivedAt = answeredAt(headers, clock);
       return { status, headers, body, text, events, partials, images, receivedAt };
     } finally {
-      over.abort("it has been read");
+      over?.abort("it has been read");
       const { handedOut } = progress;
       if (handedOut !== undefined) {
         for (const each of images) if (!handedOut.includes(each)) void each.sink.discard();

@@ -26,7 +26,8 @@ export const rasterMedia: readonly Media[] = [png, jpeg, webp, gif, avif];
  * root, up to {@link svgHeadBytes}. Undefined for anything else, and for fewer bytes than it takes.
  */
 export function sniff(bytes: Uint8Array): Media | undefined {
-  const head = String.fromCharCode(...bytes.subarray(0, 16));
+  const { buffer, byteOffset } = bytes;
+  const head = Buffer.from(buffer, byteOffset, Math.min(16, bytes.length)).toString("latin1");
   if (head.startsWith("\x89PNG\r\n\x1a\n")) return png;
   if (head.startsWith("\xff\xd8\xff")) return jpeg;
   if (head.startsWith("RIFF") && head.startsWith("WEBP", 8)) return webp;

@@ -2,7 +2,7 @@ import { isSignatureStart, looksLikeText, type Media, sniff } from "./format";
 import { walkAvif } from "./formats/avif";
 import { walkGif } from "./formats/gif";
 import { walkJpeg } from "./formats/jpeg";
-import { walkPng } from "./formats/png";
+import { endsAsPng, walkPng } from "./formats/png";
 import { SvgTail, svgHeadBytes } from "./formats/svg";
 import { type Completeness, type Walk, Walker } from "./formats/walk";
 import { walkWebp } from "./formats/webp";
@@ -37,6 +37,12 @@ export class ImageInspection {
     inspection.#decide(whole.subarray(0, svgHeadBytes));
     inspection.#check?.push(whole.subarray(svgHeadBytes));
     return inspection;
+  }
+
+  /** Whether a file that is here as a whole lacks its end. */
+  static isTruncated(bytes: Uint8Array): boolean {
+    const whole = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    return !endsAsPng(whole) && ImageInspection.of(bytes).isTruncated;
   }
 
   /** Takes the next bytes, which may be overwritten once this has returned. */

@@ -253,7 +253,7 @@ export class GeneratedImage implements Picture {
   async #fromJournal(): Promise<Uint8Array | undefined> {
     const stored = await this.#source.stored?.();
     if (stored === undefined) return undefined;
-    if (ImageInspection.of(stored).isTruncated) this.#warnOfEnd();
+    if (ImageInspection.isTruncated(stored)) this.#warnOfEnd();
     return ownBytes(stored);
   }
 

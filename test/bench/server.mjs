@@ -5,19 +5,33 @@
  */
 import { createHash, randomBytes, randomUUID } from "node:crypto";
 import { createServer } from "node:http";
+import { crc32 } from "node:zlib";
 
 const pollsOfAJob = 20;
 
-/** The head of a PNG, and noise: no transport can make it smaller. */
+const signature = Buffer.from("\x89PNG\r\n\x1a\n", "latin1");
+/** What the length, the name and the checksum of a chunk take. */
+const chunkOverhead = 12;
+
+/** The chunks of a PNG, whose pixels are noise: no transport can make it smaller. */
 function pngOf(byteLength, width, height) {
-  const head = Buffer.alloc(33);
-  Buffer.from("\x89PNG\r\n\x1a\n", "latin1").copy(head);
-  head.writeUInt32BE(13, 8);
-  head.write("IHDR", 12, "latin1");
-  head.writeUInt32BE(width, 16);
-  head.writeUInt32BE(height, 20);
-  head.set([8, 6, 0, 0, 0], 24);
-  return Buffer.concat([head, randomBytes(byteLength - head.byteLength)]);
+  const head = Buffer.alloc(13);
+  head.writeUInt32BE(width, 0);
+  head.writeUInt32BE(height, 4);
+  head.set([8, 6, 0, 0, 0], 8);
+  const rest = [signature, chunkOf("IHDR", head), chunkOf("IEND", Buffer.alloc(0))];
+  const restLength = rest.reduce((sum, { length }) => sum + length, 0);
+  const pixels = chunkOf("IDAT", randomBytes(byteLength - restLength - chunkOverhead));
+  return Buffer.concat([...rest.slice(0, 2), pixels, ...rest.slice(2)]);
+}
+
+function chunkOf(name, data) {
+  const named = Buffer.concat([Buffer.from(name, "latin1"), data]);
+  const length = Buffer.alloc(4);
+  length.writeUInt32BE(data.length);
+  const checksum = Buffer.alloc(4);
+  checksum.writeUInt32BE(crc32(named));
+  return Buffer.concat([length, named, checksum]);
 }
 
 const files = { small: pngOf(4_000, 64, 64), large: pngOf(12_000_000, 3840, 2160) };
