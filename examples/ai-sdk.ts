@@ -46,7 +46,7 @@ console.log(entries.map(({ file }) => file).join("\n"));
 // What the whole call cost stands with its first image.
 console.log(costText(entries[0]?.cost));
 
-// Accepted and billed, and its answer lost on the way. The SDK's own provider sends this three times.
+// Accepted and billed, and its response lost on the way. The SDK's own provider sends this three times.
 sandbox.inject({
   ...{ provider: "openaiCompatible", phase: "create", times: 3 },
   fault: "reset-after-acceptance",

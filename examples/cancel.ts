@@ -3,7 +3,7 @@ import { createImageClient, type ImageJob, trinetra } from "gpt-image-client";
 import { startServices } from "./support";
 
 await using services = await startServices();
-// The answer to the create takes its time, so that the abort falls into the middle of it.
+// The response to the create takes its time, so that the abort falls into the middle of it.
 services.inject({ provider: "trinetra", phase: "create", fault: "slow", delayMs: 600 });
 
 // The real service: `provider: trinetra()`.
@@ -33,7 +33,7 @@ try {
   console.log(`Released after ${Date.now() - startedAt} ms, by my own reason: ${reason.message}`);
 }
 
-// The create was on its way, and a provider cannot be told to forget it. Its answer is still read:
+// The create was on its way, and a provider cannot be told to forget it. Its response is still read:
 const job = await submitted;
 console.log(
   `Accepted all the same, after ${Date.now() - startedAt} ms: ${job.reference.tasks[0]?.id}`,

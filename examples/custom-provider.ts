@@ -11,7 +11,6 @@ import { fileURLToPath } from "node:url";
 import { createImageClient } from "gpt-image-client";
 import {
   type Adapter,
-  type Answer,
   type Call,
   type Cost,
   defineOperation,
@@ -22,6 +21,7 @@ import {
   lenient,
   type Outcome,
   type Phase,
+  type ProviderResponse,
   promptUpTo,
   readStatus,
   stateWord,
@@ -101,16 +101,16 @@ const envelope = z.looseObject({
 
 // ---- reading ----
 
-function read(phase: Phase, answer: Answer): Outcome {
-  const body = envelope.safeParse(answer.body);
+function read(phase: Phase, reply: ProviderResponse): Outcome {
+  const body = envelope.safeParse(reply.body);
   if (!body.success) {
-    if (answer.status >= 300) return readStatus(phase, answer, undefined);
+    if (reply.status >= 300) return readStatus(phase, reply, undefined);
     return unreadable(phase, "It is not the JSON that was expected");
   }
   const { code, msg, data } = body.data;
   // It says no with HTTP 200 and a code in the body.
   if (code !== 200) {
-    return readStatus(phase, { ...answer, status: code }, { message: msg, code: String(code) });
+    return readStatus(phase, { ...reply, status: code }, { message: msg, code: String(code) });
   }
   if (phase === "create") {
     if (data?.taskId === undefined) return unreadable(phase, "There is no taskId in it");
@@ -158,7 +158,7 @@ export const fifth = defineProvider("https://api.fifth.example", adapter);
 // Its service, played by a few lines on this machine, so that the example runs.
 const service = createServer(async (request, response) => {
   const { pathname, searchParams } = new URL(request.url ?? "/", "http://service");
-  const answer = (data: object) => {
+  const reply = (data: object) => {
     response.setHeader("content-type", "application/json");
     response.end(JSON.stringify({ code: 200, msg: "success", data }));
   };
@@ -167,13 +167,13 @@ const service = createServer(async (request, response) => {
     response.end(await sharp({ create: { width, height, channels, background } }).png().toBuffer());
   } else if (request.method === "POST") {
     console.log("it got:", JSON.stringify(await json(request)));
-    answer({ taskId: String(Date.now()) });
+    reply({ taskId: String(Date.now()) });
   } else {
     const taskId = searchParams.get("taskId") ?? "";
     const ageMs = Date.now() - Number(taskId);
     const state = ["waiting", "queuing", "generating"][Math.floor(ageMs / 500)] ?? "success";
     const resultJson = JSON.stringify({ resultUrls: [`http://${request.headers.host}/1.png`] });
-    answer({ taskId, state, ...(state === "success" && { resultJson, creditsConsumed: 6 }) });
+    reply({ taskId, state, ...(state === "success" && { resultJson, creditsConsumed: 6 }) });
   }
 });
 await new Promise<void>((resolve) => service.listen(0, "127.0.0.1", resolve));

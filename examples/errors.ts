@@ -84,7 +84,7 @@ const cases: { what: string; fault?: SandboxFault; run: () => Promise<ImageResul
     run: () => atTrinetra.generate({ prompt }, { timeoutMs: 200 }),
   },
   {
-    // The worst of all: accepted, and the answer lost. Nobody can know whether it was paid for, so
+    // The worst of all: accepted, and the response lost. Nobody can know whether it was paid for, so
     // it is not sent again...
     what: "lost create",
     fault: { provider: "shortapi", phase, fault: "reset-after-acceptance" },

@@ -1,5 +1,5 @@
 /**
- * OpenAI's images API over another provider: the official client with another base URL. The answer is
+ * OpenAI's images API over another provider: the official client with another base URL. The response is
  * lost on the way to it, it asks again as it always does, and the order is bought once.
  */
 import { createServer } from "node:http";

@@ -80,12 +80,12 @@ const { id, status } = (await accepted.json()) as { id: string; status: string }
 console.log("POST /pictures:", accepted.status, status);
 
 for (let settled = false; !settled; await sleep(settled ? 0 : 500)) {
-  const answer = (await (await fetch(origin + status)).json()) as {
+  const reply = (await (await fetch(origin + status)).json()) as {
     state: string;
     settled: boolean;
   };
-  console.log("GET", status, answer.state);
-  settled = answer.settled;
+  console.log("GET", status, reply.state);
+  settled = reply.settled;
 }
 
 const picture = await fetch(`${origin}/pictures/${id}/image`);

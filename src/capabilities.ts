@@ -13,7 +13,7 @@ export interface OperationCapabilities {
 
 /** What a client's provider can do. */
 export interface Capabilities {
-  /** Whether a job can be resumed; false where the answer to the create is the image itself. */
+  /** Whether a job can be resumed; false where the response to the create is the image itself. */
   readonly resumable: boolean;
   /** Whether the provider honours an idempotency key. */
   readonly idempotent: boolean;

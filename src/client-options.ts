@@ -75,11 +75,11 @@ export interface ImageClientOptions {
   /** Lets result URLs lead to private addresses. Default false. */
   readonly allowPrivateNetwork?: boolean;
   /**
-   * The largest answer of the provider that is read, images as base64 and all, in bytes. Default 256 MiB.
+   * The largest response of the provider that is read, images as base64 and all, in bytes. Default 256 MiB.
    * Each image in it may be as large as `maxDownloadBytes`, and all else in it 2 MiB.
    */
   readonly maxAnswerBytes?: number;
-  /** The largest image that is fetched, or read from an answer, in bytes. Default 256 MiB. */
+  /** The largest image that is fetched, or read from a response, in bytes. Default 256 MiB. */
   readonly maxDownloadBytes?: number;
 }
 

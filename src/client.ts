@@ -1,4 +1,4 @@
-import { type Clock, callerSignal, Ending, systemClock, within } from "./async/clock";
+import { type Clock, callerSignal, LightAbortSignal, systemClock, within } from "./async/clock";
 import { type Capabilities, capabilitiesOf } from "./capabilities";
 import { type ClientOptions, type ImageClientOptions, parseClientOptions } from "./client-options";
 import type { Cost } from "./cost";
@@ -67,7 +67,7 @@ export interface ImageClient {
   resume(reference: unknown): ImageJob;
   /**
    * Ends all waits; their errors carry their jobs. Nothing is sent any more. Creates on their way are
-   * still read, so that a job learns its id; where the answer is the image, its caller still has it.
+   * still read, so that a job learns its id; where the response is the image, its caller still has it.
    * What is not there after `timeoutMs` is torn, and its `ClientClosedError` says so.
    */
   close(options?: CloseOptions): Promise<void>;
@@ -155,7 +155,7 @@ export class ProviderClient implements ProviderImageClient {
   declare readonly account?: string;
   readonly #options: ClientOptions;
   readonly #clock: Clock;
-  readonly #closing = new Ending();
+  readonly #closing = new LightAbortSignal();
   #loading: Promise<Runner> | undefined;
   #loaded: Runner | undefined;
 
@@ -231,7 +231,7 @@ export class ProviderClient implements ProviderImageClient {
       throw new UnsupportedError({
         ...{ provider: name, charged: "no", field: "reference", given: "one" },
         taken:
-          "no references, since the answer is the image itself and nothing can be asked afterwards",
+          "no references, since the response is the image itself and nothing can be asked afterwards",
       });
     }
     return new ResumedJob(parsed, async () => (await this.#runner()).resume(parsed));

@@ -11,7 +11,7 @@ export interface Cost {
   /** `"USD"`, or the provider's own `"credits"`. */
   readonly unit: "USD" | "credits" | (string & {});
   /**
-   * `"reported"`: the provider's answer said so, and its list may say otherwise: ShortAPI reports 0.02
+   * `"reported"`: the provider's response said so, and its list may say otherwise: ShortAPI reports 0.02
    * USD for every model, and lists 0.06 for this one. `"usage"`: computed from the tokens it reported and
    * the price of a token. `"list"`: the published price, before anything was sent.
    */

@@ -156,7 +156,7 @@ export class TimeoutError extends ImageError {
   }
 }
 
-/** The create was sent and its answer was lost: the provider may have accepted it, and it was not sent again. */
+/** The create was sent and its response was lost: the provider may have accepted it, and it was not sent again. */
 export class SubmissionUnknownError extends ImageError {
   override readonly name = "SubmissionUnknownError";
   readonly code = "submission_unknown";
@@ -172,7 +172,7 @@ export class MalformedResponseError extends ImageError {
   readonly code = "malformed_response";
 
   constructor(facts: ErrorFacts) {
-    super("The answer cannot be used.", facts);
+    super("The response cannot be used.", facts);
   }
 }
 

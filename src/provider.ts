@@ -8,7 +8,6 @@ export { withoutPaths } from "./adapter/base-url";
 export {
   type Absent,
   type Adapter,
-  type Answer,
   type BoundOperation,
   type BoundTask,
   type Call,
@@ -20,6 +19,7 @@ export {
   type PartialOutput,
   type Pending,
   type Phase,
+  type ProviderResponse,
   type RefusalKind,
   type Refused,
   refusalKinds,

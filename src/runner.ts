@@ -1,6 +1,12 @@
 import type { InputRule } from "./adapter/contract";
 import { ProviderApi } from "./api/api";
-import { type Clock, callerSignal, Ending, type EndSignal, within } from "./async/clock";
+import {
+  type AbortSignalLike,
+  type Clock,
+  callerSignal,
+  LightAbortSignal,
+  within,
+} from "./async/clock";
 import { RateLimiter } from "./async/rate-limiter";
 import { Semaphore } from "./async/semaphore";
 import { inTurn } from "./async/turns";
@@ -28,7 +34,7 @@ import { ImageDownload } from "./result/image-download";
 import { learnedSchedule, sizeClassOf } from "./schedule/learned-schedule";
 import { fixedSchedule, isLoopback } from "./schedule/schedule";
 import type { ImageJob, ImageResult } from "./types";
-import type { Hook, WebhookHints } from "./webhooks/notifications";
+import type { Hook, WebhookNotifications } from "./webhooks/notifications";
 import type { Webhooks } from "./webhooks/receiver";
 
 /**
@@ -42,11 +48,15 @@ export class Runner {
   /** Jobs that this client works on, by id: `recover` leaves them alone. */
   readonly #live = new LiveJobs();
   #journaling: Journaling | undefined;
-  #hints: WebhookHints | undefined;
+  #hints: WebhookNotifications | undefined;
   /** Aborts when `close` waits no longer. */
-  readonly #tearing = new Ending();
+  readonly #tearing = new LightAbortSignal();
 
-  static async load(options: ClientOptions, clock: Clock, closing: EndSignal): Promise<Runner> {
+  static async load(
+    options: ClientOptions,
+    clock: Clock,
+    closing: AbortSignalLike,
+  ): Promise<Runner> {
     const runner = new Runner(options, clock, closing);
     await runner.#load().catch((error: unknown) => {
       // A proxy's address that cannot be read is on the error, with the password in it.
@@ -55,7 +65,7 @@ export class Runner {
     return runner;
   }
 
-  private constructor(options: ClientOptions, clock: Clock, closing: EndSignal) {
+  private constructor(options: ClientOptions, clock: Clock, closing: AbortSignalLike) {
     const { provider, timeoutMs, attemptTimeoutMs, onEvent, poll = learnedSchedule() } = options;
     const trustedOrigin = new URL(provider.baseURL).origin;
     const transport = new Transport({ ...options, clock, trustedOrigin });
@@ -84,8 +94,8 @@ export class Runner {
       this.#journaling = new Journaling(journal, account, this.#services, this.#live);
     }
     if (webhook !== undefined && webhooks !== undefined) {
-      const { WebhookHints } = await import("./webhooks/notifications");
-      this.#hints = new WebhookHints(webhook, webhooks, {
+      const { WebhookNotifications } = await import("./webhooks/notifications");
+      this.#hints = new WebhookNotifications(webhook, webhooks, {
         live: this.#live,
         closing: this.#services.closing,
         isCreating: () => !this.#services.underWay.isIdle,
@@ -232,7 +242,7 @@ export class Runner {
       index,
       n,
       state: "waiting" as const,
-      ledger: journaled?.ledgerFor(index),
+      entry: journaled?.entryFor(index),
       key: idempotent ? keys[index] : undefined,
     }));
     const job = new RunningJob(seed, tasks, this.#services);
@@ -254,7 +264,7 @@ export class Runner {
     return (index) => names.taskKey(index);
   }
 
-  /** Where the images of an answer go while it comes; a journal takes them from memory. */
+  /** Where the images of a response go while it comes; a journal takes them from memory. */
   #sinkFor(saveTo: string | undefined): (() => ImageSink) | undefined {
     if (saveTo === undefined || this.#journaling !== undefined) return undefined;
     return () => new FileSink(saveTo);
@@ -269,7 +279,11 @@ export class Runner {
     return given === undefined ? undefined : { isOurs: false, addressFor: () => given };
   }
 
-  #inputs(request: ParsedRequest, rule: InputRule, signal: EndSignal): Promise<ResolvedInputs> {
+  #inputs(
+    request: ParsedRequest,
+    rule: InputRule,
+    signal: AbortSignalLike,
+  ): Promise<ResolvedInputs> {
     const { clock, provider, transport } = this.#services;
     const reading = resolveInputs(request.images, request.mask, {
       ...{ provider: provider.name, rule, upload: this.#options.upload },

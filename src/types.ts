@@ -31,7 +31,7 @@ export interface Usage {
 
 /**
  * How far a task is. `"waiting"`: not sent yet. `"submitting"`: the create is on its way.
- * `"refused"`: the provider did not take it. `"unknown"`: sent, and its answer was lost.
+ * `"refused"`: the provider did not take it. `"unknown"`: sent, and its response was lost.
  */
 export type TaskState =
   | "waiting"
@@ -55,7 +55,7 @@ export interface TaskReference {
   readonly key?: string;
   /** How far it was when the reference was made. */
   readonly state: TaskState;
-  /** What the provider said it costs; some say so in the answer to the create alone. */
+  /** What the provider said it costs; some say so in the response to the create alone. */
   readonly cost?: Cost;
 }
 
@@ -174,7 +174,7 @@ export type ImageEvent = {
       readonly progress?: number;
     }
   | {
-      /** An exchange gave no answer that counts, and will be repeated. */
+      /** An exchange gave no response that counts, and will be repeated. */
       readonly type: "retry";
       readonly phase: "create" | "poll" | "download";
       readonly reason: string;
@@ -314,7 +314,7 @@ export interface ImageResult {
   readonly usage?: Usage;
   /** When it was sent and settled, and after how many polls. */
   readonly timing: Timing;
-  /** The provider's last answer for each task that succeeded, without image bytes. */
+  /** The provider's last response for each task that succeeded, without image bytes. */
   readonly raw: readonly unknown[];
   /**
    * What was left out or came otherwise than asked, in sentences; also what its images have shown since
@@ -385,7 +385,7 @@ export abstract class ImageError extends Error {
   declare readonly job?: ImageJob;
   /** What was charged, where the provider said so before it failed; a refund leaves none. */
   declare readonly cost?: Cost;
-  /** The HTTP status of the answer. */
+  /** The HTTP status of the response. */
   declare readonly status?: number;
   /** The provider's own code, as a string. */
   declare readonly providerCode?: string;
@@ -393,10 +393,10 @@ export abstract class ImageError extends Error {
   declare readonly requestId?: string;
   /** How long the provider asks to wait, in milliseconds. */
   declare readonly retryAfterMs?: number;
-  /** The provider's answer, without image bytes and without the key. */
+  /** The provider's response, without image bytes and without the key. */
   declare readonly raw?: unknown;
   /**
-   * Images that were paid for though the call failed: they came whole before their answer broke off, the
+   * Images that were paid for though the call failed: they came whole before their response broke off, the
    * journal could not keep them, or what came of one that ends early. Absent without any.
    */
   declare readonly images?: readonly GeneratedImage[];
@@ -435,7 +435,7 @@ export abstract class ImageError extends Error {
     if (facts.field !== undefined) this.field = facts.field;
   }
 
-  /** Short and safe to log: no image bytes, no prompt, no key, no raw answer. */
+  /** Short and safe to log: no image bytes, no prompt, no key, no raw response. */
   toJSON(): Record<string, unknown> {
     const { name, code, message, provider, charged, retryable } = this;
     const { cost, status, providerCode, requestId, retryAfterMs, field } = this;

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { type Clock, systemClock } from "../src/async/clock";
 import { ProviderClient } from "../src/client";
 import type { Cost } from "../src/cost";
-import type { Answer, Provider } from "../src/provider";
+import type { Provider, ProviderResponse } from "../src/provider";
 import type { ImageInput } from "../src/request/request";
 import type { ImageEvent } from "../src/types";
 import { type Arrived, pixel, startServer } from "./support/server";
@@ -27,7 +27,7 @@ export interface Subject {
   /** The entry of `providerOptions` that it parses. */
   readonly optionsName: string;
   readonly maxImagesPerTask: number;
-  /** The answer to a create, for a provider with jobs; otherwise the answer with the images. */
+  /** The response to a create, for a provider with jobs; otherwise the response with the images. */
   accepted(urls: readonly string[]): Reply;
   /** What its queries answer, for a provider with jobs. */
   readonly job?: {
@@ -59,9 +59,9 @@ interface Wire extends AsyncDisposable {
 
 type Answering = (request: Arrived, baseURL: string) => Reply;
 
-async function overSockets(answer: Answering): Promise<Wire> {
+async function overSockets(reply: Answering): Promise<Wire> {
   const server = await startServer((request, response) => {
-    const { status = 200, body } = answer(request, server.url);
+    const { status = 200, body } = reply(request, server.url);
     const isImage = Buffer.isBuffer(body);
     const isJson = typeof body === "object" && !isImage;
     const type = isImage ? "image/png" : "application/json";
@@ -75,7 +75,7 @@ async function overSockets(answer: Answering): Promise<Wire> {
   };
 }
 
-async function overFetch(answer: Answering): Promise<Wire> {
+async function overFetch(reply: Answering): Promise<Wire> {
   const baseURL = "https://provider.example";
   const requests: Arrived[] = [];
   const server = setupServer(
@@ -88,7 +88,7 @@ async function overFetch(answer: Answering): Promise<Wire> {
         body: await request.text(),
       };
       requests.push(arrived);
-      const { status = 200, body } = answer(arrived, baseURL);
+      const { status = 200, body } = reply(arrived, baseURL);
       if (Buffer.isBuffer(body)) {
         const bytes = new Uint8Array(body);
         return new HttpResponse(bytes, { status, headers: { "content-type": "image/png" } });
@@ -144,13 +144,13 @@ export function contractSuite(name: string, makeSubject: () => Subject): void {
   for (const [transport, open] of Object.entries(wires)) {
     const contract = (
       title: string,
-      work: (play: (answer: Answering) => Promise<Stage>) => Promise<void>,
+      work: (play: (reply: Answering) => Promise<Stage>) => Promise<void>,
     ) =>
       test(`${name} over ${transport}: ${title}`, async () => {
         const opened: Wire[] = [];
         try {
-          await work(async (answer) => {
-            const wire = await open(answer);
+          await work(async (reply) => {
+            const wire = await open(reply);
             opened.push(wire);
             const { baseURL, fetch, requests } = wire;
             const provider = subject.provider(baseURL);
@@ -255,7 +255,7 @@ export function contractSuite(name: string, makeSubject: () => Subject): void {
       expect(requests).toHaveLength(1);
     });
 
-    contract("a create whose answer is no JSON is sent again under a key alone", async (play) => {
+    contract("a create whose response is no JSON is sent again under a key alone", async (play) => {
       const { client, creates } = await play(() => ({ body: '{"half":' }));
       const error = await failureOf(client.generate({ prompt }));
       expect(error).toMatchObject({ name: "MalformedResponseError", charged: "unknown" });
@@ -379,8 +379,8 @@ export function contractSuite(name: string, makeSubject: () => Subject): void {
     for (const phase of ["create", "query"] as const) {
       for (const status of [200, 202, 204, 301, 400, 404, 429, 500, 503]) {
         for (const body of bodies) {
-          const answer: Answer = { status, headers: {}, body, receivedAt: 0 };
-          const outcome = adapter.read(phase, answer);
+          const reply: ProviderResponse = { status, headers: {}, body, receivedAt: 0 };
+          const outcome = adapter.read(phase, reply);
           expect(outcome.state).not.toBe("succeeded");
           if (outcome.state === "queued" || outcome.state === "running") {
             // A create is accepted by nothing but an id that is not empty.

@@ -1,8 +1,8 @@
 import type * as z from "zod/mini";
-import type { Answer } from "../http/answer";
+import type { ProviderResponse } from "../http/messages";
 import type { Operation, Usage } from "../types";
 
-export type { Answer } from "../http/answer";
+export type { ProviderResponse } from "../http/messages";
 
 import type { Charged, Cost } from "../cost";
 import type { DecodedImage } from "../media/decoded-image";
@@ -54,13 +54,13 @@ export interface Task<Parameters = Readonly<Record<string, unknown>>, Options = 
   readonly webhookUrl?: string;
 }
 
-/** What an answer means. */
+/** What a response means. */
 export type Outcome = Pending | Absent | Succeeded | Refused;
 
 /** The job waits or runs. */
 export interface Pending {
   readonly state: "queued" | "running";
-  /** The provider's id of the job; must be there in the answer to a create. */
+  /** The provider's id of the job; must be there in the response to a create. */
   readonly id?: string | undefined;
   /** The provider's own word for its state. */
   readonly word: string;
@@ -195,12 +195,12 @@ export interface Adapter {
   readonly keyVariable?: string;
   /** The headers that carry the key. */
   authorize(apiKey: string): Readonly<Record<string, string>>;
-  /** `"images"`: the create's answer is the outcome, so there is nothing to poll and nothing to resume. */
+  /** `"images"`: the create's response is the outcome, so there is nothing to poll and nothing to resume. */
   readonly answersWith: "job" | "images";
   /** A create repeated with the same `task.key` yields the same job and is billed once. */
   readonly idempotent: boolean;
   /**
-   * Whether its schemas read images with {@link imageField}: those of a large answer are then decoded
+   * Whether its schemas read images with {@link imageField}: those of a large response are then decoded
    * while it comes, and never a string. Without it they are the strings that the provider sent.
    */
   readonly decodesImages?: boolean;
@@ -232,8 +232,8 @@ export interface Adapter {
   readonly operations: { readonly generate: BoundOperation; readonly edit?: BoundOperation };
   /** How to ask after a job; for every provider that answers with a job. */
   query?(id: string): Call;
-  /** What an answer means: the one place that knows this provider's words. Never throws. */
-  read(phase: Phase, answer: Answer): Outcome;
+  /** What a response means: the one place that knows this provider's words. Never throws. */
+  read(phase: Phase, response: ProviderResponse): Outcome;
 }
 
 /** What a provider posts when a job has ended. */

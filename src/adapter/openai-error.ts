@@ -1,5 +1,5 @@
 import * as z from "zod/mini";
-import type { Answer, Outcome, Phase } from "./contract";
+import type { Outcome, Phase, ProviderResponse } from "./contract";
 import { lenient, textOrNumber } from "./reading";
 import { isUncertain, kindOfStatus, moderated, readStatus, unreadable } from "./refusals";
 
@@ -56,20 +56,20 @@ type ErrorBody = z.output<typeof errorBody>;
 type ErrorObject = Exclude<ErrorBody["error"], string>;
 
 /**
- * Reads an answer without images in the form of OpenAI and its kin: Azure, and gateways that put a
+ * Reads a response without images in the form of OpenAI and its kin: Azure, and gateways that put a
  * number or a word of their own in the body. `undefined` where it is no error.
  */
 export function readOpenAIError(
   phase: Phase,
-  answer: Answer,
+  response: ProviderResponse,
   endpoint: OpenAIEndpoint,
 ): Outcome | undefined {
-  const { status } = answer;
-  const body = errorBody.safeParse(answer.body).data;
+  const { status } = response;
+  const body = errorBody.safeParse(response.body).data;
   if (body === undefined) {
     return status < 300
       ? unreadable(phase, "It is not the JSON that the page describes")
-      : readStatus(phase, answer, undefined, endpoint.refusalStatuses);
+      : readStatus(phase, response, undefined, endpoint.refusalStatuses);
   }
   const saysNo = body.success === false || Number(body.code ?? 200) >= 300;
   if (status < 300 && !saysNo && !saysError(body.error)) return undefined;
@@ -105,7 +105,7 @@ export function readOpenAIError(
   const isTheirs = error?.message !== undefined && (error.type ?? error.code) !== undefined;
   const refusalStatuses =
     endpoint.isOpenAI && isTheirs ? [...endpoint.refusalStatuses, 503] : endpoint.refusalStatuses;
-  return readStatus(phase, answer, facts, refusalStatuses);
+  return readStatus(phase, response, facts, refusalStatuses);
 }
 
 /** Some write an empty error beside the images. */

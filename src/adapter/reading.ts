@@ -35,12 +35,12 @@ export const jsonValue = z.unknown().check(
   }, "a value that JSON can hold"),
 );
 
-/** For a field of an answer: what does not fit is as good as absent, so that one odd field spoils nothing. */
+/** For a field of a response: what does not fit is as good as absent, so that one odd field spoils nothing. */
 export function lenient<Schema extends z.core.$ZodType>(schema: Schema) {
   return z.catch(z.optional(schema), undefined);
 }
 
-/** For a value that some answers hold as JSON in a string, and some as it is. */
+/** For a value that some responses hold as JSON in a string, and some as it is. */
 export const jsonOrText = z.transform((value: unknown, context) => {
   if (typeof value !== "string") return value;
   try {
@@ -78,7 +78,7 @@ export function promptUpTo(limit: number) {
 /**
  * Reads a field that holds an image, as base64, as a data URL or as a URL, whatever the field is named.
  * A word such as `"None"`, an error's words and whatever else is no image are as good as no field. A large
- * image is decoded while its answer comes in, and what stands there then is the image.
+ * image is decoded while its response comes in, and what stands there then is the image.
  */
 export const imageField = z.transform((value: unknown, context): Output => {
   if (value instanceof DecodedImage) return { base64: value };

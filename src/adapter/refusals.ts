@@ -1,5 +1,5 @@
 import type { Cost } from "../cost";
-import type { Answer, Outcome, Phase, RefusalKind, Refused } from "./contract";
+import type { Outcome, Phase, ProviderResponse, RefusalKind, Refused } from "./contract";
 
 /** The provider's own error words, dug out of a body by its adapter. */
 export interface ErrorWords {
@@ -21,13 +21,13 @@ export interface ErrorWords {
  */
 export function readStatus(
   phase: Phase,
-  answer: Answer,
+  response: ProviderResponse,
   words: ErrorWords | undefined,
   refusalStatuses: readonly number[] = [],
 ): Outcome {
-  const { status } = answer;
+  const { status } = response;
   const message = words?.message ?? `HTTP ${status}`;
-  const wait = words?.retryAfterMs ?? retryAfterMs(answer);
+  const wait = words?.retryAfterMs ?? retryAfterMs(response);
   const facts = { message, code: words?.code, retryAfterMs: wait };
   if (phase === "query") {
     // Whatever a poll answers, the job was accepted: what became of it is not said here.
@@ -67,7 +67,7 @@ export function kindOfStatus(status: number): RefusalKind {
 }
 
 /**
- * A refusal by moderation in the answer to a create. What was refused before the work is not
+ * A refusal by moderation in the response to a create. What was refused before the work is not
  * charged; a picture that was made and then withheld may be. So may a refusal whose stage nobody
  * tells, unless `isFree`: it is known to come before the work.
  */
@@ -82,7 +82,7 @@ export function moderated(
   return { ...refused, message, code, stage, categories };
 }
 
-/** An answer that cannot be read: a poll is repeated; of a create nobody knows what became. */
+/** A response that cannot be read: a poll is repeated; of a create nobody knows what became. */
 export function unreadable(phase: Phase, message: string): Outcome {
   const resend = phase === "query" ? "wait" : "keyed";
   return { state: "refused", kind: "malformed_response", charged: "unknown", resend, message };
@@ -101,11 +101,11 @@ export function withoutImage(message: string, cost?: Cost): Refused {
 }
 
 /** `Retry-After` in milliseconds, given in seconds or as a date. */
-export function retryAfterMs(answer: Answer): number | undefined {
-  const header = answer.headers["retry-after"];
+export function retryAfterMs(response: ProviderResponse): number | undefined {
+  const header = response.headers["retry-after"];
   if (header === undefined) return undefined;
   const seconds = Number(header);
   if (header.trim() !== "" && Number.isFinite(seconds)) return Math.max(0, seconds * 1000);
   const date = Date.parse(header);
-  return Number.isNaN(date) ? undefined : Math.max(0, date - answer.receivedAt);
+  return Number.isNaN(date) ? undefined : Math.max(0, date - response.receivedAt);
 }

@@ -1,7 +1,7 @@
 import type { Cost } from "../cost";
 import type { Usage } from "../types";
 
-/** US dollars a million tokens. A kind of token without a price leaves an answer that has some without a cost. */
+/** US dollars a million tokens. A kind of token without a price leaves a response that has some without a cost. */
 export interface TokenPrices {
   /** Text that goes in. */
   readonly textInput: number;

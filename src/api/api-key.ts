@@ -1,13 +1,13 @@
 import type { Provider } from "../adapter/provider";
-import { type Clock, type EndSignal, within } from "../async/clock";
+import { type AbortSignalLike, type Clock, within } from "../async/clock";
 import { AuthenticationError, CallbackError } from "../errors";
 import { TransportFault } from "../http/faults";
 
 /** How long a key may be waited for, and who ends that. */
 export interface KeyLimits {
   readonly timeoutMs: number;
-  readonly signal?: EndSignal | undefined;
-  readonly stop?: EndSignal | undefined;
+  readonly signal?: AbortSignalLike | undefined;
+  readonly stop?: AbortSignalLike | undefined;
 }
 
 /** What `apiKey` gives, at once or later. */

@@ -1,11 +1,11 @@
 import type { Call, Outcome, Output, Phase } from "../adapter/contract";
 import type { Provider } from "../adapter/provider";
-import type { HttpRequest } from "../http/answer";
 import { TransportFault } from "../http/faults";
 import { isHeader } from "../http/header";
 import { untilImage } from "../http/image-text";
 import { shownCharacters } from "../http/json-skeleton";
-import type { HttpAnswer, ExchangeLimits as HttpLimits, Transport } from "../http/transport";
+import type { HttpRequest } from "../http/messages";
+import type { ExchangeLimits as HttpLimits, ReceivedResponse, Transport } from "../http/transport";
 import { userAgent } from "../http/user-agent";
 import { MemorySink } from "../media/decoded-image";
 import type { PartialImage } from "../types";
@@ -14,7 +14,7 @@ import { elided } from "./elided";
 import { encodeMultipart } from "./multipart";
 import { OutcomeRedaction, shortened } from "./outcome-redaction";
 import { partialReader } from "./partial-image";
-import { type Reading, readAnswer } from "./read-response";
+import { type Reading, readResponse } from "./read-response";
 import { salvaged } from "./salvage";
 import { redacted, Secrets } from "./secrets";
 
@@ -23,7 +23,7 @@ export interface ExchangeLimits extends Omit<HttpLimits, "onPartial"> {
   readonly onPartial?: ((image: PartialImage) => void) | undefined;
 }
 
-/** A provider's API: an adapter's call goes in, what its answer means comes out. */
+/** A provider's API: an adapter's call goes in, what its response means comes out. */
 export class ProviderApi {
   readonly #provider: Provider;
   readonly #transport: Transport;
@@ -84,7 +84,7 @@ export class ProviderApi {
    * Sends once.
    *
    * @throws {@link AuthenticationError} without a key; {@link CallbackError} if `apiKey` throws;
-   * {@link TransportFault} without an answer; the signal's reason if it aborts.
+   * {@link TransportFault} without a response; the signal's reason if it aborts.
    */
   async exchange(phase: Phase, request: HttpRequest, limits: ExchangeLimits): Promise<Reading> {
     const { clock } = this.#transport;
@@ -98,8 +98,8 @@ export class ProviderApi {
     const apiKey = checkedKey(given, this.#provider);
     const letGo = this.#secrets.hold(apiKey);
     try {
-      const answer = await this.#send(apiKey, phase, request, limits, timeoutMs);
-      return await this.#read(phase, request, answer, limits);
+      const response = await this.#send(apiKey, phase, request, limits, timeoutMs);
+      return await this.#read(phase, request, response, limits);
     } catch (error) {
       // Here, where every key under way is known, and not where it is looked at later.
       if (error instanceof TransportFault) {
@@ -118,7 +118,7 @@ export class ProviderApi {
     request: HttpRequest,
     limits: ExchangeLimits,
     timeoutMs: number,
-  ): Promise<HttpAnswer> {
+  ): Promise<ReceivedResponse> {
     const { adapter } = this.#provider;
     const { method, url, body } = request;
     const headers = { ...request.headers, ...inLowerCase(adapter.authorize(apiKey)) };
@@ -142,46 +142,46 @@ export class ProviderApi {
     );
   }
 
-  /** What an answer means, and the images in it. Takes time only where images are let go of, or saved. */
+  /** What a response means, and the images in it. Takes time only where images are let go of, or saved. */
   #read(
     phase: Phase,
     request: HttpRequest,
-    answer: HttpAnswer,
+    response: ReceivedResponse,
     limits: ExchangeLimits,
   ): Reading | Promise<Reading> {
     const { adapter } = this.#provider;
     const outcome = this.#redaction.outcome(
-      limited(readAnswer(adapter, phase, answer, request.url), limits.n),
+      limited(readResponse(adapter, phase, response, request.url), limits.n),
     );
     // As they are known now: it is asked for when this call is no longer under way.
     const secrets = this.#secrets.all;
     const reading: Reading = {
       outcome,
       images: [],
-      status: answer.status,
+      status: response.status,
       requestId: this.#redaction.text(
-        answer.headers["x-request-id"] ?? answer.headers["request-id"],
+        response.headers["x-request-id"] ?? response.headers["request-id"],
       ),
       raw: () =>
-        answer.text !== undefined
-          ? startOf(answer.text, secrets)
-          : elided(answer.events ?? answer.body, secrets),
+        response.text !== undefined
+          ? startOf(response.text, secrets)
+          : elided(response.events ?? response.body, secrets),
     };
     const { state } = outcome;
     const isPlain =
       state === "succeeded" || ((state === "queued" || state === "running") && outcome.known);
-    if (isPlain && answer.images.length === 0) return reading;
-    return this.#imagesOf(phase, outcome, answer, request, limits).then((images) => ({
+    if (isPlain && response.images.length === 0) return reading;
+    return this.#imagesOf(phase, outcome, response, request, limits).then((images) => ({
       ...reading,
       images,
     }));
   }
 
-  /** The images of an answer that no output of a success is, where they are all that there is of it. */
+  /** The images of a response that no output of a success is, where they are all that there is of it. */
   async #imagesOf(
     phase: Phase,
     outcome: Outcome,
-    answer: HttpAnswer,
+    response: ReceivedResponse,
     request: HttpRequest,
     { createSink = () => new MemorySink(), n = Number.POSITIVE_INFINITY }: ExchangeLimits,
   ): Promise<readonly Output[]> {
@@ -190,19 +190,19 @@ export class ProviderApi {
     // A poll that was refused is repeated, and the job has its images still.
     const isEnd = phase === "create" && (state === "refused" || state === "absent");
     if (state === "failed" || isEnd || (phase === "query" && isUnknownWord)) {
-      const { events, body, images, status } = answer;
-      const found = { answer: events ?? body, status, decoded: images, request };
+      const { events, body, images, status } = response;
+      const found = { response: events ?? body, status, decoded: images, request };
       const outputs = await salvaged({ ...found, createSink, mostImages: n + 1 });
       return outputs.map((each) => this.#redaction.output(each));
     }
     const used = new Set(state === "succeeded" ? outcome.outputs.map((each) => each.base64) : []);
-    for (const image of answer.images) if (!used.has(image)) await image.sink.discard();
+    for (const image of response.images) if (!used.has(image)) await image.sink.discard();
     return [];
   }
 
   /** A cause that shows no key. */
   safe(cause: unknown): unknown {
-    return this.#secrets.safeCause(cause);
+    return this.#secrets.redactCause(cause);
   }
 
   /** What was thrown, in words that show no key. */

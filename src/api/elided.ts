@@ -5,7 +5,7 @@ const longestText = 1_000;
 const deepest = 12;
 const mostFields = 100;
 
-/** An answer as it may be kept and shown: without long strings (images), without the secrets. */
+/** A response as it may be kept and shown: without long strings (images), without the secrets. */
 export function elided(value: unknown, secrets: readonly string[], depth = 0): unknown {
   if (typeof value === "string") {
     return value.length > longestText ? `<${value.length} characters>` : redacted(value, secrets);

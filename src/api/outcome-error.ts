@@ -51,7 +51,7 @@ export function errorOf(refused: Refused, context: Omit<ErrorFacts, "charged">):
   return new classes[kind](facts);
 }
 
-/** What an answer adds to an error. */
+/** What a response adds to an error. */
 export function contextOf(reading: Reading): Omit<ErrorFacts, "charged"> {
   const { status, requestId } = reading;
   return { status, requestId, raw: reading.raw() };

@@ -78,7 +78,7 @@ export class OutcomeRedaction {
     return text === undefined ? undefined : this.#secrets.strikeAddress(text);
   }
 
-  /** What an answer says, without a key. */
+  /** What a response says, without a key. */
   #words(text: string): string {
     return shortened(this.#secrets.strike(text));
   }

@@ -1,7 +1,7 @@
-import type { HttpRequest } from "../http/answer";
 import { pictureIn } from "../http/image-text";
+import type { HttpRequest } from "../http/messages";
 
-/** Where in an answer a value stands, as far as it tells what a URL there is. */
+/** Where in a response a value stands, as far as it tells what a URL there is. */
 export interface Place {
   /** The nearest name of a field. */
   readonly name: string;
@@ -20,7 +20,7 @@ const imageFile = /\.(png|jpe?g|webp|gif|avif)$/i;
 const markdownImage = /!\[[^\]]{0,200}\]\((https?:\/\/[^\s()<>]{1,4000})\)/g;
 
 /**
- * The URLs in an answer whose shape nobody knows that lead to images which were made for it, as far as
+ * The URLs in a response whose shape nobody knows that lead to images which were made for it, as far as
  * names tell: a link to a page of help, beside a refusal, must not make that one of a paid picture.
  */
 export class PictureURLs {

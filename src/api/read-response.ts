@@ -1,29 +1,42 @@
-import type { Adapter, Answer, Outcome, Output, Phase, Refused } from "../adapter/contract";
+import type {
+  Adapter,
+  Outcome,
+  Output,
+  Phase,
+  ProviderResponse,
+  Refused,
+} from "../adapter/contract";
 import { meaningOfCode } from "../adapter/error-codes";
 import { moderated, unreadable } from "../adapter/refusals";
 
 /**
- * What an answer means: what the adapter reads in it, and what holds at every provider, whoever wrote
+ * What a response means: what the adapter reads in it, and what holds at every provider, whoever wrote
  * its adapter.
  *
  * @param url the address that was asked.
  */
-export function readAnswer(adapter: Adapter, phase: Phase, answer: Answer, url: string): Outcome {
-  const isRedirect = answer.status >= 300 && answer.status < 400;
-  const outcome = isRedirect ? redirected(phase, answer, url) : readBy(adapter, phase, answer);
+export function readResponse(
+  adapter: Adapter,
+  phase: Phase,
+  response: ProviderResponse,
+  url: string,
+): Outcome {
+  const isRedirect = response.status >= 300 && response.status < 400;
+  const outcome = isRedirect ? redirected(phase, response, url) : readBy(adapter, phase, response);
   if (outcome.state !== "refused" && outcome.state !== "failed") return outcome;
-  const told = withMeaning(phase, answer, withWords(answer, outcome));
+  const told = withMeaning(phase, response, withWords(response, outcome));
   // A poll is free, and one that was refused says nothing of the job.
-  if (phase === "query") return told.state === "failed" ? withCharge(adapter, answer, told) : told;
-  const judged = withCharge(adapter, answer, withAddress(answer, url, withOutput(told)));
-  return withShouldRetry(answer, inStream(answer, judged));
+  if (phase === "query")
+    return told.state === "failed" ? withCharge(adapter, response, told) : told;
+  const judged = withCharge(adapter, response, withAddress(response, url, withOutput(told)));
+  return withShouldRetry(response, inStream(response, judged));
 }
 
-function readBy(adapter: Adapter, phase: Phase, answer: Answer): Outcome {
+function readBy(adapter: Adapter, phase: Phase, response: ProviderResponse): Outcome {
   try {
-    return adapter.read(phase, answer);
+    return adapter.read(phase, response);
   } catch (error) {
-    // An adapter must not throw; one of somebody else's that does has not understood the answer.
+    // An adapter must not throw; one of somebody else's that does has not understood the response.
     return unreadable(phase, `The adapter threw: ${String(error)}`);
   }
 }
@@ -31,11 +44,11 @@ function readBy(adapter: Adapter, phase: Phase, answer: Answer): Outcome {
 /**
  * A redirect is not followed: the key goes to the provider's origin alone. 307 and 308 say that the
  * same request belongs elsewhere, and that nothing was done with it. 301 to 303 may as well be the
- * answer to a create that went through.
+ * response to a create that went through.
  */
-function redirected(phase: Phase, answer: Answer, url: string): Refused {
-  const { status } = answer;
-  const to = addressIn(answer.headers.location, url);
+function redirected(phase: Phase, response: ProviderResponse, url: string): Refused {
+  const { status } = response;
+  const to = addressIn(response.headers.location, url);
   const message = `It was redirected (HTTP ${status}) to ${to ?? "no address that can be read"}: is \`baseURL\` right?`;
   const refused = { state: "refused", message, field: "baseURL" } as const;
   if (phase === "query") {
@@ -54,17 +67,17 @@ function addressIn(text: string | undefined, base?: string): string | undefined 
 }
 
 /** Who is to blame, where a code says it that many use. None of these but a limit of the rate passes. */
-function withMeaning(phase: Phase, answer: Answer, outcome: Refused): Refused {
+function withMeaning(phase: Phase, response: ProviderResponse, outcome: Refused): Refused {
   const { state, kind } = outcome;
   // A gateway may put its own code beside an envelope that the adapter does not look into.
-  const code = outcome.code ?? textIn(answer.body, ["code"]);
-  const meaning = meaningOfCode(code, answer.status);
+  const code = outcome.code ?? textIn(response.body, ["code"]);
+  const meaning = meaningOfCode(code, response.status);
   if (state === "failed" || kind === "moderation" || meaning === undefined) return outcome;
   // Of a poll that was refused none but the reason changes: it is free, and asked again as before.
   if (phase === "query")
     return kind === "permission_denied" ? { ...outcome, kind: meaning } : outcome;
   if (meaning === "moderation") {
-    const isKnown = answer.status >= 400 && outcome.charged === "no";
+    const isKnown = response.status >= 400 && outcome.charged === "no";
     return isKnown ? moderated(outcome) : { ...moderated(outcome), charged: "unknown" };
   }
   const isOpen = kind === "submission_unknown" || kind === "malformed_response";
@@ -84,21 +97,21 @@ function withOutput(outcome: Refused): Refused {
 }
 
 /** Nothing is there that makes images, unless the code says that it is the model that is missing. */
-function withAddress(answer: Answer, url: string, outcome: Refused): Refused {
-  const isMissing = answer.status === 404 || answer.status === 405;
+function withAddress(response: ProviderResponse, url: string, outcome: Refused): Refused {
+  const isMissing = response.status === 404 || response.status === 405;
   const namesModel = /model|deployment/i.test(outcome.code ?? "");
   if (!isMissing || outcome.kind !== "invalid_request" || namesModel) return outcome;
-  const asked = `${addressIn(url)} was answered with HTTP ${answer.status}`;
+  const asked = `${addressIn(url)} was answered with HTTP ${response.status}`;
   const message =
-    outcome.message === `HTTP ${answer.status}` ? asked : `${outcome.message} (${asked})`;
+    outcome.message === `HTTP ${response.status}` ? asked : `${outcome.message} (${asked})`;
   return { ...outcome, message, field: outcome.field ?? "baseURL" };
 }
 
-/** Whatever an answer that cannot be read says for itself, in a form that its adapter does not know. */
-function withWords(answer: Answer, outcome: Refused): Refused {
+/** Whatever a response that cannot be read says for itself, in a form that its adapter does not know. */
+function withWords(response: ProviderResponse, outcome: Refused): Refused {
   if (outcome.kind !== "malformed_response") return outcome;
-  const words = textIn(answer.body, ["message", "msg", "info", "detail", "error"]);
-  const given = textIn(answer.body, ["code"]);
+  const words = textIn(response.body, ["message", "msg", "info", "detail", "error"]);
+  const given = textIn(response.body, ["code"]);
   const isSuccess = given === "0" || given === "200";
   const code = outcome.code ?? (isSuccess ? undefined : given);
   const isNew = words !== undefined && !outcome.message.includes(words);
@@ -122,8 +135,8 @@ function textIn(body: unknown, names: readonly string[]): string | undefined {
  * that the caller has declared to be their own (`trustCharged`): anybody else who says so may stand
  * between us and the provider, and not know.
  */
-function withCharge(adapter: Adapter, answer: Answer, outcome: Refused): Refused {
-  switch (chargedIn(answer.body)) {
+function withCharge(adapter: Adapter, response: ProviderResponse, outcome: Refused): Refused {
+  switch (chargedIn(response.body)) {
     case "yes": {
       const kind = outcome.kind === "submission_unknown" ? "generation_failed" : outcome.kind;
       return { ...outcome, state: "failed", kind, charged: "yes", resend: "never" };
@@ -138,7 +151,7 @@ function withCharge(adapter: Adapter, answer: Answer, outcome: Refused): Refused
     case "no": {
       if (adapter.trustsCharged !== true || outcome.charged === "no") return outcome;
       const kind = outcome.kind === "submission_unknown" ? "provider_unavailable" : outcome.kind;
-      const resend = answer.status === 503 && outcome.resend !== "never" ? "wait" : "never";
+      const resend = response.status === 503 && outcome.resend !== "never" ? "wait" : "never";
       return { ...outcome, kind, charged: "no", resend };
     }
     default:
@@ -151,7 +164,7 @@ function withCharge(adapter: Adapter, answer: Answer, outcome: Refused): Refused
  * and moderation at a stage that nobody tells may be that of the picture: neither proves that nothing was
  * paid.
  */
-function inStream({ status, events, partials = 0 }: Answer, outcome: Refused): Refused {
+function inStream({ status, events, partials = 0 }: ProviderResponse, outcome: Refused): Refused {
   const { kind, stage, charged, resend } = outcome;
   const isUntold = kind === "moderation" && stage === undefined && status < 300;
   if (partials === 0 && (events === undefined || !isUntold)) return outcome;
@@ -172,8 +185,8 @@ function fieldOf(value: unknown, name: string): unknown {
 }
 
 /** Whoever says that trying again is no use is taken at their word. */
-function withShouldRetry(answer: Answer, outcome: Refused): Refused {
-  const isFinal = answer.headers["x-should-retry"]?.trim().toLowerCase() === "false";
+function withShouldRetry(response: ProviderResponse, outcome: Refused): Refused {
+  const isFinal = response.headers["x-should-retry"]?.trim().toLowerCase() === "false";
   return isFinal ? { ...outcome, resend: "never", transient: false } : outcome;
 }
 
@@ -182,8 +195,8 @@ export interface Reading {
   readonly outcome: Outcome;
   readonly status: number;
   readonly requestId: string | undefined;
-  /** The answer without image bytes and without the key. */
+  /** The response without image bytes and without the key. */
   raw(): unknown;
-  /** Images in an answer that ends a task, or that nobody understands: as they came, or their URLs. */
+  /** Images in a response that ends a task, or that nobody understands: as they came, or their URLs. */
   readonly images: readonly Output[];
 }

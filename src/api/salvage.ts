@@ -1,6 +1,6 @@
 import type { Output } from "../adapter/contract";
-import type { HttpRequest } from "../http/answer";
 import { beginsImage, isImageBase64, pictureIn } from "../http/image-text";
+import type { HttpRequest } from "../http/messages";
 import { parseJson } from "../http/parse-json";
 import { decodedFrom } from "../media/decoded-from";
 import { DecodedImage, type ImageSink } from "../media/decoded-image";
@@ -8,12 +8,12 @@ import { PictureURLs, type Place } from "./picture-urls";
 
 /** What is looked through for images. */
 export interface Salvage {
-  /** The answer, as JSON or the events of a stream. */
-  readonly answer: unknown;
+  /** The response, as JSON or the events of a stream. */
+  readonly response: unknown;
   readonly status: number;
   /** Those that came decoded, some of which may be in no document that can be read. */
   readonly decoded: readonly DecodedImage[];
-  /** What was asked: an answer may repeat it, and an image of the caller's was not paid for. */
+  /** What was asked: a response may repeat it, and an image of the caller's was not paid for. */
   readonly request: HttpRequest;
   readonly createSink: () => ImageSink;
   /** How many are kept. */
@@ -21,13 +21,13 @@ export interface Salvage {
 }
 
 /**
- * The images of an answer whose shape nobody knows, in order: what was paid for is kept. Where none came
+ * The images of a response whose shape nobody knows, in order: what was paid for is kept. Where none came
  * whole, the URLs of images.
  */
 export async function salvaged(salvage: Salvage): Promise<readonly Output[]> {
-  const { answer, status, decoded, request, createSink, mostImages } = salvage;
+  const { response, status, decoded, request, createSink, mostImages } = salvage;
   const urls = new PictureURLs(status, request);
-  const found = [...new Set([...imagesIn(answer, createSink, urls), ...decoded])];
+  const found = [...new Set([...imagesIn(response, createSink, urls), ...decoded])];
   const kept: Output[] = [];
   for (const image of found) {
     const isKept = kept.length < mostImages && !(await isEcho(image, request));
@@ -48,13 +48,13 @@ interface Found {
 }
 
 function imagesIn(
-  answer: unknown,
+  response: unknown,
   createSink: () => ImageSink,
   urls: PictureURLs,
 ): readonly DecodedImage[] {
   const found: DecodedImage[] = [];
   // No recursion: a stranger says how deep it is.
-  const ahead: Found[] = [{ value: answer, place: urls.root, depth: 0 }];
+  const ahead: Found[] = [{ value: response, place: urls.root, depth: 0 }];
   for (let next = ahead.pop(); next !== undefined; next = ahead.pop()) {
     const { value, place, depth } = next;
     if (value instanceof DecodedImage) found.push(value);

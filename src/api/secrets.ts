@@ -103,8 +103,8 @@ export class Secrets {
   }
 
   /** A cause that shows none: itself, or what is left of it. */
-  safeCause(cause: unknown): unknown {
-    return safeCause(cause, [...this.all, ...proxyPasswords()]);
+  redactCause(cause: unknown): unknown {
+    return redactCause(cause, [...this.all, ...proxyPasswords()]);
   }
 }
 
@@ -182,7 +182,7 @@ export function redacted(text: string, secrets: readonly string[], least = 6): s
 const everything = { depth: 20, showHidden: true, maxArrayLength: null, maxStringLength: null };
 
 /** A cause that shows no secret: itself, or what is left of it. */
-export function safeCause(cause: unknown, secrets: readonly string[]): unknown {
+export function redactCause(cause: unknown, secrets: readonly string[]): unknown {
   const shown = inspect(cause, everything);
   // What is inspected is quoted, and so may a key in it be.
   const quoted = secrets.flatMap((secret) => [secret, inspect(secret).slice(1, -1)]);

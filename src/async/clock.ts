@@ -33,7 +33,7 @@ export const systemClock: Clock = {
 };
 
 /** The part of an `AbortSignal` that is listened to here. */
-export interface EndSignal {
+export interface AbortSignalLike {
   readonly aborted: boolean;
   readonly reason: unknown;
   throwIfAborted(): void;
@@ -46,7 +46,7 @@ export interface EndSignal {
  * of which each of thousands that wait would have several, and that it warns of a leak where
  * thousands listen.
  */
-export class Ending implements EndSignal {
+export class LightAbortSignal implements AbortSignalLike {
   #aborted = false;
   #reason: unknown;
   /** Mostly one listens: a set is made for the second. */
@@ -95,7 +95,7 @@ export class Ending implements EndSignal {
 }
 
 /** A caller's signal, which is listened to once for all who listen to this, and not while nobody does. */
-class CallerSignal implements EndSignal {
+class CallerSignal implements AbortSignalLike {
   readonly #signal: AbortSignal;
   readonly #listeners = new Set<() => void>();
 
@@ -135,10 +135,10 @@ class CallerSignal implements EndSignal {
   };
 }
 
-const callerSignals = new WeakMap<AbortSignal, EndSignal>();
+const callerSignals = new WeakMap<AbortSignal, AbortSignalLike>();
 
 /** A caller's signal, which may be that of many calls: of more than ten listeners Node warns as of a leak. */
-export function callerSignal(signal: AbortSignal): EndSignal {
+export function callerSignal(signal: AbortSignal): AbortSignalLike {
   const known = callerSignals.get(signal);
   if (known !== undefined) return known;
   const made = new CallerSignal(signal);
@@ -147,7 +147,7 @@ export function callerSignal(signal: AbortSignal): EndSignal {
 }
 
 /** The same end as an `AbortSignal`, for functions that take no other. */
-export function abortSignalOf(signal: EndSignal): AbortSignal {
+export function abortSignalOf(signal: AbortSignalLike): AbortSignal {
   if (signal instanceof AbortSignal) return signal;
   const controller = new AbortController();
   const end = () => controller.abort(signal.reason);
@@ -157,7 +157,7 @@ export function abortSignalOf(signal: EndSignal): AbortSignal {
 }
 
 /** Resolves after `delayMs`, or rejects with the signal's reason the moment it aborts. */
-export function sleep(clock: Clock, delayMs: number, signal: EndSignal): Promise<void> {
+export function sleep(clock: Clock, delayMs: number, signal: AbortSignalLike): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) {
       reject(signal.reason);
@@ -177,7 +177,7 @@ export function sleep(clock: Clock, delayMs: number, signal: EndSignal): Promise
 
 /** Who may end a wait, and when. */
 export interface WaitLimits {
-  readonly signal?: EndSignal | undefined;
+  readonly signal?: AbortSignalLike | undefined;
   /** By `clock.now()`. Default: never. */
   readonly deadlineAt?: number | undefined;
   /** What to reject with at the deadline. */

@@ -1,16 +1,16 @@
-import type { Clock, EndSignal } from "./clock";
+import type { AbortSignalLike, Clock } from "./clock";
 
 /** The distance between two polls after the first refusal, and the longest that there is. */
 const firstGapMs = 10;
 const longestGapMs = 2_000;
 /**
- * A refusal makes the distance so much longer, and each answer that follows so much shorter, the more
+ * A refusal makes the distance so much longer, and each response that follows so much shorter, the more
  * so the more there were: where one poll in ten is refused whatever the distance, since others use up
  * what the provider takes, the distance stays small.
  */
 const slower = 1.5;
 const faster = 0.99;
-const mostAnswers = 10;
+const mostResponses = 10;
 /** The job that was told to come back later does so; one of the others asks again after this time. */
 const longestPauseMs = 5_000;
 
@@ -37,7 +37,7 @@ export class RateLimiter {
   }
 
   /** Resolves when a poll may leave, `undefined` for now; rejects with the signal's reason. */
-  turn(signal: EndSignal, wasRefused: boolean): Promise<void> | undefined {
+  turn(signal: AbortSignalLike, wasRefused: boolean): Promise<void> | undefined {
     if (this.#gapMs === 0 && this.#nextAt <= this.#clock.now() && !this.#isQueued) return undefined;
     const queue = wasRefused ? this.#refused : this.#others;
     return new Promise((resolve, reject) => {
@@ -64,7 +64,7 @@ export class RateLimiter {
   answered(leftAt: number, pauseMs?: number): void {
     if (pauseMs === undefined) {
       this.#answers += 1;
-      const gapMs = this.#gapMs * faster ** Math.min(this.#answers, mostAnswers);
+      const gapMs = this.#gapMs * faster ** Math.min(this.#answers, mostResponses);
       this.#gapMs = gapMs < 1 ? 0 : gapMs;
       return;
     }

@@ -1,4 +1,4 @@
-import type { Clock, EndSignal } from "./clock";
+import type { AbortSignalLike, Clock } from "./clock";
 
 /** A slot that its job keeps though nobody waits for the job. */
 interface Held {
@@ -24,7 +24,7 @@ export class Semaphore {
   }
 
   /** The function that gives a slot back, or the wait for it, which rejects with the signal's reason. */
-  acquire(signal: EndSignal): (() => void) | Promise<() => void> {
+  acquire(signal: AbortSignalLike): (() => void) | Promise<() => void> {
     if (signal.aborted) return Promise.reject(signal.reason);
     if (this.#free === 0) this.#lapse();
     if (this.#free > 0) {

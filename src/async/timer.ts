@@ -1,14 +1,14 @@
-import { type Clock, Ending, type EndSignal } from "./clock";
+import { type AbortSignalLike, type Clock, LightAbortSignal } from "./clock";
 
 /** A time-out that can be pushed on, and a caller's signal, in one. */
-export class Timer extends Ending {
+export class Timer extends LightAbortSignal {
   readonly #clock: Clock;
   readonly #timeoutMs: number;
-  readonly #outer: EndSignal | undefined;
+  readonly #outer: AbortSignalLike | undefined;
   #cancel: () => void = () => {};
   expired = false;
 
-  constructor(clock: Clock, timeoutMs: number, outer: EndSignal | undefined) {
+  constructor(clock: Clock, timeoutMs: number, outer: AbortSignalLike | undefined) {
     super();
     this.#clock = clock;
     this.#timeoutMs = timeoutMs;

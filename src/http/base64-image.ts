@@ -10,12 +10,12 @@ const pieceBytes = 64 * 1024;
 /** How many bytes are kept to say what an image is. */
 const headBytes = 64;
 
-/** An image in an answer is larger than the client takes. */
+/** An image in a response is larger than the client takes. */
 export class ImageTooLargeError extends Error {
   override readonly name = "ImageTooLargeError";
 
   constructor(maxBytes: number) {
-    super(`An image in the answer is larger than ${maxBytes} bytes (\`maxDownloadBytes\`)`);
+    super(`An image in the response is larger than ${maxBytes} bytes (\`maxDownloadBytes\`)`);
   }
 }
 

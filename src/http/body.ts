@@ -6,14 +6,16 @@ import { isBytes, isUint8Array } from "../realm";
  * Takes the next piece. One that is lent is there until this returns: {@link kept} is for whoever needs it
  * longer. Whoever brings more waits for what this gives, where it gives something.
  */
-export type Take = (chunk: Uint8Array, isLent: boolean) => Promise<void> | undefined;
+export type Take = (chunk: Uint8Array, isBorrowed: boolean) => Promise<void> | undefined;
 
 /** A piece that outlives the call that brought it. */
-export function kept(chunk: Uint8Array, isLent: boolean): Buffer {
-  return isLent ? Buffer.from(chunk) : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
+export function owned(chunk: Uint8Array, isBorrowed: boolean): Buffer {
+  return isBorrowed
+    ? Buffer.from(chunk)
+    : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
 }
 
-/** The bytes of an answer, as they come. */
+/** The bytes of a response, as they come. */
 export interface Body {
   /** Hands over each piece, and may be called once. Rejects with what `take` throws or rejects with, or with why it broke off. */
   each(take: Take): Promise<void>;
@@ -29,8 +31,8 @@ export function bodyOf(chunks: AsyncIterable<unknown>): Body {
 /** A download's bytes, whose number its giver has limited, in memory of their own. */
 export async function bytesOf(body: Body): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
-  await body.each((chunk, isLent) => {
-    chunks.push(kept(chunk, isLent));
+  await body.each((chunk, isBorrowed) => {
+    chunks.push(owned(chunk, isBorrowed));
     return undefined;
   });
   return joined(chunks);
@@ -62,7 +64,7 @@ function drained(chunks: Readable, take: Take): Promise<void> {
       chunks.destroy();
       reject(error);
     };
-    const brokeOff = () => fail(chunks.errored ?? new Error("The answer broke off"));
+    const brokeOff = () => fail(chunks.errored ?? new Error("The response broke off"));
     if (chunks.readableEnded) {
       resolve();
       return;

@@ -1,9 +1,9 @@
 import type { Dispatcher } from "undici";
 import { abortSignalOf } from "../async/clock";
-import type { HttpRequest } from "./answer";
 import { bodyOf } from "./body";
 import { unpacked } from "./content-encoding";
-import { type ExchangeEnds, flatHeaders, NotSentError, type OpenAnswer } from "./dispatch";
+import { type ExchangeEnds, flatHeaders, NotSentError, type OpenResponse } from "./dispatch";
+import type { HttpRequest } from "./messages";
 
 /** What is used of an undici `Dispatcher`: the classes of two versions are not each other's type. */
 export interface RequestDispatcher {
@@ -26,7 +26,7 @@ export async function sendWithDispatcher(
   dispatcher: RequestDispatcher,
   target: Dispatcher.DispatchOptions,
   ends: ExchangeEnds,
-): Promise<OpenAnswer> {
+): Promise<OpenResponse> {
   const options = { ...target, signal: abortSignalOf(ends.signal) };
   let asking: ReturnType<RequestDispatcher["request"]>;
   if (tellsOfSending(dispatcher)) asking = dispatcher.compose(watching(ends)).request(options);
@@ -83,7 +83,7 @@ export async function sendWithFetch(
   fetch: typeof globalThis.fetch,
   { method, url, headers, body }: HttpRequest,
   { signal, onSending }: ExchangeEnds,
-): Promise<OpenAnswer> {
+): Promise<OpenResponse> {
   const options: RequestInit = {
     ...{ method, headers, signal: abortSignalOf(signal), redirect: "manual" },
     ...(body !== undefined && { body }),

@@ -1,6 +1,6 @@
 import type { Transform } from "node:stream";
 import * as zlib from "node:zlib";
-import { type Body, kept, type Take } from "./body";
+import { type Body, owned, type Take } from "./body";
 import { GunzipSink } from "./gunzip-sink";
 import { beginsImage } from "./image-text";
 import { type ByteSink, ZlibSink } from "./zlib-sink";
@@ -49,19 +49,19 @@ export function unpacked(
 const gzipStart = Buffer.of(0x1f, 0x8b, 8);
 
 /**
- * As {@link unpacked}, for an answer in which no file may stand: a gzip that no header names is unpacked as
+ * As {@link unpacked}, for a response in which no file may stand: a gzip that no header names is unpacked as
  * well. Whoever lost the header on the way did not lose what was paid for.
  */
-export function unpackedAnswer(body: Body, contentEncoding: string | undefined): Body {
+export function decompressedResponse(body: Body, contentEncoding: string | undefined): Body {
   if (contentEncoding !== undefined) return unpacked(body, contentEncoding);
   return {
     each: (take) =>
       new Promise((resolve, reject) => {
         const next: ByteSink = { take, end: resolve, fail: reject };
         let sink: ByteSink | undefined;
-        const takeFirst: Take = (chunk, isLent) => {
+        const takeFirst: Take = (chunk, isBorrowed) => {
           sink ??= gzipStart.equals(chunk.subarray(0, 3)) ? new GunzipSink(next) : next;
-          return sink.take(chunk, isLent);
+          return sink.take(chunk, isBorrowed);
         };
         body.each(takeFirst).then(
           () => (sink ?? next).end(),
@@ -152,9 +152,9 @@ function byHead(length: number, next: ByteSink, choose: (head: Buffer) => ByteSi
     chosen = choose(head);
     return { sink: chosen, taken: chosen.take(head, false) };
   };
-  const take: Take = (chunk, isLent) => {
-    if (chosen !== undefined) return chosen.take(chunk, isLent);
-    head = Buffer.concat([head, kept(chunk, isLent)]);
+  const take: Take = (chunk, isBorrowed) => {
+    if (chosen !== undefined) return chosen.take(chunk, isBorrowed);
+    head = Buffer.concat([head, owned(chunk, isBorrowed)]);
     return head.length < length ? undefined : open().taken;
   };
   const fail = (error: unknown) => (chosen ?? next).fail(error);

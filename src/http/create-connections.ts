@@ -72,7 +72,7 @@ export class CreateConnections implements Pick<Dispatcher, "dispatch"> {
       .on("connect", () => connection.connected())
       .on("disconnect", drop)
       .on("connectionError", drop)
-      // Free again, as undici's pool has it: a turn of the event loop after the end of the answer.
+      // Free again, as undici's pool has it: a turn of the event loop after the end of the response.
       .on("drain", () => {
         if (!client.closed && !client.destroyed) this.#keep(origin, connection);
       });
@@ -113,7 +113,7 @@ class Connection {
     this.#usedAt = undefined;
   }
 
-  /** An answer on it has ended. */
+  /** A response on it has ended. */
   used(): void {
     this.#usedAt = this.#time.now();
     this.#usedAtWallTime = this.#time.wallTime();

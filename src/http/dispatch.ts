@@ -1,11 +1,11 @@
 import type { Dispatcher } from "undici";
-import type { EndSignal } from "../async/clock";
+import type { AbortSignalLike } from "../async/clock";
 import { isError } from "../realm";
-import { type Body, kept, type Take } from "./body";
+import { type Body, owned, type Take } from "./body";
 import type { SocketReads } from "./socket-reads";
 
-/** An answer whose head has come. */
-export interface OpenAnswer {
+/** A response whose head has come. */
+export interface OpenResponse {
   readonly status: number;
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string>>;
@@ -35,20 +35,20 @@ export class NotSentError extends Error {
 
 /** Who ends an exchange: `signal` at any time, `stop` only as long as it has not begun to leave. */
 export interface ExchangeEnds {
-  readonly signal: EndSignal;
-  readonly stop?: EndSignal | undefined;
+  readonly signal: AbortSignalLike;
+  readonly stop?: AbortSignalLike | undefined;
   /** Called as the request begins to leave: before that, nothing of it has been sent. */
   readonly onSending?: (() => void) | undefined;
 }
 
-/** Makes of an answer, whose head has come, what the caller is given. */
-export type ReadAnswer<Value> = (answer: OpenAnswer) => Value | Promise<Value>;
+/** Makes of a response, whose head has come, what the caller is given. */
+export type ResponseReader<Value> = (response: OpenResponse) => Value | Promise<Value>;
 
-/** For an answer that is read later, if it is. */
-export const opened: ReadAnswer<OpenAnswer> = (answer) => answer;
+/** For a response that is read later, if it is. */
+export const opened: ResponseReader<OpenResponse> = (response) => response;
 
 /**
- * Sends by a dispatcher, and gives what is read of the answer.
+ * Sends by a dispatcher, and gives what is read of the response.
  *
  * @param read called the moment the head has come: what came with it need not be kept for a reader who
  * begins at once.
@@ -60,11 +60,11 @@ export function dispatch<Value>(
   dispatcher: Pick<Dispatcher, "dispatch">,
   options: Dispatcher.DispatchOptions,
   ends: ExchangeEnds,
-  read: ReadAnswer<Value>,
+  read: ResponseReader<Value>,
   reads?: SocketReads,
 ): Promise<Value> {
   return new Promise((resolve, reject) => {
-    const open = (answer: OpenAnswer) => resolve(read(answer));
+    const open = (response: OpenResponse) => resolve(read(response));
     if (ends.signal.aborted) reject(ends.signal.reason);
     else if (ends.stop?.aborted) reject(new NotSentError());
     else dispatcher.dispatch(options, new Exchange(ends, reads, open, reject));
@@ -84,7 +84,7 @@ const mostUnpausedBytes = 16 * 1024 * 1024;
 class Exchange implements Dispatcher.DispatchHandler, Body {
   readonly #ends: ExchangeEnds;
   readonly #reads: SocketReads | undefined;
-  readonly #open: (answer: OpenAnswer) => void;
+  readonly #open: (response: OpenResponse) => void;
   /** Tells of a failure whoever waits by now: for the head, or for the end of the body. */
   #reject: (reason: unknown) => void;
   #resolve: (() => void) | undefined;
@@ -101,7 +101,7 @@ class Exchange implements Dispatcher.DispatchHandler, Body {
   constructor(
     ends: ExchangeEnds,
     reads: SocketReads | undefined,
-    open: (answer: OpenAnswer) => void,
+    open: (response: OpenResponse) => void,
     reject: (reason: unknown) => void,
   ) {
     this.#ends = ends;
@@ -132,17 +132,17 @@ class Exchange implements Dispatcher.DispatchHandler, Body {
     status: number,
     headers: Parameters<typeof flatHeaders>[0],
   ): void {
-    // Those below 200 come before the answer.
+    // Those below 200 come before the response.
     if (status >= 200) this.#open({ status, headers: flatHeaders(headers), body: this });
   }
 
   onResponseData(_: Dispatcher.DispatchController, chunk: Uint8Array): void {
     this.#reads?.tookBody();
     if (chunk.byteLength === 0 || this.#failure !== undefined) return;
-    const isLent = this.#reads?.isLent ?? false;
-    if (this.#take !== undefined && !this.#isTaking) this.#give(this.#take, chunk, isLent);
+    const isBorrowed = this.#reads?.isBorrowed ?? false;
+    if (this.#take !== undefined && !this.#isTaking) this.#give(this.#take, chunk, isBorrowed);
     else {
-      this.#waiting.push(kept(chunk, isLent));
+      this.#waiting.push(owned(chunk, isBorrowed));
       this.#waitingBytes += chunk.byteLength;
     }
     if (this.#isTaking || this.#waitingBytes >= mostWaitingBytes) this.#hold();
@@ -159,7 +159,7 @@ class Exchange implements Dispatcher.DispatchHandler, Body {
 
   onResponseEnd(): void {
     this.#reads?.tookEnd();
-    // The next answer comes over the same connection.
+    // The next response comes over the same connection.
     this.#goOn?.();
     this.#goOn = undefined;
     this.#isWhole = true;
@@ -201,9 +201,9 @@ class Exchange implements Dispatcher.DispatchHandler, Body {
     }
   }
 
-  #give(take: Take, chunk: Uint8Array, isLent: boolean): void {
+  #give(take: Take, chunk: Uint8Array, isBorrowed: boolean): void {
     try {
-      const taken = take(chunk, isLent);
+      const taken = take(chunk, isBorrowed);
       if (taken === undefined) return;
       this.#isTaking = true;
       taken.then(

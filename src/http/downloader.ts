@@ -1,11 +1,11 @@
-import { type Clock, Ending, type EndSignal, sleep, within } from "../async/clock";
+import { type AbortSignalLike, type Clock, LightAbortSignal, sleep, within } from "../async/clock";
 import { backoffMs, repeatAfter, waitMs } from "../async/retry";
 import { Timer } from "../async/timer";
-import { answeredAt, notReadFurther } from "./answer";
 import type { Body } from "./body";
 import { unpacked } from "./content-encoding";
-import { type OpenAnswer, opened } from "./dispatch";
+import { type OpenResponse, opened } from "./dispatch";
 import { DownloadFault, isNetworkFault, messageOf, tooLarge } from "./faults";
+import { answeredAt, notReadFurther } from "./messages";
 import { assertPublicHost, urlProblem } from "./network-guard";
 import type { Sender, Way } from "./sender";
 import { userAgent } from "./user-agent";
@@ -22,11 +22,11 @@ export interface DownloaderOptions {
 }
 
 /** What becomes of a download; once `end` has aborted nobody waits for it. */
-export type Read<Value> = (body: Body, end: EndSignal) => Promise<Value>;
+export type Read<Value> = (body: Body, end: AbortSignalLike) => Promise<Value>;
 
 /** Who may end a download, and who hears of its repetitions. */
 export interface DownloadOptions {
-  readonly signal?: EndSignal | undefined;
+  readonly signal?: AbortSignalLike | undefined;
   readonly onRetry?: ((delayMs: number, error: unknown) => void) | undefined;
 }
 
@@ -65,7 +65,7 @@ export class Downloader {
         },
         wait: (delayMs, error) => {
           onRetry?.(delayMs, error);
-          return sleep(clock, delayMs, signal ?? new Ending());
+          return sleep(clock, delayMs, signal ?? new LightAbortSignal());
         },
       }),
     );
@@ -74,7 +74,7 @@ export class Downloader {
   async #downloadOnce<Value>(
     url: string,
     read: Read<Value>,
-    signal: EndSignal | undefined,
+    signal: AbortSignalLike | undefined,
   ): Promise<Value> {
     const timer = new Timer(this.#options.clock, this.#options.attemptTimeoutMs, signal);
     const reading = async () =>
@@ -106,31 +106,31 @@ export class Downloader {
     }
   }
 
-  async #follow(first: string, timer: Timer): Promise<OpenAnswer> {
+  async #follow(first: string, timer: Timer): Promise<OpenResponse> {
     let url = first;
     for (let hops = 0; hops <= 5; hops += 1) {
       const way = await this.#wayTo(url);
       const headers = { accept: "image/*, */*;q=0.1", "user-agent": userAgent };
       const request = { method: "GET", url, headers } as const;
       // Its own end, so that a redirect whose body stalls lets go of its connection.
-      const hop = new Ending();
+      const hop = new LightAbortSignal();
       const onAbort = () => hop.abort(timer.reason);
       if (timer.aborted) onAbort();
       timer.addEventListener("abort", onAbort);
-      const answer = await this.#sender.send(request, way, { signal: hop }, opened);
+      const response = await this.#sender.send(request, way, { signal: hop }, opened);
       timer.restart();
-      const { status, headers: told } = answer;
+      const { status, headers: told } = response;
       const location = status >= 300 && status < 400 ? told.location : undefined;
       if (location === undefined) {
-        if (status >= 200 && status < 300) return answer;
-        await discard(answer.body, hop, this.#options.clock);
+        if (status >= 200 && status < 300) return response;
+        await discard(response.body, hop, this.#options.clock);
         throw new DownloadFault(`HTTP ${status}`, {
           status,
           transient: status === 408 || status === 425 || status === 429 || status >= 500,
           retryAfterMs: waitOf(told["retry-after"], answeredAt(told, this.#options.clock)),
         });
       }
-      await discard(answer.body, hop, this.#options.clock);
+      await discard(response.body, hop, this.#options.clock);
       if (!URL.canParse(location, url)) break;
       url = new URL(location, url).href;
     }
@@ -157,7 +157,7 @@ export class Downloader {
     return way;
   }
 
-  #guardedBody({ headers, body }: OpenAnswer, timer: Timer): Body {
+  #guardedBody({ headers, body }: OpenResponse, timer: Timer): Body {
     const limit = this.#options.maxDownloadBytes;
     const encoding = headers["content-encoding"];
     const expected = Number(headers["content-length"] ?? Number.NaN);
@@ -165,11 +165,11 @@ export class Downloader {
       each: async (take) => {
         let length = 0;
         if (expected > limit) throw tooLarge(limit);
-        await unpacked(body, encoding).each((chunk, isLent) => {
+        await unpacked(body, encoding).each((chunk, isBorrowed) => {
           timer.restart();
           length += chunk.byteLength;
           if (length > limit) throw tooLarge(limit);
-          return take(chunk, isLent);
+          return take(chunk, isBorrowed);
         });
         if (encoding === undefined && length < expected) {
           throw new DownloadFault(`It broke off after ${length} of ${expected} bytes`, {
@@ -182,7 +182,7 @@ export class Downloader {
 }
 
 /** Reads the rest of a small body so that its connection can serve again; that of a large or slow one is ended. */
-async function discard(body: Body, end: Ending, clock: Clock): Promise<void> {
+async function discard(body: Body, end: LightAbortSignal, clock: Clock): Promise<void> {
   let length = 0;
   const rest = body.each((chunk) => {
     length += chunk.byteLength;

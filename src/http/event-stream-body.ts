@@ -144,7 +144,7 @@ export class EventStreamBody {
     this.#otherBytes += lineBytes;
     const { maxOtherBytes = Number.POSITIVE_INFINITY } = this.#options;
     if (this.#otherBytes > maxOtherBytes) {
-      const fault = `The answer has more than ${maxOtherBytes} bytes beside its images`;
+      const fault = `The response has more than ${maxOtherBytes} bytes beside its images`;
       throw new Error(`${fault}, at ${lineBytes} for each short line`);
     }
   }

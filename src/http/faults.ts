@@ -2,7 +2,7 @@ import type { DecodedImage } from "../media/decoded-image";
 import { codeOf, isError } from "../realm";
 import { BlockedAddressError } from "./network-guard";
 
-/** The exchange gave no answer. */
+/** The exchange gave no response. */
 export class TransportFault extends Error {
   override readonly name = "TransportFault";
   /** False only where it is certain that nothing of the request can have been sent. */
@@ -11,7 +11,7 @@ export class TransportFault extends Error {
   readonly transient: boolean;
   /** The time that ran out, if that is what happened. */
   declare readonly timeoutMs?: number;
-  /** Those that came whole before the answer broke off. */
+  /** Those that came whole before the response broke off. */
   readonly images: readonly DecodedImage[];
 
   constructor(

@@ -1,5 +1,5 @@
 import { crc32, createInflateRaw } from "node:zlib";
-import { kept, type Take } from "./body";
+import { owned, type Take } from "./body";
 import { type ByteSink, ZlibSink } from "./zlib-sink";
 
 const trailerBytes = 8;
@@ -26,9 +26,9 @@ export class GunzipSink implements ByteSink {
     this.#next = next;
   }
 
-  readonly take: Take = (chunk, isLent) => {
+  readonly take: Take = (chunk, isBorrowed) => {
     if (this.#state === "ended") throw new Error("What was packed has ended");
-    if (this.#state === "data") return this.#member?.take(kept(chunk, isLent));
+    if (this.#state === "data") return this.#member?.take(owned(chunk, isBorrowed));
     this.#waiting = Buffer.concat([this.#waiting, chunk]);
     return this.#advance();
   };
@@ -110,10 +110,10 @@ class Inflating {
   #byteLength = 0;
 
   constructor(next: ByteSink, onEnd: (rest: Buffer) => void) {
-    const take: Take = (piece, isLent) => {
+    const take: Take = (piece, isBorrowed) => {
       this.#checksum = crc32(piece, this.#checksum);
       this.#byteLength += piece.byteLength;
-      return next.take(piece, isLent);
+      return next.take(piece, isBorrowed);
     };
     this.#sink = new ZlibSink(this.#stream, {
       take,

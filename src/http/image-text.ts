@@ -94,7 +94,7 @@ const address = /^([a-z][a-z\d+.-]*:\/\/|\.{0,2}\/|[\w.~%/-]+\.(png|jpe?g|webp|g
 const dataUrlHead = /^data:[^,]{0,200};base64,/i;
 
 /**
- * The picture that a text of an answer is: as base64, without the head of a data URL, or the URL where it
+ * The picture that a text of a response is: as base64, without the head of a data URL, or the URL where it
  * is, which may be relative. `undefined` where it is neither: servers write `"None"` or an error's words
  * where an image is due.
  */

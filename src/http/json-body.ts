@@ -1,4 +1,4 @@
-import { type Body, kept } from "./body";
+import { type Body, owned } from "./body";
 import { beginsEventStream, streamHeadBytes } from "./event-stream";
 import { shownCharacters } from "./json-skeleton";
 import { parseJson } from "./parse-json";
@@ -74,7 +74,7 @@ class BodyReader {
     return new Promise((resolve, reject) => {
       this.#onEnough = resolve;
       from
-        .each((chunk, isLent) => this.#take(chunk, isLent))
+        .each((chunk, isBorrowed) => this.#take(chunk, isBorrowed))
         .then(resolve, (error: unknown) => {
           // That it broke off after the last picture is no matter.
           if (this.#reader?.isDone === true) resolve();
@@ -83,21 +83,21 @@ class BodyReader {
     });
   }
 
-  #take(chunk: Uint8Array, isLent: boolean): Promise<void> | undefined {
+  #take(chunk: Uint8Array, isBorrowed: boolean): Promise<void> | undefined {
     if (this.#isOver) throw new NothingMoreError();
     const { maxBytes, contentLength } = this.#reading;
     this.#byteLength += chunk.byteLength;
     if (this.#byteLength > maxBytes) {
-      throw new Error(`The answer is larger than ${maxBytes} bytes (\`maxAnswerBytes\`)`);
+      throw new Error(`The response is larger than ${maxBytes} bytes (\`maxAnswerBytes\`)`);
     }
-    if (isLent && chunk.byteLength === contentLength && contentLength <= smallBytes) {
+    if (isBorrowed && chunk.byteLength === contentLength && contentLength <= smallBytes) {
       // All of it in one piece, as most are: it is read where it lies.
       this.#whole = parsed(chunk);
       if (this.#whole.body !== undefined) return undefined;
     }
     const reader = this.#reader;
     if (reader === undefined) {
-      this.#small.push(kept(chunk, isLent));
+      this.#small.push(owned(chunk, isBorrowed));
       // A stream may stay open when its picture is there, however small that is.
       if (this.#byteLength <= smallBytes && !this.#beginsStream(chunk)) return undefined;
       const first = Buffer.concat(this.#small.splice(0));
@@ -108,7 +108,7 @@ class BodyReader {
     const isRead = reader.isStream || chunk.byteLength >= tinyBytes;
     if (this.#tiny.length === 0 && isRead) return this.#watched(reader, this.#give(reader, chunk));
     // A drip of single bytes would leave as many pieces.
-    this.#tiny.push(kept(chunk, isLent));
+    this.#tiny.push(owned(chunk, isBorrowed));
     this.#tinyLength += chunk.byteLength;
     return this.#tinyLength >= tinyBytes ? this.#flush(reader) : undefined;
   }

@@ -76,7 +76,7 @@ export class JsonSkeleton {
     this.#pieces.push(bytes);
     this.#keptBytes += bytes.length;
     if (this.#otherBytesBefore + this.otherBytes > this.#maxOtherBytes) {
-      throw new Error(`The answer has more than ${this.#maxOtherBytes} bytes beside its images`);
+      throw new Error(`The response has more than ${this.#maxOtherBytes} bytes beside its images`);
     }
     if (this.#undecodedBytes > mostUndecodedBytes) {
       throw new Error(`Its images are no strict base64, and more than ${mostUndecodedBytes} bytes`);

@@ -39,7 +39,7 @@ export interface JsonReading {
 
 /** A body: what it says, or else how it begins. */
 export interface JsonBody {
-  /** As {@link Answer.body} says. */
+  /** As {@link ProviderResponse.body} says. */
   readonly body: unknown;
   /** What the events of a stream hold, where it is one. */
   readonly events?: readonly unknown[];

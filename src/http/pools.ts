@@ -67,6 +67,6 @@ function createDispatcher(
   connect: buildConnector.connector,
 ): Pool["dispatcher"] {
   if (route === "create") return new CreateConnections(Client, connect);
-  // One answer after the other on each socket: so a piece with the end of one holds no other's head.
+  // One response after the other on each socket: so a piece with the end of one holds no other's head.
   return new Agent({ connections: route === "poll" ? mostPolls : null, pipelining: 1, connect });
 }

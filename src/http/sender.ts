@@ -1,13 +1,13 @@
 import type { Dispatcher } from "undici";
-import type { HttpRequest } from "./answer";
 import {
   type RequestDispatcher,
   sendWithDispatcher,
   sendWithFetch,
   tellsOfSending,
 } from "./caller-transport";
-import { dispatch, type ExchangeEnds, NotSentError, type ReadAnswer } from "./dispatch";
+import { dispatch, type ExchangeEnds, NotSentError, type ResponseReader } from "./dispatch";
 import { loadUndici, type Undici } from "./load-undici";
+import type { HttpRequest } from "./messages";
 import { poolFor, type Route } from "./pools";
 import { type EnvironmentProxy, proxyFor } from "./proxy-environment";
 
@@ -32,7 +32,7 @@ export interface Way {
   readonly proxy: EnvironmentProxy | undefined;
 }
 
-/** Sends one request, over undici or by what the caller gave, and opens its answer. */
+/** Sends one request, over undici or by what the caller gave, and opens its response. */
 export class Sender {
   readonly #options: SenderOptions;
   /** Where the last request went: the creates of a client all go to one place. */
@@ -72,7 +72,7 @@ export class Sender {
     request: HttpRequest,
     { route, target, proxy }: Way,
     ends: ExchangeEnds,
-    read: ReadAnswer<Value>,
+    read: ResponseReader<Value>,
   ): Promise<Value> {
     const { fetch, dispatcher } = this.#options;
     ends.signal.throwIfAborted();

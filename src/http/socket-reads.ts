@@ -6,7 +6,7 @@ const blockBytes = 64 * 1024;
 
 /**
  * How the sockets of a pool are read: all of them into one block of memory, over and over. By itself Node
- * takes a new block for each read, and of a few large answers at once they fill the memory before they
+ * takes a new block for each read, and of a few large responses at once they fill the memory before they
  * are collected.
  *
  * It goes well because a piece is used up before the next one is read. undici's parser takes all of it as
@@ -26,8 +26,8 @@ export class SocketReads {
   /** The one whose bytes are being handed on. */
   #socket: Socket | undefined;
   #isHeld = false;
-  #isLent = false;
-  /** Those whose answer has begun to come. */
+  #isBorrowed = false;
+  /** Those whose response has begun to come. */
   readonly #begun = new WeakSet<Socket>();
   /** Those that are in the middle of a body. */
   readonly #inBody = new WeakSet<Socket>();
@@ -44,8 +44,8 @@ export class SocketReads {
   }
 
   /** Whether what is being handed on will be written over; otherwise it is a copy. */
-  get isLent(): boolean {
-    return this.#isLent;
+  get isBorrowed(): boolean {
+    return this.#isBorrowed;
   }
 
   /** A piece of a body has been taken, and it goes on. */
@@ -53,7 +53,7 @@ export class SocketReads {
     if (this.#socket !== undefined) this.#inBody.add(this.#socket);
   }
 
-  /** The answer is whole. */
+  /** The response is whole. */
   tookEnd(): void {
     if (this.#socket !== undefined) {
       this.#inBody.delete(this.#socket);
@@ -74,18 +74,18 @@ export class SocketReads {
     this.#socket = socket;
     this.#isHeld = false;
     const isFirst = !this.#begun.has(socket);
-    this.#isLent = isFirst ? holdsHead(piece) : this.#inBody.has(socket);
+    this.#isBorrowed = isFirst ? holdsHead(piece) : this.#inBody.has(socket);
     this.#begun.add(socket);
-    socket.push(this.#isLent ? piece : Buffer.from(piece));
+    socket.push(this.#isBorrowed ? piece : Buffer.from(piece));
     // Now, and not in the next tick.
     socket.emit("readable");
     this.#socket = undefined;
-    this.#isLent = false;
+    this.#isBorrowed = false;
     if (socket.readableLength === 0) return !this.#isHeld;
     // A parser that does not take all of it at once finds it later, and nobody has written over it.
     const rest: unknown = socket.read();
     if (isUint8Array(rest)) socket.unshift(Buffer.from(rest));
-    // By then nobody knows any more where the answer ends: what follows is copied.
+    // By then nobody knows any more where the response ends: what follows is copied.
     this.#inBody.delete(socket);
     return socket.readableLength < socket.readableHighWaterMark;
   }
@@ -94,7 +94,7 @@ export class SocketReads {
 /** `HTTP/1.1 200`: one below 200 is followed by another head. */
 const finalStatus = /^HTTP\/1\.\d [2-9]/;
 
-/** Whether the first piece of an answer holds all of its head. */
+/** Whether the first piece of a response holds all of its head. */
 function holdsHead(piece: Buffer): boolean {
   return finalStatus.test(piece.toString("latin1", 0, 10)) && piece.includes("\r\n\r\n");
 }

@@ -116,7 +116,7 @@ export class TextScanner {
     this.#otherBytes += Math.max(0, byteLength);
     const { maxOtherBytes = Number.POSITIVE_INFINITY } = this.#options;
     if (this.#otherBytes > maxOtherBytes) {
-      throw new Error(`The answer has more than ${maxOtherBytes} bytes beside its images`);
+      throw new Error(`The response has more than ${maxOtherBytes} bytes beside its images`);
     }
   }
 

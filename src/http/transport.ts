@@ -1,13 +1,13 @@
-import { type Clock, Ending, type EndSignal, sleep, within } from "../async/clock";
+import { type AbortSignalLike, type Clock, LightAbortSignal, sleep, within } from "../async/clock";
 import { Timer } from "../async/timer";
 import { type DecodedImage, type ImageSink, MemorySink } from "../media/decoded-image";
-import { type Answer, answeredAt, type HttpRequest, notReadFurther } from "./answer";
 import type { Body } from "./body";
-import { unpackedAnswer } from "./content-encoding";
-import type { ExchangeEnds, OpenAnswer } from "./dispatch";
+import { decompressedResponse } from "./content-encoding";
+import type { ExchangeEnds, OpenResponse } from "./dispatch";
 import { Downloader, type DownloaderOptions, type DownloadOptions, type Read } from "./downloader";
 import { messageOf, neverConnected, ProxyError, TransportFault } from "./faults";
 import { readJson } from "./json-body";
+import { answeredAt, type HttpRequest, notReadFurther, type ProviderResponse } from "./messages";
 import { Sender, type SenderOptions } from "./sender";
 
 /** How long a stream whose pictures have all come may take to end, so that its connection can be kept. */
@@ -16,14 +16,14 @@ const afterLastMs = 1_000;
 /** How long an exchange may take, and who may end it. */
 export interface ExchangeLimits {
   readonly timeoutMs: number;
-  readonly signal?: EndSignal | undefined;
+  readonly signal?: AbortSignalLike | undefined;
   /** Once it has aborted the exchange does not begin; one that is under way goes on. */
-  readonly stop?: EndSignal | undefined;
+  readonly stop?: AbortSignalLike | undefined;
   /** It asks after a job, and may wait for a connection. */
   readonly isPoll?: boolean | undefined;
   /** Called as the request begins to leave, or may have: before that, nothing of it has been sent. */
   readonly onSending?: (() => void) | undefined;
-  /** Whether images in a large answer may stand in it decoded. */
+  /** Whether images in a large response may stand in it decoded. */
   readonly decodesImages?: boolean | undefined;
   /** Where they go; into memory where this is left out. */
   readonly createSink?: (() => ImageSink) | undefined;
@@ -38,8 +38,8 @@ export interface ExchangeLimits {
   readonly onPartial?: ((event: unknown) => Promise<void>) | undefined;
 }
 
-/** An answer, with the start of a body that is not JSON, and the images that came in one. */
-export interface HttpAnswer extends Answer {
+/** A response, with the start of a body that is not JSON, and the images that came in one. */
+export interface ReceivedResponse extends ProviderResponse {
   readonly text?: string | undefined;
   readonly images: readonly DecodedImage[];
 }
@@ -52,7 +52,7 @@ export interface TransportOptions extends SenderOptions, DownloaderOptions {
 interface Progress {
   /** It has begun to leave, or may have. */
   hasLeft: boolean;
-  head: Pick<OpenAnswer, "status" | "headers"> | undefined;
+  head: Pick<OpenResponse, "status" | "headers"> | undefined;
   isReadToEnd: boolean;
   /** Those that came whole. */
   readonly images: DecodedImage[];
@@ -60,7 +60,7 @@ interface Progress {
   handedOut: readonly DecodedImage[] | undefined;
 }
 
-/** One call in, one answer out: over undici or `fetch`, with time-outs, limits and the network guard. */
+/** One call in, one response out: over undici or `fetch`, with time-outs, limits and the network guard. */
 export class Transport {
   readonly #options: TransportOptions;
   readonly #sender: Sender;
@@ -82,11 +82,11 @@ export class Transport {
   }
 
   /**
-   * Sends once and reads the answer. Redirects are not followed: they would carry the key away.
+   * Sends once and reads the response. Redirects are not followed: they would carry the key away.
    *
-   * @throws {@link TransportFault} if there is no answer; the signal's reason if it aborts.
+   * @throws {@link TransportFault} if there is no response; the signal's reason if it aborts.
    */
-  async exchange(request: HttpRequest, limits: ExchangeLimits): Promise<HttpAnswer> {
+  async exchange(request: HttpRequest, limits: ExchangeLimits): Promise<ReceivedResponse> {
     const { clock, fetch, dispatcher } = this.#options;
     const timer = new Timer(clock, limits.timeoutMs, limits.signal);
     const progress: Progress = {
@@ -103,14 +103,14 @@ export class Transport {
     const ends: ExchangeEnds = { signal: timer, stop: limits.stop, onSending };
     try {
       const way = this.#sender.wayOf(request.url, limits.isPoll ? "poll" : "create");
-      const read = (answer: OpenAnswer) => this.#read(answer, limits, progress);
+      const read = (response: OpenResponse) => this.#read(response, limits, progress);
       const answering = this.#sender.send(request, way, ends, read);
       // What is the caller's own, or a disk, may be deaf to the signal: nobody waits for it.
       const isDeaf = (fetch ?? dispatcher ?? limits.createSink) !== undefined;
-      const answer = await (isDeaf ? within(clock, answering, { signal: timer }) : answering);
+      const response = await (isDeaf ? within(clock, answering, { signal: timer }) : answering);
       // What was packed has ended, or the last event has come; what follows may have no end.
       if (fetch !== undefined || !progress.isReadToEnd) timer.abort(notReadFurther());
-      return answer;
+      return response;
     } catch (error) {
       const hasExpired = timer.expired;
       // A body that was not read to its end would keep its connection.
@@ -121,22 +121,26 @@ export class Transport {
     }
   }
 
-  async #read(answer: OpenAnswer, limits: ExchangeLimits, progress: Progress): Promise<HttpAnswer> {
+  async #read(
+    response: OpenResponse,
+    limits: ExchangeLimits,
+    progress: Progress,
+  ): Promise<ReceivedResponse> {
     const { clock, maxAnswerBytes, maxDownloadBytes } = this.#options;
-    const { status, headers } = answer;
+    const { status, headers } = response;
     const { images } = progress;
     progress.head = { status, headers };
-    let over: Ending | undefined;
+    let over: LightAbortSignal | undefined;
     const each: Body["each"] = async (take) => {
-      await answer.body.each(take);
+      await response.body.each(take);
       progress.isReadToEnd = true;
     };
     try {
       const { body, text, events, partials } = await readJson(
-        unpackedAnswer({ each }, headers["content-encoding"]),
+        decompressedResponse({ each }, headers["content-encoding"]),
         {
           maxBytes: maxAnswerBytes,
-          contentLength: unpackedLength(headers),
+          contentLength: decompressedLength(headers),
           createSink: limits.createSink ?? inMemory(headers),
           decodesImages: limits.decodesImages ?? false,
           maxImageBytes: maxDownloadBytes,
@@ -146,7 +150,7 @@ export class Transport {
           isCompleted: limits.isCompleted,
           asked: limits.n,
           afterLast: () => {
-            over ??= new Ending();
+            over ??= new LightAbortSignal();
             return sleep(clock, afterLastMs, over).catch(() => {});
           },
           onPartial: limits.onPartial,
@@ -171,7 +175,7 @@ export class Transport {
     hasExpired: boolean,
     limits: ExchangeLimits,
     progress: Progress,
-  ): HttpAnswer {
+  ): ReceivedResponse {
     const { head, hasLeft } = progress;
     const images = [...progress.images];
     progress.handedOut = images;
@@ -184,7 +188,7 @@ export class Transport {
     }
     if (hasExpired) {
       const { timeoutMs } = limits;
-      const what = hasLeft ? "No answer" : "No connection";
+      const what = hasLeft ? "No response" : "No connection";
       throw new TransportFault(`${what} within ${timeoutMs} ms`, {
         sent: hasLeft,
         timeoutMs,
@@ -203,17 +207,17 @@ export class Transport {
 }
 
 /** How long a body is, where that is said of what is read: `NaN` otherwise. */
-function unpackedLength(headers: Readonly<Record<string, string>>): number {
+function decompressedLength(headers: Readonly<Record<string, string>>): number {
   return headers["content-encoding"] === undefined ? Number(headers["content-length"]) : Number.NaN;
 }
 
-/** How many bytes of images fit into an answer of that length. */
+/** How many bytes of images fit into a response of that length. */
 function base64Bytes(headers: Readonly<Record<string, string>>): number {
-  const length = unpackedLength(headers);
+  const length = decompressedLength(headers);
   return length > 0 ? Math.min(Math.ceil(length / 4) * 3, mostExpected) : 0;
 }
 
-/** The first image may be all of the answer. */
+/** The first image may be all of the response. */
 function inMemory(headers: Readonly<Record<string, string>>): () => ImageSink {
   let expectedBytes = base64Bytes(headers);
   return () => {
@@ -223,5 +227,5 @@ function inMemory(headers: Readonly<Record<string, string>>): () => ImageSink {
   };
 }
 
-/** No answer is taken at its word for more: it may never come. */
+/** No response is taken at its word for more: it may never come. */
 const mostExpected = 48 * 1024 * 1024;

@@ -105,7 +105,7 @@ function openTunnel(
 const headEnd = "\r\n\r\n";
 const noHttp: Problem = { text: "does not answer in HTTP", transient: false };
 
-/** What an answer to CONNECT refuses, if it does. */
+/** What a response to CONNECT refuses, if it does. */
 function refusalIn(head: string, variable: string): Problem | undefined {
   const status = Number(/^HTTP\/1\.\d (\d{3})/.exec(head)?.[1] ?? Number.NaN);
   if (Number.isNaN(status)) return noHttp;

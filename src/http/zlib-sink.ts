@@ -1,5 +1,5 @@
 import type { Transform } from "node:stream";
-import { kept, type Take } from "./body";
+import { owned, type Take } from "./body";
 
 /** Takes the bytes of a body, and hears how it ends. */
 export interface ByteSink {
@@ -34,10 +34,10 @@ export class ZlibSink implements ByteSink {
     });
   }
 
-  readonly take: Take = (chunk, isLent) => {
+  readonly take: Take = (chunk, isBorrowed) => {
     if (this.#refusal !== undefined) throw this.#refusal.reason;
     this.#hasBegun ||= chunk.byteLength > 0;
-    if (this.#stream.write(kept(chunk, isLent))) return undefined;
+    if (this.#stream.write(owned(chunk, isBorrowed))) return undefined;
     return new Promise((resolve) => {
       this.#goOn = resolve;
     });

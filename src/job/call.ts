@@ -1,4 +1,4 @@
-import { Ending, type EndSignal, within } from "../async/clock";
+import { type AbortSignalLike, LightAbortSignal, within } from "../async/clock";
 import { CallbackError, isImageError } from "../errors";
 import type { RunningJob, TaskWait } from "./running-job";
 import type { Scope } from "./scope";
@@ -14,7 +14,7 @@ export interface CallEnds {
 }
 
 /** How long a task of a call is waited for, once it has its slot. */
-type Limits = TaskWait & { readonly deadlineAt: number; readonly signal: EndSignal };
+type Limits = TaskWait & { readonly deadlineAt: number; readonly signal: AbortSignalLike };
 
 /** A create that answers with the images ends by itself, and knows which of them have come. */
 const imagesGraceMs = 1_000;
@@ -32,7 +32,7 @@ export class RunningCall {
   /** How many tasks wait for slots. */
   #queued = 0;
   /** Aborts when none of them waits any more. */
-  #queueEnd: Ending | undefined;
+  #queueEnd: LightAbortSignal | undefined;
 
   constructor(job: RunningJob, services: ClientServices, options: CallEnds) {
     const { signal, timeoutMs, isSubmit } = options;
@@ -191,7 +191,7 @@ export class RunningCall {
    */
   watch(task: JobTask): void {
     if (this.#queued === 0) return;
-    this.#queueEnd ??= new Ending();
+    this.#queueEnd ??= new LightAbortSignal();
     task.wait({ signal: this.#queueEnd }).catch(() => {});
   }
 }

@@ -1,6 +1,6 @@
 import type { Output, Refused } from "../adapter/contract";
 import { errorOf } from "../api/outcome-error";
-import type { EndSignal } from "../async/clock";
+import type { AbortSignalLike } from "../async/clock";
 import {
   ClientClosedError,
   GenerationFailedError,
@@ -93,7 +93,7 @@ export const nameless: Refused = {
   kind: "malformed_response",
   charged: "unknown",
   resend: "never",
-  message: "The answer to the create names no job",
+  message: "The response to the create names no job",
 };
 
 /** What is known of a create as it ends. */
@@ -103,7 +103,7 @@ export interface CreateFate {
   /** The provider may have it. */
   readonly perhapsSent: boolean;
   /** Of the call. */
-  readonly stop: EndSignal;
+  readonly stop: AbortSignalLike;
   /** Whether what was thrown is the reason of a signal that ended the create. */
   readonly isEnd: boolean;
   /** The end of the call or of this create alone has come. */

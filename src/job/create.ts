@@ -2,13 +2,13 @@ import type { Call, Pending, Succeeded } from "../adapter/contract";
 import type { ExchangeLimits } from "../api/api";
 import { contextOf } from "../api/outcome-error";
 import type { Reading } from "../api/read-response";
-import { Ending, type EndSignal, sleep } from "../async/clock";
+import { type AbortSignalLike, LightAbortSignal, sleep } from "../async/clock";
 import { backoffMs, repeatAfter, waitMs } from "../async/retry";
 import type { Cost } from "../cost";
 import { isImageError, reasonOf } from "../errors";
-import type { HttpRequest } from "../http/answer";
 import { TransportFault } from "../http/faults";
-import type { TaskLedger } from "../journal/entry";
+import type { HttpRequest } from "../http/messages";
+import type { TaskEntry } from "../journal/entry";
 import type { JournalRecord } from "../journal/record";
 import type { ImageSink } from "../media/decoded-image";
 import type { ErrorFacts, PartialImage, TaskState } from "../types";
@@ -38,9 +38,9 @@ export interface CreateLimits {
    * Ends the repetitions. A create in flight to a provider that answers with a job is not torn: the
    * job may exist, and its id is in the response.
    */
-  readonly stop: EndSignal;
+  readonly stop: AbortSignalLike;
   /** Tears even what is in flight. */
-  readonly signal: EndSignal;
+  readonly signal: AbortSignalLike;
   readonly deadlineAt: number;
   /** How long it may take in all. */
   readonly limitMs: number;
@@ -55,7 +55,7 @@ export interface CreateTask {
   readonly n: number;
   readonly key: string | undefined;
   /** Its entry in the journal, where there is one. */
-  readonly ledger: TaskLedger | undefined;
+  readonly entry: TaskEntry | undefined;
   readonly cost: Cost | undefined;
   readonly pictures: TaskPictures;
   /** Takes a picture that is not done, for whoever looks on. */
@@ -100,28 +100,28 @@ export class Create {
   #hasLeft = false;
   #id: string | undefined;
   /** The end of the call, or of this create alone. */
-  readonly #end = new Ending();
+  readonly #end = new LightAbortSignal();
 
   constructor(services: TaskServices, task: CreateTask, limits: CreateLimits) {
     this.#services = services;
     this.#task = task;
     this.#limits = limits;
     this.cost = task.cost;
-    this.#perhapsAccepted = task.ledger?.record !== undefined;
+    this.#perhapsAccepted = task.entry?.record !== undefined;
   }
 
   /** The task's state while it goes on. */
   get state(): TaskState {
     if (this.#isSubmitting) return "submitting";
-    const { ledger } = this.#task;
+    const { entry } = this.#task;
     if (!this.isOthers) return "waiting";
-    return ledger?.repeatable !== undefined || ledger?.isElsewhere ? "submitting" : "unknown";
+    return entry?.repeatable !== undefined || entry?.isElsewhere ? "submitting" : "unknown";
   }
 
   /** By the journal it was begun elsewhere. */
   get isOthers(): boolean {
-    const { ledger } = this.#task;
-    return ledger?.record !== undefined && !ledger.begun;
+    const { entry } = this.#task;
+    return entry?.record !== undefined && !entry.begun;
   }
 
   /** An attempt has left, here or in another process. */
@@ -147,7 +147,7 @@ export class Create {
   /** Sends it, once the intent record stands. Never rejects. */
   async run({ call, createSink }: Sending): Promise<Created> {
     const { api } = this.#services;
-    const { ledger } = this.#task;
+    const { entry } = this.#task;
     const { stop } = this.#limits;
     const onStop = () => this.#end.abort(stop.reason);
     if (stop.aborted) onStop();
@@ -155,7 +155,7 @@ export class Create {
     try {
       const preparing = api.prepare(call);
       const request = preparing instanceof Promise ? await preparing : preparing;
-      const claimed = ledger && (await this.#claim(ledger, call));
+      const claimed = entry && (await this.#claim(entry, call));
       if (claimed !== undefined) return claimed;
       let created: CreatedJob | CreatedPictures;
       try {
@@ -168,18 +168,18 @@ export class Create {
     } catch (error) {
       const end = createEndOf(error, this.#fateBy(error), this.#task, this.#services);
       // First, so that the key is free by the time that somebody hears that the call can be repeated.
-      await recordEnd(ledger, end, reasonOf(error), this.#services.warnings);
+      await recordEnd(entry, end, reasonOf(error), this.#services.warnings);
       return { end };
     } finally {
       stop.removeEventListener("abort", onStop);
     }
   }
 
-  async #claim(ledger: TaskLedger, call: Call): Promise<Claimed | undefined> {
+  async #claim(entry: TaskEntry, call: Call): Promise<Claimed | undefined> {
     const { clock } = this.#services;
     const { stop, deadlineAt } = this.#limits;
-    const claimed = await claim(ledger, call, this.#task.key, { clock, stop, deadlineAt });
-    this.#perhapsAccepted = !ledger.begun;
+    const claimed = await claim(entry, call, this.#task.key, { clock, stop, deadlineAt });
+    this.#perhapsAccepted = !entry.begun;
     return claimed;
   }
 
@@ -293,10 +293,10 @@ export class Create {
   /** The id is in the journal before the first poll, and before anybody hears of it. */
   async #record({ id, outcome }: CreatedJob): Promise<void> {
     this.#id = id;
-    const { ledger } = this.#task;
-    if (ledger === undefined) return;
+    const { entry } = this.#task;
+    if (entry === undefined) return;
     try {
-      await ledger.accepted(id, outcome.cost ?? this.cost);
+      await entry.accepted(id, outcome.cost ?? this.cost);
     } catch (error) {
       // It is paid for, and this process knows the id: the job goes on, and the result says so.
       const warning = `The journal does not know that it was accepted: ${reasonOf(error)}`;

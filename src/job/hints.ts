@@ -1,4 +1,4 @@
-import { Ending, type EndSignal, sleep } from "../async/clock";
+import { type AbortSignalLike, LightAbortSignal, sleep } from "../async/clock";
 import type { JobTask } from "./task";
 
 /** How long after a query that a webhook brought about there is none for the next, at first. */
@@ -12,7 +12,7 @@ const followers = new WeakMap<JobTask, HintFollower>();
  * follow too soon share the next one, and each that told nothing doubles the time before it: anybody
  * can call a webhook, and a true call may come after false ones.
  */
-export function hint(task: JobTask, signal: EndSignal): Promise<void> {
+export function hint(task: JobTask, signal: AbortSignalLike): Promise<void> {
   const follower = followers.get(task) ?? new HintFollower(task);
   followers.set(task, follower);
   return follower.hint(signal);
@@ -29,7 +29,7 @@ class HintFollower {
     this.#task = task;
   }
 
-  hint(signal: EndSignal): Promise<void> {
+  hint(signal: AbortSignalLike): Promise<void> {
     this.#hinted = true;
     this.#task.tellEnd();
     this.#following ??= this.#follow(signal).finally(() => {
@@ -38,9 +38,9 @@ class HintFollower {
     return this.#following;
   }
 
-  async #follow(signal: EndSignal): Promise<void> {
+  async #follow(signal: AbortSignalLike): Promise<void> {
     const task = this.#task;
-    // A quick job may call before the answer to its create is here.
+    // A quick job may call before the response to its create is here.
     await task.created({ signal });
     while (this.#hinted && task.progress.settled === undefined && !signal.aborted) {
       this.#hinted = false;
@@ -54,8 +54,8 @@ class HintFollower {
   }
 
   /** Waits, until the task settles at the latest. */
-  async #pause(delayMs: number, signal: EndSignal): Promise<void> {
-    const ended = new Ending();
+  async #pause(delayMs: number, signal: AbortSignalLike): Promise<void> {
+    const ended = new LightAbortSignal();
     const end = () => ended.abort("there is nothing to wait for");
     const signals = [signal, this.#task.progress.end];
     for (const each of signals) {

@@ -1,7 +1,7 @@
 import type { Call } from "../adapter/contract";
-import { type EndSignal, sleep } from "../async/clock";
+import { type AbortSignalLike, sleep } from "../async/clock";
 import { reasonOf } from "../errors";
-import type { TaskLedger } from "../journal/entry";
+import type { TaskEntry } from "../journal/entry";
 import type { JournalRecord } from "../journal/record";
 import type { CreateEnd } from "./create-end";
 import type { TaskServices } from "./services";
@@ -23,25 +23,25 @@ export function isAnswered({ state }: JournalRecord): boolean {
  * alone, and otherwise what came of it is waited for and given.
  */
 export async function claim(
-  ledger: TaskLedger,
+  entry: TaskEntry,
   call: Call,
   key: string | undefined,
   {
     clock,
     stop,
     deadlineAt,
-  }: { clock: TaskServices["clock"]; stop: EndSignal; deadlineAt: number },
+  }: { clock: TaskServices["clock"]; stop: AbortSignalLike; deadlineAt: number },
 ): Promise<Claimed | undefined> {
-  if (ledger.record !== undefined) return undefined;
-  let existing = await ledger.begin(call, key);
+  if (entry.record !== undefined) return undefined;
+  let existing = await entry.begin(call, key);
   while (existing !== undefined) {
     if (isAnswered(existing)) return { taken: existing };
-    if (ledger.repeatable !== undefined) return undefined;
+    if (entry.repeatable !== undefined) return undefined;
     // Without a key nobody may take it over. Whoever began it may still be at it.
-    const gone = ledger.abandoned || existing.state === "unknown" || clock.now() >= deadlineAt;
+    const gone = entry.abandoned || existing.state === "unknown" || clock.now() >= deadlineAt;
     if (!gone) await sleep(clock, followMs, stop);
     // Read once more after its end was seen: what it wrote last counts.
-    existing = (await ledger.refresh()) ?? (await ledger.begin(call, key));
+    existing = (await entry.refresh()) ?? (await entry.begin(call, key));
     if (gone && existing !== undefined && !isAnswered(existing)) return { lost: existing };
   }
   return undefined;
@@ -49,17 +49,17 @@ export async function claim(
 
 /** Tells the journal how a create ended that is no job. */
 export async function recordEnd(
-  ledger: TaskLedger | undefined,
+  entry: TaskEntry | undefined,
   { state, error, refused }: CreateEnd,
   reason: string,
   warnings: string[],
 ): Promise<void> {
   // A record of somebody else's is left as it stands, unless the create was sent again under its key.
-  if (ledger === undefined || (!ledger.begun && ledger.repeatable === undefined)) return;
+  if (entry === undefined || (!entry.begun && entry.repeatable === undefined)) return;
   try {
-    if (state === "refused") await ledger.refused();
-    else if (state === "unknown") await ledger.unknown(reason);
-    else if (refused !== undefined) await ledger.failed(refused);
+    if (state === "refused") await entry.refused();
+    else if (state === "unknown") await entry.unknown(reason);
+    else if (refused !== undefined) await entry.failed(refused);
   } catch (failure) {
     // The intent record stands as it was, and says "unknown": no more than what is true. Under its key
     // nothing can be sent again.

@@ -1,9 +1,9 @@
 import type { Output, Succeeded } from "../adapter/contract";
-import { abortSignalOf, callerSignal, type EndSignal } from "../async/clock";
+import { type AbortSignalLike, abortSignalOf, callerSignal } from "../async/clock";
 import type { Cost } from "../cost";
 import { DownloadError, isImageError, MalformedResponseError, reasonOf } from "../errors";
 import type { Read } from "../http/downloader";
-import type { TaskLedger } from "../journal/entry";
+import type { TaskEntry } from "../journal/entry";
 import { DecodedImage } from "../media/decoded-image";
 import {
   GeneratedImage,
@@ -20,7 +20,7 @@ import type { TaskServices } from "./services";
 /** Whose pictures they are. */
 export interface PicturedTask {
   readonly index: number;
-  readonly ledger: TaskLedger | undefined;
+  readonly entry: TaskEntry | undefined;
   /** How many were asked for. */
   readonly n: number;
   /** The provider's id of the job. */
@@ -65,7 +65,7 @@ export class TaskPictures {
   deliver(
     outcome: Succeeded,
     saveTo: string | undefined,
-    signal: EndSignal | undefined,
+    signal: AbortSignalLike | undefined,
   ): Delivered | Promise<Delivered> {
     const made = this.of(outcome);
     const whole = made.filter((image) => !isCutShort(image));
@@ -79,7 +79,7 @@ export class TaskPictures {
     whole: readonly GeneratedImage[],
     cutShort: readonly ImageError[],
     saveTo: string,
-    signal: EndSignal | undefined,
+    signal: AbortSignalLike | undefined,
   ): Promise<Delivered> {
     const saved = await Promise.all(whole.map((each) => this.#save(each, saveTo, signal)));
     const images = saved.filter((each) => each instanceof GeneratedImage);
@@ -100,23 +100,23 @@ export class TaskPictures {
    */
   keep(outcome: Succeeded): Promise<void> | undefined {
     const isNameless = outcome.outputs.some(({ base64 }) => base64 instanceof DecodedImage);
-    const { ledger } = this.#task;
-    const isKept = ledger?.record !== undefined && !ledger.released;
-    return isNameless || isKept ? this.#keep(outcome, isKept ? ledger : undefined) : undefined;
+    const { entry } = this.#task;
+    const isKept = entry?.record !== undefined && !entry.released;
+    return isNameless || isKept ? this.#keep(outcome, isKept ? entry : undefined) : undefined;
   }
 
-  async #keep(outcome: Succeeded, ledger: TaskLedger | undefined): Promise<void> {
+  async #keep(outcome: Succeeded, entry: TaskEntry | undefined): Promise<void> {
     // Whether or not anybody waits for it still.
     await Promise.all(this.of(outcome).map(nameInPlace));
-    if (ledger === undefined) return;
+    if (entry === undefined) return;
     // Another poll's response may hold fresher URLs than the images of an earlier try. Those of the same
     // response are the same: somebody may hold them by an error, and they were perhaps fetched already.
     if (this.#outcome !== outcome) this.#images = undefined;
     const images = this.of(outcome);
     await Promise.all(
-      images.map(async (image, position) => ledger.writeImage(position, await image.bytes())),
+      images.map(async (image, position) => entry.writeImage(position, await image.bytes())),
     );
-    await ledger.succeeded(outcome, this.#task.cost);
+    await entry.succeeded(outcome, this.#task.cost);
     // Not before: until the record says so nobody reads them there, and the next try needs them all.
     for (const image of images) letGo(image);
   }
@@ -137,7 +137,7 @@ export class TaskPictures {
   async #save(
     image: GeneratedImage,
     directory: string,
-    signal: EndSignal | undefined,
+    signal: AbortSignalLike | undefined,
   ): Promise<GeneratedImage | ImageError> {
     try {
       const file = await saveInto(image, directory, signal && abortSignalOf(signal));
@@ -167,8 +167,8 @@ class TaskImage implements ImageSource {
     this.#services = services;
     this.#task = task;
     this.#position = position;
-    const { ledger } = task;
-    if (ledger !== undefined) this.stored = () => ledger.readImage(position);
+    const { entry } = task;
+    if (entry !== undefined) this.stored = () => entry.readImage(position);
   }
 
   get facts(): ErrorFacts {

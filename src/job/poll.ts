@@ -1,7 +1,7 @@
 import type { Pending, Refused, Succeeded } from "../adapter/contract";
 import { contextOf, errorOf } from "../api/outcome-error";
 import type { Reading } from "../api/read-response";
-import type { EndSignal } from "../async/clock";
+import type { AbortSignalLike } from "../async/clock";
 import { GenerationFailedError, isImageError, ProviderUnavailableError, withJob } from "../errors";
 import { TransportFault } from "../http/faults";
 import type { ErrorFacts, GeneratedImage, ImageError } from "../types";
@@ -49,7 +49,7 @@ export async function poll(
   task: PolledTask,
   id: string,
   services: TaskServices,
-  signal: EndSignal,
+  signal: AbortSignalLike,
 ): Promise<Step> {
   const { clock, api, pollLimiter } = services;
   const askedAt = clock.now();

@@ -1,4 +1,4 @@
-import type { Clock, EndSignal } from "../async/clock";
+import type { AbortSignalLike, Clock } from "../async/clock";
 import { CallbackError, isImageError, RateLimitError, reasonOf } from "../errors";
 import { Poller, type PollLoop, type PollStep } from "../schedule/poller";
 import { longestLocalWaitMs, type PollMoment, type SizeClass } from "../schedule/schedule";
@@ -70,7 +70,7 @@ export class Polling implements PollLoop<Settled> {
   }
 
   /** Waits until the polls of other jobs that are before it have left. */
-  turn(signal: EndSignal): Promise<void> | undefined {
+  turn(signal: AbortSignalLike): Promise<void> | undefined {
     const wasRefused = this.lastFailure instanceof RateLimitError;
     return this.#services.pollLimiter.turn(signal, wasRefused);
   }
@@ -107,7 +107,7 @@ export class Polling implements PollLoop<Settled> {
   }
 
   /** Asks once, for the poller. */
-  async query(signal: EndSignal): Promise<PollStep<Settled>> {
+  async query(signal: AbortSignalLike): Promise<PollStep<Settled>> {
     const task = this.#task;
     const { id } = task;
     const { ageMs } = this;
@@ -155,7 +155,7 @@ export class Polling implements PollLoop<Settled> {
     const isFirst = task.settled === undefined;
     if (step.is === "failed") {
       const { error, refused } = step;
-      await task.ledger?.failed(refused).catch((failure: unknown) => {
+      await task.entry?.failed(refused).catch((failure: unknown) => {
         // Its key stays taken.
         Object.assign(error, { retryable: false });
         this.#services.warnings.push(reasonOf(failure));

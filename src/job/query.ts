@@ -1,13 +1,13 @@
 import type { Succeeded } from "../adapter/contract";
 import type { Reading } from "../api/read-response";
-import type { EndSignal } from "../async/clock";
+import type { AbortSignalLike } from "../async/clock";
 import type { TaskServices } from "./services";
 
 /** Asks the provider once how a job stands. Throws as {@link ProviderApi.exchange} does. */
 export async function query(
   { id, n }: { readonly id: string; readonly n: number },
   { api, provider, attemptTimeoutMs: timeoutMs }: TaskServices,
-  signal: EndSignal | undefined,
+  signal: AbortSignalLike | undefined,
 ): Promise<Reading> {
   const { adapter } = provider;
   if (adapter.query === undefined) throw new TypeError(`${provider.name} has no query`);
@@ -19,7 +19,7 @@ export async function query(
 export async function freshOutputs(
   task: { readonly id: string | undefined; readonly n: number },
   services: TaskServices,
-  signal: EndSignal | undefined,
+  signal: AbortSignalLike | undefined,
 ): Promise<Succeeded["outputs"] | undefined> {
   const { id, n } = task;
   if (id === undefined || services.provider.adapter.query === undefined) return undefined;

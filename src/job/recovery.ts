@@ -1,6 +1,6 @@
 import { reasonOf } from "../errors";
 import { Account, changedAccountError } from "../journal/account";
-import { type LedgerFacts, TaskLedger } from "../journal/entry";
+import { type LedgerFacts, TaskEntry } from "../journal/entry";
 import type { Journal, JournalFilter } from "../journal/journal";
 import { type KeyedPlace, placeUnder } from "../journal/keyed-place";
 import { type ListingNotes, OwnRecords } from "../journal/own-records";
@@ -43,7 +43,7 @@ export interface JournaledJob {
   /** The idempotency key that goes with a task, where the call has one. */
   readonly taskKey: ((index: number) => string) | undefined;
   /** A task's page. */
-  ledgerFor(index: number): TaskLedger;
+  entryFor(index: number): TaskEntry;
 }
 
 /** What a client does with its journal: pages for its own jobs, and the jobs that others have left. */
@@ -93,8 +93,8 @@ export class Journaling {
     return {
       jobId,
       taskKey: place && ((index) => place.taskKey(index)),
-      ledgerFor: (index) =>
-        new TaskLedger(journal, clock, facts, index, undefined, place?.attempts[index]),
+      entryFor: (index) =>
+        new TaskEntry(journal, clock, facts, index, undefined, place?.attempts[index]),
     };
   }
 
@@ -207,7 +207,7 @@ export class Journaling {
     }
   }
 
-  /** The job of a record that waits for an answer and that nobody in this process works on. */
+  /** The job of a record that waits for a response and that nobody in this process works on. */
   async find(target: WebhookTarget): Promise<readonly RunningJob[]> {
     const id = await this.#finder.find(target);
     const found = id === undefined ? undefined : await this.#records.own(id);
@@ -253,19 +253,19 @@ export class Journaling {
     const submittedAt = Date.parse(first.submittedAt);
     const sentAt = submittedAt;
     const { journal } = this.#records;
-    const ledgers = new Map(
+    const entries = new Map(
       records.map((record) => [
         record.index,
-        new TaskLedger(journal, this.#jobs.clock, facts, record.index, record),
+        new TaskEntry(journal, this.#jobs.clock, facts, record.index, record),
       ]),
     );
     // A marker is there before anything leaves: a task without one was never sent, unless what
     // stands there cannot be read, or the process that has the others is still at it.
-    const isOpen = [...ledgers.values()].some((ledger) => ledger.isOwnedElsewhere);
+    const isOpen = [...entries.values()].some((entry) => entry.isOwnedElsewhere);
     const tasks = split.map((n, index) => {
-      const ledger = ledgers.get(index);
-      const { key } = ledger?.record ?? {};
-      if (ledger !== undefined) return { index, n, state: "unknown" as const, key, sentAt, ledger };
+      const entry = entries.get(index);
+      const { key } = entry?.record ?? {};
+      if (entry !== undefined) return { index, n, state: "unknown" as const, key, sentAt, entry };
       const isUnsent = !isOpen && !unreadable.has(recordId(jobId, index));
       return { index, n, state: isUnsent ? ("refused" as const) : ("unknown" as const), sentAt };
     });

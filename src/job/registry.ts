@@ -27,11 +27,11 @@ export class LiveJobs {
 
   /** The same, only while somebody waits for it: references are resumed freely. */
   followWhileAwaited(job: RunningJob): void {
-    job.attendance.follow((isAwaited) => {
+    job.waiters.follow((isAwaited) => {
       if (!isAwaited) this.#delete(job);
       else if (!job.isSettled) this.#add(job);
     });
-    this.#learn(job, () => job.attendance.isAwaited);
+    this.#learn(job, () => job.waiters.isAwaited);
   }
 
   #learn(job: RunningJob, isKnown: () => boolean): void {

@@ -1,4 +1,4 @@
-import { callerSignal, type EndSignal, type WaitLimits } from "../async/clock";
+import { type AbortSignalLike, callerSignal, type WaitLimits } from "../async/clock";
 import type { Charged } from "../cost";
 import { CallbackError, ClientClosedError, isImageError, reasonOf } from "../errors";
 import { newId } from "../request/fingerprint";
@@ -17,7 +17,7 @@ import { assemble, type TaskOutcome, timingOf } from "./assemble";
 import { JobEvents, type Subscriber } from "./events";
 import { isSettled, jobState } from "./job";
 import type { Asked } from "./polling";
-import { Attendance, type Scope } from "./scope";
+import { type Scope, Waiters } from "./scope";
 import type { ClientServices, TaskServices } from "./services";
 import { JobTask } from "./task";
 import type { TaskSeed } from "./task-progress";
@@ -46,7 +46,7 @@ export interface TaskWait extends WaitLimits {
 export class RunningJob implements ImageJob {
   readonly provider: string;
   readonly #tasks: readonly JobTask[];
-  readonly #attendance = new Attendance(() => this.#closedError());
+  readonly #waiters = new Waiters(() => this.#closedError());
   readonly #seed: JobSeed;
   readonly #services: TaskServices;
   #id: string | undefined;
@@ -76,8 +76,8 @@ export class RunningJob implements ImageJob {
   }
 
   /** Those who wait for it. */
-  get attendance(): Attendance {
-    return this.#attendance;
+  get waiters(): Waiters {
+    return this.#waiters;
   }
 
   /** Minted when it is first asked for: nobody may have seen another before. */
@@ -171,7 +171,7 @@ export class RunningJob implements ImageJob {
 
   async release(): Promise<void> {
     for (const { id } of this.#tasks) if (id !== undefined) this.#services.slots.vacate(id);
-    await Promise.all(this.#tasks.map(({ progress }) => progress.ledger?.release()));
+    await Promise.all(this.#tasks.map(({ progress }) => progress.entry?.release()));
   }
 
   /** Hears of what happens, after the caller's own listeners. */
@@ -180,8 +180,8 @@ export class RunningJob implements ImageJob {
   }
 
   /** The caller's signal and the client's end in one; `end` lets go of both. */
-  scope(signal: AbortSignal | undefined, closing: EndSignal = this.#services.closing): Scope {
-    return this.#attendance.enter(signal && callerSignal(signal), closing);
+  scope(signal: AbortSignal | undefined, closing: AbortSignalLike = this.#services.closing): Scope {
+    return this.#waiters.enter(signal && callerSignal(signal), closing);
   }
 
   /** How a task ends for one who waits, its images saved as they arrive; what ends the call is thrown. */
@@ -264,6 +264,6 @@ export class RunningJob implements ImageJob {
     const id = this.#tasks[index]?.id;
     // It is no longer at the provider, and keeps no place from others.
     if (id !== undefined) this.#services.slots.vacate(id);
-    if (this.isSettled) this.#endedUnattended = !this.#attendance.isAwaited;
+    if (this.isSettled) this.#endedUnattended = !this.#waiters.isAwaited;
   };
 }

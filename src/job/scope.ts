@@ -1,14 +1,14 @@
-import { Ending, type EndSignal } from "../async/clock";
+import { type AbortSignalLike, LightAbortSignal } from "../async/clock";
 
 /** A caller's signal and the client's end in one, for as long as somebody waits. */
-export class Scope extends Ending {
-  readonly #attendance: Attendance;
-  readonly #signal: EndSignal | undefined;
-  readonly #closing: EndSignal;
+export class Scope extends LightAbortSignal {
+  readonly #waiters: Waiters;
+  readonly #signal: AbortSignalLike | undefined;
+  readonly #closing: AbortSignalLike;
 
-  constructor(attendance: Attendance, signal: EndSignal | undefined, closing: EndSignal) {
+  constructor(waiters: Waiters, signal: AbortSignalLike | undefined, closing: AbortSignalLike) {
     super();
-    this.#attendance = attendance;
+    this.#waiters = waiters;
     this.#signal = signal;
     this.#closing = closing;
     if (closing.aborted || signal?.aborted) this.#onEnd();
@@ -17,18 +17,18 @@ export class Scope extends Ending {
   }
 
   readonly #onEnd = () =>
-    this.abort(this.#closing.aborted ? this.#attendance.closedError() : this.#signal?.reason);
+    this.abort(this.#closing.aborted ? this.#waiters.closedError() : this.#signal?.reason);
 
   /** Nobody waits any more. */
   end(): void {
     this.#signal?.removeEventListener("abort", this.#onEnd);
     this.#closing.removeEventListener("abort", this.#onEnd);
-    this.#attendance.leave();
+    this.#waiters.leave();
   }
 }
 
 /** Those who wait for a job. */
-export class Attendance {
+export class Waiters {
   /** What they are told when the client is closed. */
   readonly closedError: () => unknown;
   #count = 0;
@@ -48,7 +48,7 @@ export class Attendance {
   }
 
   /** Somebody waits; the scope's `end` says until when. */
-  enter(signal: EndSignal | undefined, closing: EndSignal): Scope {
+  enter(signal: AbortSignalLike | undefined, closing: AbortSignalLike): Scope {
     this.#count += 1;
     if (this.#count === 1) this.#onChange?.(true);
     return new Scope(this, signal, closing);

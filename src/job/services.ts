@@ -1,6 +1,6 @@
 import type { Provider } from "../adapter/provider";
 import type { ProviderApi } from "../api/api";
-import type { Clock, EndSignal } from "../async/clock";
+import type { AbortSignalLike, Clock } from "../async/clock";
 import type { RateLimiter } from "../async/rate-limiter";
 import type { Semaphore } from "../async/semaphore";
 import type { UnderWay } from "../async/under-way";
@@ -28,9 +28,9 @@ export interface ClientServices {
   readonly backstopMs: number | undefined;
   readonly onEvent: CallOptions["onEvent"];
   /** Aborts when the client is closed: nothing begins any more. */
-  readonly closing: EndSignal;
+  readonly closing: AbortSignalLike;
   /** Aborts when `close` has waited long enough: what is still on its way is torn. */
-  readonly tearing: EndSignal;
+  readonly tearing: AbortSignalLike;
   /** What `close` waits for. */
   readonly underWay: UnderWay;
 }

@@ -97,7 +97,7 @@ function problemOf(
   }
   const field = "options.taskId";
   if (taskId !== undefined && provider.adapter.query === undefined) {
-    const taken = "no id: its answer is the image itself, and nothing can be asked afterwards";
+    const taken = "no id: its response is the image itself, and nothing can be asked afterwards";
     return new InvalidRequestError({ ...facts, field, given: `"${taskId}"`, taken });
   }
   if (taskId !== undefined && open.length > 1) {

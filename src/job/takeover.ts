@@ -1,6 +1,6 @@
 import { type RefusalKind, type Refused, refusalKinds } from "../adapter/contract";
 import { errorOf } from "../api/outcome-error";
-import type { TaskLedger } from "../journal/entry";
+import type { TaskEntry } from "../journal/entry";
 import type { JournalRecord } from "../journal/record";
 import type { ErrorFacts } from "../types";
 import type { TaskStage } from "./task-state";
@@ -11,18 +11,18 @@ const unsaidFailure: NonNullable<JournalRecord["failure"]> = {
 
 /** Whose record it is. */
 interface TakenTask {
-  readonly ledger: TaskLedger | undefined;
+  readonly entry: TaskEntry | undefined;
   facts(facts: ErrorFacts): ErrorFacts;
 }
 
 /** What a record tells of a task that was begun by another process, or in another life of this one. */
 export function stageIn(record: JournalRecord, task: TakenTask): TaskStage {
-  const { ledger } = task;
+  const { entry } = task;
   const { cost, taskId: id } = record;
   switch (record.state) {
     case "submitting":
     case "unknown": {
-      const isOpen = ledger?.repeatable !== undefined || ledger?.isElsewhere;
+      const isOpen = entry?.repeatable !== undefined || entry?.isElsewhere;
       return { is: "elsewhere", state: isOpen ? "submitting" : "unknown", cost };
     }
     case "submitted":

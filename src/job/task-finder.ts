@@ -13,7 +13,7 @@ const mostWaiting = 1_000;
 export class TaskFinder {
   readonly #records: OwnRecords;
   readonly #jobs: Pick<ClientServices, "clock" | "closing" | "provider">;
-  /** The ids of the records that waited for an answer at the last listing, by the provider's ids. */
+  /** The ids of the records that waited for a response at the last listing, by the provider's ids. */
   #known: ReadonlyMap<string, string> = new Map();
   #listing: Promise<void> | undefined;
   #listedAt = Number.NEGATIVE_INFINITY;

@@ -1,8 +1,8 @@
 import type { Succeeded } from "../adapter/contract";
-import { Ending, type EndSignal } from "../async/clock";
+import { type AbortSignalLike, LightAbortSignal } from "../async/clock";
 import type { Charged, Cost } from "../cost";
 import { GenerationFailedError, isImageError, reasonOf, SubmissionUnknownError } from "../errors";
-import type { TaskLedger } from "../journal/entry";
+import type { TaskEntry } from "../journal/entry";
 import type { JournalRecord } from "../journal/record";
 import type { ErrorFacts, ImageError, PartialImage, TaskReference, TaskState } from "../types";
 import type { TaskEvent } from "./events";
@@ -31,7 +31,7 @@ export interface TaskSeed {
   /** When its create was sent, in milliseconds since 1970; a new task has not been sent. */
   readonly sentAt?: number;
   /** Its entry in the journal, where there is one. */
-  readonly ledger?: TaskLedger | undefined;
+  readonly entry?: TaskEntry | undefined;
 }
 
 /** How far a task is: its stage, what that says of it, and the ways from one stage to the next. */
@@ -39,7 +39,7 @@ export class TaskProgress {
   readonly index: number;
   readonly n: number;
   readonly key: string | undefined;
-  readonly ledger: TaskLedger | undefined;
+  readonly entry: TaskEntry | undefined;
   /** Whether this process made it: what another one has sent may be done by now. */
   readonly isNew: boolean;
   readonly #services: TaskServices;
@@ -53,14 +53,14 @@ export class TaskProgress {
   /** How far its picture had come, until it has settled. */
   #partialImage: PartialImage | undefined;
   /** Made for those who ask for it alone. */
-  #end: Ending | undefined;
+  #end: LightAbortSignal | undefined;
 
   constructor(seed: TaskSeed, services: TaskServices) {
-    const { index, n, key, ledger, id, state, cost, sentAt } = seed;
+    const { index, n, key, entry, id, state, cost, sentAt } = seed;
     this.index = index;
     this.n = n;
     this.key = key;
-    this.ledger = ledger;
+    this.entry = entry;
     this.isNew = sentAt === undefined;
     this.#services = services;
     if (sentAt === undefined) this.#stage = { is: "draft", state: "waiting" };
@@ -126,8 +126,8 @@ export class TaskProgress {
   }
 
   /** Aborts when it settles. */
-  get end(): EndSignal {
-    this.#end ??= new Ending();
+  get end(): AbortSignalLike {
+    this.#end ??= new LightAbortSignal();
     if (this.#stage.is === "settled") this.#end.abort("it has settled");
     return this.#end;
   }

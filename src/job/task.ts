@@ -1,4 +1,4 @@
-import { type Clock, type EndSignal, sleep, type WaitLimits, within } from "../async/clock";
+import { type AbortSignalLike, type Clock, sleep, type WaitLimits, within } from "../async/clock";
 import { Latch } from "../async/latch";
 import { ClientClosedError, GenerationFailedError, TimeoutError } from "../errors";
 import { Create, type Created, type CreateLimits, type Sending } from "./create";
@@ -49,8 +49,8 @@ export class JobTask {
 
   /** Takes over what the journal knows of a job that another process has sent. */
   adoptRecord(): void {
-    const { isNew, ledger } = this.progress;
-    if (!isNew && ledger?.record !== undefined) this.progress.adopt(ledger.record);
+    const { isNew, entry } = this.progress;
+    if (!isNew && entry?.record !== undefined) this.progress.adopt(entry.record);
   }
 
   // ---- its create ----
@@ -92,7 +92,7 @@ export class JobTask {
       // The pictures are in memory, and whoever waits tries once more to keep them.
       this.#keepFailure = error;
     } finally {
-      progress.ledger?.sent();
+      progress.entry?.sent();
       this.#created.open();
     }
   }
@@ -151,9 +151,9 @@ export class JobTask {
 
   /** Sends a create again that another process began, and whose response it lost: under its key. */
   #finishCreate(): void {
-    const { stage, ledger } = this.progress;
+    const { stage, entry } = this.progress;
     // The key may have grown old since the record was read.
-    const call = stage.is === "elsewhere" ? ledger?.repeatable : undefined;
+    const call = stage.is === "elsewhere" ? entry?.repeatable : undefined;
     if (call === undefined) return;
     const { clock, closing: stop, tearing: signal, timeoutMs, underWay } = this.#services;
     const deadlineAt = clock.now() + timeoutMs;
@@ -170,12 +170,12 @@ export class JobTask {
   /** Waits while another process is at a create that this one may not repeat: the journal tells. */
   async #follow({ signal, deadlineAt = Number.POSITIVE_INFINITY }: WaitLimits): Promise<void> {
     const { clock, closing } = this.#services;
-    const { ledger } = this.progress;
-    while (ledger?.record?.state === "submitting" && !ledger.begun) {
-      const { isElsewhere } = ledger;
+    const { entry } = this.progress;
+    while (entry?.record?.state === "submitting" && !entry.begun) {
+      const { isElsewhere } = entry;
       if (isElsewhere) await sleep(clock, followMs, signal ?? closing);
       // Read once more after its end was seen: what it wrote last counts.
-      const record = await ledger.refresh();
+      const record = await entry.refresh();
       if (record === undefined || this.progress.adopt(record)) return;
       if (!isElsewhere || clock.now() >= deadlineAt) return;
     }
@@ -213,7 +213,7 @@ export class JobTask {
   }
 
   /** One poll now. */
-  async poll(signal: EndSignal): Promise<void> {
+  async poll(signal: AbortSignalLike): Promise<void> {
     const { stage, id } = this.progress;
     const isRunning = stage.is === "accepted" || stage.is === "unkept";
     if (!isRunning || id === undefined) return;

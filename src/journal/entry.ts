@@ -39,10 +39,10 @@ const keyLifetimeMs = 60 * 60 * 1000;
 const firstMarkers = new WeakMap<LedgerFacts, Promise<unknown>>();
 
 /** The tasks whose creates this process is at, or about to be, whichever client of it, by the ids of their records. */
-const sending = new Map<string, Set<TaskLedger>>();
+const sending = new Map<string, Set<TaskEntry>>();
 
 /** One task's page in the journal: written ahead of what it tells of. */
-export class TaskLedger {
+export class TaskEntry {
   readonly #journal: Journal;
   readonly #clock: Clock;
   readonly #facts: LedgerFacts;

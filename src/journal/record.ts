@@ -17,7 +17,7 @@ const mostTasks = 10_000;
 /**
  * One task of a job, as a journal keeps it. Version 1; a record of another version is left alone.
  *
- * `"submitting"`: the create may have left the machine, and no answer was written. `"submitted"`: the
+ * `"submitting"`: the create may have left the machine, and no response was written. `"submitted"`: the
  * provider has accepted, under `taskId`. `"succeeded"`: the images are in the journal. `"failed"`:
  * the job ended without. `"unknown"`: nobody can know what became of the create.
  */

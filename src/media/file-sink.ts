@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import { type FileHandle, mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import type { EndSignal } from "../async/clock";
+import type { AbortSignalLike } from "../async/clock";
 import { type ImageSink, MemorySink } from "./decoded-image";
 import { writeBeside } from "./write-beside";
 
@@ -91,7 +91,7 @@ export class FileSink implements ImageSink {
     await this.#goOnInMemory();
   }
 
-  async moveTo(path: string, end?: EndSignal): Promise<boolean> {
+  async moveTo(path: string, end?: AbortSignalLike): Promise<boolean> {
     await this.#ended();
     end?.throwIfAborted();
     // From then on the file is somebody else's.

@@ -1,7 +1,6 @@
 import * as z from "zod/mini";
 import {
   type Adapter,
-  type Answer,
   defineOperation,
   defineProvider,
   type InputRule,
@@ -14,6 +13,7 @@ import {
   numberOrText,
   type Outcome,
   type Phase,
+  type ProviderResponse,
   promptUpTo,
   type Refused,
   readStatus,
@@ -107,37 +107,40 @@ const envelope = z.looseObject({
 
 // ---- reading ----
 
-function read(phase: Phase, answer: Answer): Outcome {
-  const body = envelope.safeParse(answer.body);
+function read(phase: Phase, response: ProviderResponse): Outcome {
+  const body = envelope.safeParse(response.body);
   if (!body.success) {
-    return answer.status < 300
+    return response.status < 300
       ? unreadable(phase, "It is not the JSON that the page describes")
-      : readStatus(phase, answer, undefined);
+      : readStatus(phase, response, undefined);
   }
   const { data } = body.data;
   // Where a state is given it decides, whatever `code` says.
   if (phase === "query" && data?.state !== undefined) return readRecord(data, data.state);
   const isAccepted = body.data.code === "200" && data?.taskId !== undefined;
-  if (phase === "create" && !isAccepted && answer.status >= 300 && isUncertain(answer.status)) {
-    const outcome = readStatus(phase, answer, wordsOf(answer, body.data));
+  if (phase === "create" && !isAccepted && response.status >= 300 && isUncertain(response.status)) {
+    const outcome = readStatus(phase, response, wordsOf(response, body.data));
     // Whatever the body says, it may have gone through; though some of that no key helps against.
     const isFinal = outcome.state === "refused" && finalCodes.includes(body.data.code ?? "");
     return isFinal ? { ...outcome, resend: "never" } : outcome;
   }
-  const status = phase === "create" && isAccepted ? 200 : statusOf(answer, body.data.code);
-  if (status >= 300) return readRefusal(phase, { ...answer, status }, body.data);
+  const status = phase === "create" && isAccepted ? 200 : statusOf(response, body.data.code);
+  if (status >= 300) return readRefusal(phase, { ...response, status }, body.data);
   if (phase === "query") return unreadable(phase, "There is no state in it");
   if (data?.taskId === undefined) return unreadable(phase, "There is no taskId in it");
   return { state: "queued", id: data.taskId, word: "submitted", known: true };
 }
 
 /** The body's code outranks the HTTP status, which may be 200 for anything. */
-function statusOf(answer: Answer, code: string | undefined): number {
+function statusOf(response: ProviderResponse, code: string | undefined): number {
   const status = Number(code);
-  return Number.isInteger(status) && status >= 100 && status !== 200 ? status : answer.status;
+  return Number.isInteger(status) && status >= 100 && status !== 200 ? status : response.status;
 }
 
-function wordsOf({ status }: Answer, { code, msg, message, data }: z.output<typeof envelope>) {
+function wordsOf(
+  { status }: ProviderResponse,
+  { code, msg, message, data }: z.output<typeof envelope>,
+) {
   const retryAfterMs = data?.retryAfter === undefined ? undefined : data.retryAfter * 1000;
   return { message: msg ?? message ?? `code ${status}`, code, retryAfterMs };
 }
@@ -178,18 +181,24 @@ const ownCodes: Readonly<Record<number, Pick<Refused, "kind" | "resend">>> = {
   505: { kind: "provider_unavailable", resend: "never" },
 };
 
-function readRefusal(phase: Phase, answer: Answer, body: z.output<typeof envelope>): Outcome {
-  const words = wordsOf(answer, body);
+function readRefusal(
+  phase: Phase,
+  response: ProviderResponse,
+  body: z.output<typeof envelope>,
+): Outcome {
+  const words = wordsOf(response, body);
   const { message, code } = words;
   if (phase === "query") {
-    if (answer.status === 501) return failure(message, code);
-    if (answer.status === 422 && /is null/i.test(message)) return { state: "absent", message };
-    return readStatus(phase, answer, words);
+    if (response.status === 501) return failure(message, code);
+    if (response.status === 422 && /is null/i.test(message)) return { state: "absent", message };
+    return readStatus(phase, response, words);
   }
-  const own = ownCodes[answer.status];
+  const own = ownCodes[response.status];
   if (own !== undefined) return { state: "refused", charged: "no", ...words, ...own };
-  const isInvalid = answer.status === 400 || answer.status === 422;
-  return isInvalid && saysModerated(message) ? moderated(words) : readStatus(phase, answer, words);
+  const isInvalid = response.status === 400 || response.status === 422;
+  return isInvalid && saysModerated(message)
+    ? moderated(words)
+    : readStatus(phase, response, words);
 }
 
 // ---- definition ----
@@ -225,7 +234,7 @@ const adapter: Adapter = {
 /**
  * aigptimage: one image a task; `aspectRatio` with `resolution`; edits from public https URLs. The
  * key comes from `AIGPTIMAGE_API_KEY` when not given. Its creates carry an idempotency key
- * (`X-Request-ID`), so that one whose answer was lost is sent again and billed once.
+ * (`X-Request-ID`), so that one whose response was lost is sent again and billed once.
  *
  * Source: https://aigptimage.com, "GPT Image 2 Text to Image API Documentation".
  */

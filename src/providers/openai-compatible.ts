@@ -1,7 +1,6 @@
 import * as z from "zod/mini";
 import {
   type Adapter,
-  type Answer,
   type Call,
   checkedStatuses,
   compiled,
@@ -19,6 +18,7 @@ import {
   type PartialOutput,
   type Phase,
   type Provider,
+  type ProviderResponse,
   type ProviderSettings,
   priceOfImages,
   priceOfUsage,
@@ -75,7 +75,7 @@ export interface OpenAISettings extends ProviderSettings {
   readonly prices?: TokenPrices;
 }
 
-// What the adapter itself writes, what gpt-image-2 refuses, and an answer that it cannot read.
+// What the adapter itself writes, what gpt-image-2 refuses, and a response that it cannot read.
 const reserved =
   /^(model|prompt|n|size|quality|background|output_format|output_compression|moderation|user|safety_identifier|image|mask|stream|partial_images|response_format|style|input_fidelity)$/;
 
@@ -197,7 +197,7 @@ const usage = z.pipe(
     const cached = input?.cached_tokens_details;
     const cachedSum = cached && (cached.text_tokens ?? 0) + (cached.image_tokens ?? 0);
     const usage: { -readonly [Name in keyof Usage]: Usage[Name] } = {};
-    // Made of its entries it would take three lists for each answer.
+    // Made of its entries it would take three lists for each response.
     const put = (name: keyof Usage, value: number | undefined) => {
       if (value !== undefined) usage[name] = value;
     };
@@ -223,7 +223,7 @@ const images = compiled(
   }),
 );
 
-/** An event of a stream: one picture, or all that an answer without a stream would hold. */
+/** An event of a stream: one picture, or all that a response without a stream would hold. */
 const event = z.looseObject({
   data: lenient(z.array(z.unknown())),
   usage: z.optional(z.unknown()),
@@ -232,22 +232,23 @@ const event = z.looseObject({
 
 // ---- reading ----
 
-/** What an endpoint is, as far as it says how its answers are read. */
+/** What an endpoint is, as far as it says how its responses are read. */
 interface Endpoint extends OpenAIEndpoint {
   readonly prices: TokenPrices | undefined;
 }
 
-function read(endpoint: Endpoint, phase: Phase, answer: Answer): Outcome {
-  const found = z.safeParse(images, listIn(answer)).data;
+function read(endpoint: Endpoint, phase: Phase, response: ProviderResponse): Outcome {
+  const found = z.safeParse(images, listIn(response)).data;
   const outputs = found?.data.flatMap((each) => outputOf(each) ?? []) ?? [];
   const cost = priceOfUsage(endpoint.prices, found?.usage);
   // Pictures that are there are there, whatever stands beside them.
-  if (answer.status < 300 && outputs.length > 0) {
+  if (response.status < 300 && outputs.length > 0) {
     return { state: "succeeded", outputs, usage: found?.usage, cost, model: found?.model };
   }
-  const error = readOpenAIError(phase, answer, endpoint);
+  const error = readOpenAIError(phase, response, endpoint);
   if (error !== undefined) return error;
-  if (answer.events !== undefined) return unreadable(phase, "The stream ended without its picture");
+  if (response.events !== undefined)
+    return unreadable(phase, "The stream ended without its picture");
   if (found === undefined) return unreadable(phase, "There is no list of images in it");
   if (found.data.some(namesWork)) {
     return unreadable(phase, "It names a task, and there is no image in it");
@@ -255,8 +256,8 @@ function read(endpoint: Endpoint, phase: Phase, answer: Answer): Outcome {
   return withoutImage("There is no image in it", cost);
 }
 
-/** What holds the list of images: the answer itself, what it wraps, or the events of a stream. */
-function listIn({ body, events }: Answer): unknown {
+/** What holds the list of images: the response itself, what it wraps, or the events of a stream. */
+function listIn({ body, events }: ProviderResponse): unknown {
   if (events === undefined) return unwrapped(body);
   const found = events.flatMap((each) => {
     const { data } = event.safeParse(unwrapped(each));
@@ -339,7 +340,7 @@ function createAdapter(settings: {
       generate: defineOperation({ ...common, create: (task) => createGeneration(model, task) }),
       edit: defineOperation({ ...common, inputs, create: (task) => createEdit(model, task) }),
     },
-    read: (phase, answer) => read(endpoint, phase, answer),
+    read: (phase, response) => read(endpoint, phase, response),
   };
 }
 
@@ -349,7 +350,7 @@ function isGptImage2(model: string): boolean {
 }
 
 /**
- * Any endpoint that speaks OpenAI's images API. The answer is the image, so there is nothing to
+ * Any endpoint that speaks OpenAI's images API. The response is the image, so there is nothing to
  * poll and nothing to resume. `size` is always sent: `"1024x1024"` where the request says nothing.
  *
  * Source: the page "Use the gpt-image-2 model for text-to-image generation"; OpenAI's images API.

@@ -1,7 +1,6 @@
 import * as z from "zod/mini";
 import {
   type Adapter,
-  type Answer,
   type Call,
   type Cost,
   defineOperation,
@@ -15,6 +14,7 @@ import {
   numberOrText,
   type Outcome,
   type Phase,
+  type ProviderResponse,
   promptUpTo,
   readStatus,
   stateWord,
@@ -102,17 +102,17 @@ const envelope = z.looseObject({
 
 // ---- reading ----
 
-function read(phase: Phase, answer: Answer): Outcome {
-  const body = envelope.safeParse(answer.body);
+function read(phase: Phase, response: ProviderResponse): Outcome {
+  const body = envelope.safeParse(response.body);
   if (!body.success) {
-    return answer.status < 300
+    return response.status < 300
       ? unreadable(phase, "It is not the JSON that the page describes")
-      : readStatus(phase, answer, undefined);
+      : readStatus(phase, response, undefined);
   }
   const { code, data, job_id } = body.data;
   const id = data?.job_id ?? job_id;
-  if (answer.status >= 300 || (code !== undefined && code !== "0" && code !== "200")) {
-    const no = readRefusal(phase, answer, body.data);
+  if (response.status >= 300 || (code !== undefined && code !== "0" && code !== "200")) {
+    const no = readRefusal(phase, response, body.data);
     // A no that names a job contradicts itself: somebody may have accepted it.
     const contradictsItself = phase === "create" && id !== undefined && no.state === "refused";
     return contradictsItself ? { ...no, charged: "unknown", resend: "never" } : no;
@@ -157,13 +157,17 @@ function saysModerated(text: string): boolean {
   return /content polic|moderation|safety|nsfw/i.test(text);
 }
 
-function readRefusal(phase: Phase, answer: Answer, body: z.output<typeof envelope>): Outcome {
+function readRefusal(
+  phase: Phase,
+  response: ProviderResponse,
+  body: z.output<typeof envelope>,
+): Outcome {
   const { code } = body;
   const text = body.info ?? body.message ?? body.msg ?? body.error ?? body.data?.info;
-  const message = text ?? body.data?.error ?? `code ${code ?? answer.status}`;
+  const message = text ?? body.data?.error ?? `code ${code ?? response.status}`;
   const number = code !== undefined && /^-?\d+$/.test(code) ? Number(code) : undefined;
-  if (phase === "query") return readRefusedPoll(answer, message, code, number);
-  const { status } = answer;
+  if (phase === "query") return readRefusedPoll(response, message, code, number);
+  const { status } = response;
   const words = { message, code };
   // Under any other 5xx it is a gateway's word, whatever the body looks like.
   const isOwn = number !== undefined && (status === 200 || status === 503 || !isUncertain(status));
@@ -173,18 +177,18 @@ function readRefusal(phase: Phase, answer: Answer, body: z.output<typeof envelop
     return { ...refused, kind: number === 3000 ? "provider_unavailable" : kind };
   }
   if (!isOwn && status < 300) return unreadable(phase, message);
-  if (!isOwn && isUncertain(status)) return readStatus(phase, answer, words);
+  if (!isOwn && isUncertain(status)) return readStatus(phase, response, words);
   if (saysModerated(message)) return moderated(words);
   const facts = { state: "refused", charged: "no", resend: "never", ...words } as const;
   if (saysBroke(message)) return { ...facts, kind: "insufficient_credits" };
   if (isOwn && isUncertain(status)) {
     // Under 200 and 503 the number is the status, where it can be one.
     if (number >= 400 && number < 500) {
-      return readStatus(phase, { ...answer, status: number }, words);
+      return readStatus(phase, { ...response, status: number }, words);
     }
     if (status === 200) return { ...facts, kind: "generation_failed" };
   }
-  return readStatus(phase, answer, words, [503]);
+  return readStatus(phase, response, words, [503]);
 }
 
 function saysBroke(message: string): boolean {
@@ -204,14 +208,14 @@ function saysNo(code: number): boolean {
 
 /** It says nothing of the job: it is asked again, save where asking again is no use. */
 function readRefusedPoll(
-  answer: Answer,
+  response: ProviderResponse,
   message: string,
   code: string | undefined,
   number: number | undefined,
 ): Outcome {
-  const status = answer.status >= 300 ? answer.status : (number ?? Number.NaN);
+  const status = response.status >= 300 ? response.status : (number ?? Number.NaN);
   if (status >= 300 && status < 600) {
-    return readStatus("query", { ...answer, status }, { message, code });
+    return readStatus("query", { ...response, status }, { message, code });
   }
   // A word in place of a number says neither yes nor no.
   const kind = number === undefined ? "malformed_response" : "provider_unavailable";

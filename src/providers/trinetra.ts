@@ -1,7 +1,6 @@
 import * as z from "zod/mini";
 import {
   type Adapter,
-  type Answer,
   type Call,
   type Cost,
   defineOperation,
@@ -13,6 +12,7 @@ import {
   moderated,
   type Outcome,
   type Phase,
+  type ProviderResponse,
   promptUpTo,
   readStatus,
   stateWord,
@@ -135,18 +135,18 @@ const job = z.looseObject({
 
 // ---- reading ----
 
-function read(phase: Phase, answer: Answer): Outcome {
-  const body = job.safeParse(answer.body);
-  if (answer.status >= 300) {
+function read(phase: Phase, response: ProviderResponse): Outcome {
+  const body = job.safeParse(response.body);
+  if (response.status >= 300) {
     const words = body.success ? errorWords(body.data) : undefined;
     const { message = "", code } = words ?? {};
-    const isInvalid = answer.status === 400 || answer.status === 422;
+    const isInvalid = response.status === 400 || response.status === 422;
     // A field of that name may be what is wrong.
     const text = message.replace(/['"`]moderation['"`]/g, "");
     if (phase === "create" && isInvalid && saysModerated(text)) {
       return moderated({ message, code });
     }
-    return readStatus(phase, answer, words);
+    return readStatus(phase, response, words);
   }
   if (!body.success) return unreadable(phase, "It is not the JSON that the page describes");
   const { status, progress } = body.data;

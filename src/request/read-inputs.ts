@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import type { ImageFile } from "../adapter/contract";
-import type { EndSignal } from "../async/clock";
+import type { AbortSignalLike } from "../async/clock";
 import { CallbackError, InvalidRequestError, reasonOf } from "../errors";
 import { rasterMedia, sniff } from "../media/format";
 import { shown } from "../parse/shown";
@@ -19,7 +19,7 @@ export async function resolveInputs(
   images: readonly ImageInput[],
   mask: ImageInput | undefined,
   context: InputContext & {
-    readonly signal?: EndSignal;
+    readonly signal?: AbortSignalLike;
     fetchBytes(url: string): Promise<Uint8Array>;
   },
 ): Promise<ResolvedInputs> {

@@ -54,7 +54,7 @@ export async function firstOf(places: readonly Place[]): Promise<Uint8Array> {
       failures.push(error);
     }
   }
-  const [only = new Error("The answer gave neither bytes nor a URL"), another] = failures;
+  const [only = new Error("The response gave neither bytes nor a URL"), another] = failures;
   if (another === undefined) throw only;
   // Not the download's error itself, which names the whole job again.
   const causes = failures.map((each) => (each instanceof DownloadError && each.cause) || each);

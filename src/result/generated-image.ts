@@ -280,7 +280,7 @@ export class GeneratedImage implements Picture {
     signal?: AbortSignal,
   ): Promise<Value> {
     const { url } = this;
-    if (url === undefined) throw this.#error("The answer gave neither bytes nor a URL");
+    if (url === undefined) throw this.#error("The response gave neither bytes nor a URL");
     const download = new ImageDownload();
     const value = await this.#fetchFrom(url, (...body) => read(download, ...body), signal);
     if (download.isTruncated) this.#warnOfEnd();

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { EndSignal } from "../async/clock";
+import type { AbortSignalLike } from "../async/clock";
 import { type Body, bytesOf } from "../http/body";
 import { DownloadFault } from "../http/faults";
 import { FileSink } from "../media/file-sink";
@@ -8,7 +8,7 @@ import { ImageInspection } from "../media/image-inspection";
 
 /**
  * The download of one image over all its attempts. HTTP without a length cannot tell a broken download
- * from a whole one (nginx ends its answer politely when its upstream dies), but most formats can: a
+ * from a whole one (nginx ends its response politely when its upstream dies), but most formats can: a
  * file without its end is fetched again. One that comes the same twice is all that there is.
  */
 export class ImageDownload {
@@ -46,7 +46,7 @@ export class ImageDownload {
     body: Body,
     directory: string,
     pathFor: (media: Media | undefined) => string,
-    end: EndSignal,
+    end: AbortSignalLike,
   ): Promise<string> {
     const sink = new FileSink(directory);
     const inspection = new ImageInspection();

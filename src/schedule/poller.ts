@@ -1,4 +1,9 @@
-import { type Clock, Ending, type EndSignal, type WaitLimits } from "../async/clock";
+import {
+  type AbortSignalLike,
+  type Clock,
+  LightAbortSignal,
+  type WaitLimits,
+} from "../async/clock";
 import { inTurn } from "../async/turns";
 
 /** What one poll gave: the end, an error that ends the waiting though not the job, or one more wait. */
@@ -8,18 +13,18 @@ export type PollStep<Value> =
   | {
       /** At least this long before the next poll, in milliseconds: the provider asked for it. */
       readonly retryAfterMs?: number | undefined;
-      /** Why this poll gave no answer, where it gave none. */
+      /** Why this poll gave no response, where it gave none. */
       readonly failure?: unknown;
     };
 
 export interface PollLoop<Value> {
   readonly clock: Clock;
   /** Asks once. Must not reject: a failed poll is one more wait. */
-  query(signal: EndSignal): Promise<PollStep<Value>>;
+  query(signal: AbortSignalLike): Promise<PollStep<Value>>;
   /** The wait before a poll, in milliseconds, by the number of polls so far. */
   delayMs(polls: number): number;
   /** Waits, after that, for the polls of others that are before it. */
-  turn?(signal: EndSignal): Promise<void> | undefined;
+  turn?(signal: AbortSignalLike): Promise<void> | undefined;
 }
 
 /** No provider is taken at its word for longer: it may be a mistake. */
@@ -43,7 +48,7 @@ export class Poller<Value> {
   readonly #loop: PollLoop<Value>;
   #waiters: readonly Waiter<Value>[] = [];
   /** The end of the loop that runs while anybody waits. */
-  #running: Ending | undefined;
+  #running: LightAbortSignal | undefined;
   /** Cancels the wait before the next poll; absent while a poll is on its way. */
   #cancelPause: (() => void) | undefined;
   #nudged = false;
@@ -62,7 +67,7 @@ export class Poller<Value> {
   }
 
   /** One poll now, beside whatever loop is running. If it sees the end, all who wait have it. */
-  async once(signal: EndSignal): Promise<PollStep<Value>> {
+  async once(signal: AbortSignalLike): Promise<PollStep<Value>> {
     this.#polls += 1;
     const step = await this.#loop.query(signal);
     if ("settled" in step && !signal.aborted) {
@@ -123,7 +128,7 @@ export class Poller<Value> {
       this.#releaseBlocked(waiter);
       return;
     }
-    this.#running = new Ending();
+    this.#running = new LightAbortSignal();
     this.#pause(0);
   }
 
@@ -172,7 +177,7 @@ export class Poller<Value> {
     this.#poll(running).catch((error: unknown) => this.#rejectAll(error));
   }
 
-  async #poll(running: Ending): Promise<void> {
+  async #poll(running: LightAbortSignal): Promise<void> {
     await inTurn();
     // It rejects where nobody waits any more.
     await this.#loop.turn?.(running)?.catch(() => {});

@@ -137,7 +137,7 @@ const parameters = z.strictObject({
 
 const partialSchema = z.object({ index: z.number() });
 
-const answerSchema = z.object({ id: z.string(), state: z.enum(["running", "succeeded"]) });
+const responseSchema = z.object({ id: z.string(), state: z.enum(["running", "succeeded"]) });
 
 function adapterOf(name: string, options: FakeImageClientOptions): Adapter {
   const { images = [defaultImage], cost } = options;
@@ -176,7 +176,7 @@ function adapterOf(name: string, options: FakeImageClientOptions): Adapter {
     },
     query: (id) => ({ method: "GET", path: `/jobs/${encodeURIComponent(id)}` }),
     read(phase, { body }): Outcome {
-      const { id, state } = answerSchema.parse(body);
+      const { id, state } = responseSchema.parse(body);
       if (phase === "create") return { state: "queued", id, word: "queued", known: true };
       if (state === "running") return { state, word: state, known: true };
       const n = counts.get(id) ?? 1;

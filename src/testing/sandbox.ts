@@ -5,7 +5,7 @@ import { checkNames } from "./names";
 import { type ApiContext, handleApi } from "./sandbox/api";
 import { Cdn } from "./sandbox/cdn";
 import { FaultQueue } from "./sandbox/faults";
-import { jsonAnswer, largestBodyBytes, send } from "./sandbox/http";
+import { jsonResponse, largestBodyBytes, send } from "./sandbox/http";
 import { Jobs } from "./sandbox/jobs";
 import { type LoggedRequest, logEntry } from "./sandbox/request-log";
 import { scripts } from "./sandbox/routes";
@@ -77,7 +77,7 @@ function serve(handle: Handler): Server {
     response.on("error", ignore);
     handle(message, response).catch((error: unknown) => {
       if (response.headersSent || response.destroyed) return response.destroy();
-      send(response, jsonAnswer(500, { message: `The sandbox itself failed: ${String(error)}` }));
+      send(response, jsonResponse(500, { message: `The sandbox itself failed: ${String(error)}` }));
       return undefined;
     });
   });
@@ -116,7 +116,7 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
   const { jobDurationMs = 300, queueDurationMs = jobDurationMs / 3 } = options;
   const ending = new AbortController();
   const closing = ending.signal;
-  // Each answer that waits listens to it: from the eleventh on Node would warn of a leak.
+  // Each response that waits listens to it: from the eleventh on Node would warn of a leak.
   setMaxListeners(0, closing);
   const requests: LoggedRequest[] = [];
   const faults = new FaultQueue();

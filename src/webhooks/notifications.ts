@@ -1,5 +1,5 @@
 import type { WebhookDescription } from "../adapter/contract";
-import type { EndSignal } from "../async/clock";
+import type { AbortSignalLike } from "../async/clock";
 import type { ClientOptions } from "../client-options";
 import { hint } from "../job/hints";
 import type { LiveJobs, WebhookTarget } from "../job/registry";
@@ -19,7 +19,7 @@ type HintOptions = NonNullable<ClientOptions["webhooks"]>;
 export interface HintContext {
   readonly live: LiveJobs;
   /** Aborts when the client is closed. */
-  readonly closing: EndSignal;
+  readonly closing: AbortSignalLike;
   /** Whether creates are on their way. */
   isCreating(): boolean;
   /** The jobs in the journal that a call is about. */
@@ -35,7 +35,7 @@ export interface Hook {
 }
 
 /** What a client does with its webhooks. Anybody can call one: it says where to look, and nothing else. */
-export class WebhookHints {
+export class WebhookNotifications {
   readonly receiver: WebhookReceiver;
   readonly #options: HintOptions;
   readonly #context: HintContext;
@@ -90,7 +90,7 @@ export class WebhookHints {
     if (job !== undefined && settled.every((each) => each.endedUnattended)) this.#tell(job);
   }
 
-  /** The answer to a create that is on its way may bring this very name: a quick job calls first. */
+  /** The response to a create that is on its way may bring this very name: a quick job calls first. */
   #rememberEarly(taskId: string): void {
     const isCreating = this.#context.isCreating();
     if (!isCreating) this.#early.clear();

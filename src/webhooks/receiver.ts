@@ -9,7 +9,7 @@ import type { WebhookTarget } from "../job/registry";
 export interface Webhooks {
   /**
    * A fetch-standard handler. What is posted is a hint: the provider is asked through its
-   * authenticated query, and the answer settles whoever waits. It always answers 204 at once, so
+   * authenticated query, and the response settles whoever waits. It always answers 204 at once, so
    * that nobody learns which jobs exist; a call that is forged, repeated, unknown, malformed or
    * too large changes nothing.
    *
@@ -54,13 +54,13 @@ export class WebhookReceiver implements Webhooks {
   }
 
   listener(incoming: IncomingMessage, response: ServerResponse): void {
-    const answer = () => {
+    const end = () => {
       response.writeHead(204).end();
-      // What was not read is let through: a sender that still writes could not hear the answer.
+      // What was not read is let through: a sender that still writes could not hear the response.
       incoming.unpipe().resume();
     };
     // Anybody may send a method or a path that `Request` and `URL` refuse.
-    this.#receive(incoming).then(answer, answer);
+    this.#receive(incoming).then(end, end);
   }
 
   async #receive(incoming: IncomingMessage): Promise<void> {

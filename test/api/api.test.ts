@@ -186,7 +186,7 @@ test.each(["x-request-id", "request-id"])(
   },
 );
 
-test("an adapter that throws has not understood the answer, and the charge is unknown", async () => {
+test("an adapter that throws has not understood the response, and the charge is unknown", async () => {
   const read = () => {
     throw new Error("bug with key-0123456789");
   };
@@ -218,7 +218,7 @@ test("a message that is cut in the middle of the key shows no half of it", async
   expect(reading.raw()).not.toContain("key-");
 });
 
-test("what an answer says of a picture comes through as it is", async () => {
+test("what a response says of a picture comes through as it is", async () => {
   const outputs = [{ url: "https://cdn.test/1.png", base64: "AAAA", revisedPrompt: "a cat" }];
   const read = () =>
     ({ state: "succeeded", outputs, model: "m", usage: { outputTokens: 1 } }) as const;

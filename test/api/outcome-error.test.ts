@@ -73,7 +73,7 @@ test("a job that failed and was not billed may be tried again, a refusal not", (
 
 const key = "sk-secret-0123456789";
 
-test("an answer is kept without long strings, without depth and without the secret", () => {
+test("a response is kept without long strings, without depth and without the secret", () => {
   const raw = { [key]: [key, 1, true, null], image: "x".repeat(1_001), text: "x".repeat(1_000) };
   expect(elided(raw, [key])).toEqual({
     "<key>": ["<key>", 1, true, null],
@@ -85,7 +85,7 @@ test("an answer is kept without long strings, without depth and without the secr
   expect(JSON.stringify(elided(deep, [key]))).toBe(`${"[".repeat(12)}"<…>"${"]".repeat(12)}`);
 });
 
-test("an answer keeps the first hundred of many", () => {
+test("a response keeps the first hundred of many", () => {
   expect(
     elided(
       Array.from({ length: 1_000 }, () => 1),

@@ -1,6 +1,6 @@
 import { inspect } from "node:util";
 import { afterEach, expect, test, vi } from "vitest";
-import { redacted, Secrets, safeCause, tellsOfSecret } from "../../src/api/secrets";
+import { redactCause, redacted, Secrets, tellsOfSecret } from "../../src/api/secrets";
 import {
   createImageClient,
   type ImageEvent,
@@ -21,18 +21,18 @@ test("a text loses every secret in it, and a secret of a few letters is none", (
 
 test("a cause without a secret is itself, and one with it is what is left of it", () => {
   const clean = Object.assign(new Error("reset"), { code: "ECONNRESET" });
-  expect(safeCause(clean, [key])).toBe(clean);
+  expect(redactCause(clean, [key])).toBe(clean);
   const leaky = Object.assign(new Error(`with ${key}`), { headers: { authorization: key } });
-  expect(safeCause(leaky, [key])).toMatchObject({ message: "with <key>" });
-  expect(safeCause(leaky, [key])).not.toHaveProperty("headers");
-  expect(safeCause(`with ${key}`, [key])).toMatchObject({ message: "with <key>" });
-  expect(safeCause(undefined, [key])).toBeUndefined();
+  expect(redactCause(leaky, [key])).toMatchObject({ message: "with <key>" });
+  expect(redactCause(leaky, [key])).not.toHaveProperty("headers");
+  expect(redactCause(`with ${key}`, [key])).toMatchObject({ message: "with <key>" });
+  expect(redactCause(undefined, [key])).toBeUndefined();
 });
 
 test("a cause with a circle in it is looked through all the same", () => {
   const circular = Object.assign(new Error("x"), { self: {} as object });
   circular.self = circular;
-  expect(safeCause(circular, [key])).toBe(circular);
+  expect(redactCause(circular, [key])).toBe(circular);
 });
 
 test.each([
@@ -54,14 +54,14 @@ const settled = { data: [{ b64_json: "iVBORw0KGgo=" }] };
 /** A client whose endpoint answers what the test says, and all that came of it in one text. */
 async function told(
   settings: Partial<ProviderSettings> & { baseURL?: string },
-  answer: unknown,
+  response: unknown,
   status = 400,
 ): Promise<string> {
   const events: ImageEvent[] = [];
   const provider = openaiCompatible({ baseURL: "https://g.test/v1", apiKey: key, ...settings });
   const client = createImageClient({
     provider,
-    fetch: async () => Response.json(answer, { status }),
+    fetch: async () => Response.json(response, { status }),
     onEvent: (event) => events.push(event),
   });
   const end = await client.generate({ prompt: "x" }).catch((reason: unknown) => reason);

@@ -196,7 +196,7 @@ test.each(jobProviders)(
   },
 );
 
-test("a picture whose answer has the key beside it shows none", async () => {
+test("a picture whose response has the key beside it shows none", async () => {
   const b64_json = "iVBORw0KGgo=";
   const body = {
     data: [{ b64_json, url, revised_prompt: key }],

@@ -1,12 +1,12 @@
 import { getEventListeners } from "node:events";
 import { setImmediate as turn } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { abortSignalOf, callerSignal, Ending } from "../../src/async/clock";
+import { abortSignalOf, callerSignal, LightAbortSignal } from "../../src/async/clock";
 import { inTurn } from "../../src/async/turns";
 import { reasonOf, startStage } from "../support/stage";
 
 test("an ending tells all who listen, in their order and once, with the first reason", () => {
-  const ending = new Ending();
+  const ending = new LightAbortSignal();
   const heard: string[] = [];
   for (const name of ["one", "two", "three"]) {
     ending.addEventListener("abort", () => heard.push(`${name}: ${ending.reason}`));
@@ -21,7 +21,7 @@ test("an ending tells all who listen, in their order and once, with the first re
 });
 
 test("who has been let go of hears nothing, nor who comes after the end", () => {
-  const ending = new Ending();
+  const ending = new LightAbortSignal();
   const heard: string[] = [];
   const listener = (name: string) => () => heard.push(name);
   const [only, second, third] = [listener("only"), listener("second"), listener("third")];
@@ -37,7 +37,7 @@ test("who has been let go of hears nothing, nor who comes after the end", () => 
 });
 
 test("who is let go of by another who hears the end first does not hear it", () => {
-  const ending = new Ending();
+  const ending = new LightAbortSignal();
   const heard: string[] = [];
   const second = () => heard.push("second");
   ending.addEventListener("abort", () => ending.removeEventListener("abort", second));
@@ -92,7 +92,7 @@ test("one signal serves a hundred calls without a warning, ends them all, and is
 });
 
 test("an ending is an AbortSignal for functions that take no other, before and after its end", () => {
-  const ending = new Ending();
+  const ending = new LightAbortSignal();
   const before = abortSignalOf(ending);
   expect(before?.aborted).toBe(false);
   ending.abort("mine");

@@ -31,9 +31,9 @@ const adapter: Adapter = {
     generate: promptOperation({ method: "POST", path: "/jobs", body: { json: {} } }),
   },
   query: (id) => ({ method: "GET", path: `/jobs/${id}` }),
-  read(phase, answer) {
-    if (answer.status !== 200) return readStatus(phase, answer, undefined);
-    const { id } = z.object({ id: z.string() }).parse(answer.body);
+  read(phase, response) {
+    if (response.status !== 200) return readStatus(phase, response, undefined);
+    const { id } = z.object({ id: z.string() }).parse(response.body);
     return { state: "running", id, word: "running", known: true };
   },
 };

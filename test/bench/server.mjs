@@ -37,7 +37,7 @@ function chunkOf(name, data) {
 const files = { small: pngOf(4_000, 64, 64), large: pngOf(12_000_000, 3840, 2160) };
 
 /** What OpenAI answers, in its order of keys. */
-function answerOf(picture) {
+function responseOf(picture) {
   return Buffer.from(
     JSON.stringify({
       created: 1_780_000_000,
@@ -58,8 +58,8 @@ function answerOf(picture) {
 
 const base64 = { small: files.small.toString("base64"), large: files.large.toString("base64") };
 const base64Answers = {
-  small: answerOf({ b64_json: base64.small }),
-  large: answerOf({ b64_json: base64.large }),
+  small: responseOf({ b64_json: base64.small }),
+  large: responseOf({ b64_json: base64.large }),
 };
 /** Where the pictures of jobs are; nobody fetches them. */
 const address = "https://cdn.example.com/pictures/7f9c2ba4e88f827d616045507605853e.png";
@@ -82,7 +82,7 @@ const isDone = (id) => {
   return count >= pollsOfAJob;
 };
 
-/** OpenAI's images API: the answer is the image, or the address of one. */
+/** OpenAI's images API: the response is the image, or the address of one. */
 const images = (picture) => (request, _path, stats, base) => {
   if (request.method === "GET") {
     stats.results += 1;
@@ -90,7 +90,7 @@ const images = (picture) => (request, _path, stats, base) => {
   }
   stats.creates += 1;
   return picture.as === "url"
-    ? { bytes: answerOf({ url: `${base}/picture.png` }) }
+    ? { bytes: responseOf({ url: `${base}/picture.png` }) }
     : { bytes: base64Answers[picture.size] };
 };
 
@@ -129,7 +129,7 @@ const falQueue = (ends) => (request, path, stats, base) => {
   return { json: { status, request_id: id, logs: null, metrics: {} } };
 };
 
-/** fal's direct call, whose answer holds the image as a data URL. */
+/** fal's direct call, whose response holds the image as a data URL. */
 const falRun = (_request, _path, stats) => {
   stats.creates += 1;
   return { json: { images: [{ url: dataUrl, content_type: "image/png" }], seed: 1 } };

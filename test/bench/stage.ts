@@ -78,9 +78,9 @@ export class Stage {
         timeout: 300_000,
       });
       const { figures, hashes, results } = await messageOf<Report>(child, name);
-      const answer = await fetch(`${server}/stats`);
+      const response = await fetch(`${server}/stats`);
       // What the server beside this file counts.
-      const seen = (await answer.json()) as Stats;
+      const seen = (await response.json()) as Stats;
       const { hash, ...counts } = expected;
       if (hash !== undefined && (results === 0 || hashes?.join() !== this.#hashes[hash])) {
         throw new Error(`${name}: its bytes differ`);

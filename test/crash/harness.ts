@@ -33,7 +33,7 @@ const mostAtOnce = { shortapi: 1, aigptimage: 1, trinetra: 4, openaiCompatible: 
 export interface CrashOptions {
   /** At each provider. */
   readonly kills: number;
-  /** Resets, 5xx, slow answers and a full disk besides the kills. */
+  /** Resets, 5xx, slow responses and a full disk besides the kills. */
   readonly faults?: boolean;
   readonly providers?: readonly SandboxProvider[];
   readonly mutation?: Mutation;
@@ -331,7 +331,7 @@ class Lane {
           line.id === record.id &&
           (line.state === "submitted" || line.state === "succeeded"),
       );
-      if (answered) row.wrong.push(`${record.id} is unknown, and its answer was written`);
+      if (answered) row.wrong.push(`${record.id} is unknown, and its response was written`);
       if (row.provider === "aigptimage")
         row.wrong.push(`${record.id} is unknown in spite of its key`);
       const codes = handedOut.get(record.jobId) ?? [];
@@ -356,7 +356,7 @@ class Lane {
       const unknown = own.filter(
         ({ record: { state } }) => state === "submitting" || state === "unknown",
       ).length;
-      // An answer that broke off after a whole image: the caller has the error, and on it the image.
+      // A response that broke off after a whole image: the caller has the error, and on it the image.
       const inPart = own.filter(
         ({ record: { state, failure } }) =>
           state === "failed" && failure?.kind === "malformed_response" && failure.charged === "yes",

@@ -79,7 +79,7 @@ describe.each(majors)("through generateImage of $name", ({ sdk }) => {
     // `ai` 7 also gives each image its own.
     const own = Reflect.get(result.image, "providerMetadata");
     if (own !== undefined) expect(own).toEqual({ "gpt-image-client": entry });
-    // No page of aigptimage's says what a job costs, and no answer of it.
+    // No page of aigptimage's says what a job costs, and no response of it.
     expect(entry?.cost !== undefined).toBe(name !== "aigptimage");
     expect(result.responses[0]?.timestamp).toBeInstanceOf(Date);
     expect(result.responses[0]?.modelId).toEqual(expect.any(String));

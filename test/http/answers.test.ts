@@ -199,7 +199,7 @@ test("a URL is resolved against the base URL: below its path, at its root, or at
   expect(server.requests).toHaveLength(before + 4);
 });
 
-test("a byte order mark before an answer is no part of it, small or decoded in pieces", async () => {
+test("a byte order mark before a response is no part of it, small or decoded in pieces", async () => {
   for (const byteLength of [500, 300_000]) {
     const picture = pictureOf(byteLength);
     await using server = await startServer((_, response) => {
@@ -211,7 +211,7 @@ test("a byte order mark before an answer is no part of it, small or decoded in p
   }
 });
 
-test("an image in an answer of any shape and size is on the error", async () => {
+test("an image in a response of any shape and size is on the error", async () => {
   let body = "";
   let status = 200;
   await using server = await startServer((_, response) => {
@@ -229,14 +229,14 @@ test("an image in an answer of any shape and size is on the error", async () => 
       ...[value, [[value]], { result: { picture: value } }, { output: [{ n: 1, bytes: value }] }],
       ...[{ images: [{ a: "x".repeat(70_000), image: value }], id: 1876543210987654321n }],
     );
-  const answer = fc.tuple(picture, fc.constantFrom(200, 202, 500)).chain(([bytes, code]) =>
+  const reply = fc.tuple(picture, fc.constantFrom(200, 202, 500)).chain(([bytes, code]) =>
     text(bytes)
       .chain(wrapped)
       .map((shape) => ({ bytes, code, shape })),
   );
   const ending = fc.constantFrom("", " ", "]", '{"', "\n{}");
   await fc.assert(
-    fc.asyncProperty(answer, ending, async ({ bytes, code, shape }, rest) => {
+    fc.asyncProperty(reply, ending, async ({ bytes, code, shape }, rest) => {
       status = code;
       body =
         JSON.stringify(shape, (_, each: unknown) =>
@@ -252,7 +252,7 @@ test("an image in an answer of any shape and size is on the error", async () => 
   );
 });
 
-test("an answer that is an image itself is on the error, and saved", async () => {
+test("a response that is an image itself is on the error, and saved", async () => {
   for (const picture of [pixel, pictureOf(300_000)]) {
     await using server = await startServer((_, response) => {
       response.writeHead(200, { "content-type": "image/png" });
@@ -280,7 +280,7 @@ test("an image that the request held is not one that was paid for", async () => 
   }
 });
 
-test("a job that failed hands over the images that its last answer holds", async () => {
+test("a job that failed hands over the images that its last response holds", async () => {
   await using server = await startServer(({ method }, response) =>
     method === "POST"
       ? sendJson(response, { job_id: "j-1" }, 202)
@@ -356,7 +356,7 @@ test("a stream's pictures go into the directory as they come, and of sketches no
   expect(files.map((file) => [one, two].findIndex((each) => each.equals(file)))).toEqual([0, 1]);
 });
 
-test("a stream may hold what an answer without one would, and its error is one", async () => {
+test("a stream may hold what a response without one would, and its error is one", async () => {
   const picture = pictureOf(3_000);
   await using plain = await startStream(`data: ${documentOf(picture)}\n\ndata: [DONE]\n\n`);
   expect(await bytesOf((await clientOf(plain).generate({ prompt })).images)).toEqual([picture]);
@@ -403,7 +403,7 @@ test("a stream that breaks off hands over the picture that came, and of sketches
   }
 });
 
-test("what is shown of an answer that is no JSON has no image bytes in it", async () => {
+test("what is shown of a response that is no JSON has no image bytes in it", async () => {
   const base64 = pictureOf(3_000).toString("base64");
   const inLines = base64.replace(/.{76}/g, "$&\n");
   for (const body of [
@@ -422,7 +422,7 @@ test("what is shown of an answer that is no JSON has no image bytes in it", asyn
   }
 });
 
-test("a job provider's answer may come as a stream, too", async () => {
+test("a job provider's response may come as a stream, too", async () => {
   await using server = await startServer(({ method, path }, response) => {
     if (path === "/i.png") return response.end(pixel);
     const id = '{"code":0,"data":{"job_id":1876543210987654321}}';
@@ -440,7 +440,7 @@ test("a job provider's answer may come as a stream, too", async () => {
 
 // ---- limits ----
 
-test("ten images of 9 MB in one answer fit the defaults", async () => {
+test("ten images of 9 MB in one response fit the defaults", async () => {
   const pictures = Array.from({ length: 10 }, (_, at) => pictureOf(9_000_000, at + 1));
   await using server = await startServer((_, response) => {
     response.writeHead(200);
@@ -485,7 +485,7 @@ test("one image more than was asked for is kept, and no further", async () => {
   expect(error.images).toHaveLength(2);
 });
 
-test("an image larger than maxDownloadBytes ends an answer, and those before it are handed over", async () => {
+test("an image larger than maxDownloadBytes ends a response, and those before it are handed over", async () => {
   const [small, large] = [pictureOf(70_000, 3), pictureOf(90_000)];
   await using server = await startServer((_, response) => response.end(documentOf(small, large)));
   const client = clientOf(server, { maxDownloadBytes: 80_000 });
@@ -595,7 +595,7 @@ test("the logo in a page of an error is no image, small or large, under any stat
   }
 });
 
-test("a warning of PHP's before the answer does not hide the image behind it", async () => {
+test("a warning of PHP's before the response does not hide the image behind it", async () => {
   for (const picture of [pixel, pictureOf(200_000)]) {
     await using server = await startServer((_, response) =>
       response.end(`<br />\n<b>Warning</b>: no "cache" in line 3<br />\n${documentOf(picture)}`),
@@ -624,7 +624,7 @@ test("a refusal with an image in it keeps its reason, and is no proof that nothi
   }
 });
 
-test("an answer of a million small values is looked through, and told of", async () => {
+test("a response of a million small values is looked through, and told of", async () => {
   await using server = await startServer((_, response) =>
     response.end(JSON.stringify({ list: Array(900_000).fill(1) })),
   );

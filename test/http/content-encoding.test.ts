@@ -181,7 +181,7 @@ test("what fetch may have undone is undone where it has not, and not twice", asy
   }
 });
 
-/** A server whose packed answers are followed by zeros without end, or by silence. */
+/** A server whose packed responses are followed by zeros without end, or by silence. */
 async function startTail(encoding: keyof typeof packers, rest: "zeros" | "newline", body: Buffer) {
   const sockets = new Set<unknown>();
   let sent = 0;
@@ -218,7 +218,7 @@ test.each([
   ["gzip", "newline"],
   ["deflate", "newline"],
 ] as const)(
-  "after the end of an answer in %s, followed by %s, nothing more is read, and its connection goes",
+  "after the end of a response in %s, followed by %s, nothing more is read, and its connection goes",
   async (encoding, rest) => {
     const picture = pictureOf(3_000);
     const document = JSON.stringify({ data: [{ b64_json: picture.toString("base64") }] });

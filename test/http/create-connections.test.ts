@@ -2,7 +2,7 @@ import type { Socket } from "node:net";
 import { setImmediate as turn } from "node:timers/promises";
 import { buildConnector, Client } from "undici";
 import { afterEach, expect, test, vi } from "vitest";
-import { Ending } from "../../src/async/clock";
+import { LightAbortSignal } from "../../src/async/clock";
 import { bytesOf } from "../../src/http/body";
 import { CreateConnections } from "../../src/http/create-connections";
 import { dispatch, opened } from "../../src/http/dispatch";
@@ -72,17 +72,17 @@ function connections(clocks: Clocks, connect = buildConnector({ port: 0 })): Cre
 }
 
 interface Sending {
-  readonly signal?: Ending;
-  readonly stop?: Ending;
+  readonly signal?: LightAbortSignal;
+  readonly stop?: LightAbortSignal;
   readonly onSending?: () => void;
 }
 
 async function create(pool: CreateConnections, origin: string, sending: Sending = {}) {
-  const { signal = new Ending(), ...ends } = sending;
+  const { signal = new LightAbortSignal(), ...ends } = sending;
   const options = { origin, path: "/", method: "POST", body: "{}" } as const;
   const { status, body } = await dispatch(pool, options, { signal, ...ends }, opened);
   await bytesOf(body);
-  // A connection is free again a turn after the answer.
+  // A connection is free again a turn after the response.
   await turn();
   await turn();
   return status;
@@ -110,7 +110,7 @@ test("after 500 ms it leaves on a new one, and the old one is closed", async () 
   await until(() => provider.open === 1);
 });
 
-test("how long an answer took is not idle time", async () => {
+test("how long a response took is not idle time", async () => {
   await using provider = await startProvider({ answers: false });
   const clocks = new Clocks();
   const pool = connections(clocks);
@@ -168,7 +168,7 @@ test("a create whose caller leaves meanwhile does not leave on the new one eithe
   const pool = connections(clocks);
   await create(pool, provider.url);
   clocks.pass(499);
-  const [signal, reason] = [new Ending(), new Error("The caller has left")];
+  const [signal, reason] = [new LightAbortSignal(), new Error("The caller has left")];
   let begun = 0;
   const late = reasonOf(create(pool, provider.url, { signal, onSending: () => (begun += 1) }));
   clocks.pass(1);
@@ -233,7 +233,7 @@ test("idle connections that no create asks for are closed, whatever Keep-Alive t
   expect(provider.creates).toEqual([1, 1]);
 });
 
-test("a server that closes after each answer is given a new connection for each create", async () => {
+test("a server that closes after each response is given a new connection for each create", async () => {
   const head = ok.replace("\r\n", "\r\nconnection: close\r\n");
   await using provider = await startProvider({ head });
   const pool = connections(new Clocks());
@@ -252,7 +252,7 @@ test("a connection that cannot be made fails its create, and the next one tries 
 test("a create that broke off leaves no connection behind", async () => {
   await using provider = await startProvider({ answers: false });
   const pool = connections(new Clocks());
-  const signal = new Ending();
+  const signal = new LightAbortSignal();
   const reason = new Error("Enough");
   const broken = reasonOf(create(pool, provider.url, { signal }));
   await until(() => provider.waiting.length === 1);

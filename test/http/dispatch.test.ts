@@ -4,9 +4,9 @@ import type { Socket } from "node:net";
 import { setImmediate as turn } from "node:timers/promises";
 import { Agent } from "undici";
 import { afterEach, expect, test } from "vitest";
-import { Ending } from "../../src/async/clock";
+import { LightAbortSignal } from "../../src/async/clock";
 import { bytesOf, type Take } from "../../src/http/body";
-import { dispatch, NotSentError, type OpenAnswer, opened } from "../../src/http/dispatch";
+import { dispatch, NotSentError, type OpenResponse, opened } from "../../src/http/dispatch";
 import { startRawServer } from "../support/raw-server";
 import { startServer } from "../support/server";
 import { aMoment, reasonOf, until, untilStill } from "../support/stage";
@@ -23,16 +23,20 @@ function agentOf(options: Agent.Options = {}): Agent {
   return agent;
 }
 
-const ask = (url: string, agent = agentOf(), signal = new Ending()): Promise<OpenAnswer> =>
+const ask = (
+  url: string,
+  agent = agentOf(),
+  signal = new LightAbortSignal(),
+): Promise<OpenResponse> =>
   dispatch(agent, { origin: url, path: "/", method: "POST", body: "{}" }, { signal }, opened);
 
 /** A server that answers the first request of each connection in bytes of the test's own. */
-const startAnswering = (answer: (socket: Socket) => void) =>
+const startAnswering = (reply: (socket: Socket) => void) =>
   startRawServer((socket) => {
-    socket.once("data", () => answer(socket));
+    socket.once("data", () => reply(socket));
   });
 
-test("an answer comes whole and in its order, however slowly it is taken", async () => {
+test("a response comes whole and in its order, however slowly it is taken", async () => {
   const sent = randomBytes(3_000_000);
   await using server = await startServer((_, response) => {
     for (let at = 0; at < sent.length; at += 70_001) response.write(sent.subarray(at, at + 70_001));
@@ -102,7 +106,7 @@ test("what was aborted while it waited for a connection is never sent", async ()
   const agent = agentOf({ connections: 1 });
   const first = ask(server.url, agent);
   await until(() => waiting.length === 1);
-  const end = new Ending();
+  const end = new LightAbortSignal();
   const second = ask(server.url, agent, end);
   end.abort(new Error("nobody waits"));
   expect(await reasonOf(second)).toMatchObject({ message: "nobody waits" });
@@ -121,9 +125,9 @@ test("what was stopped while it waited for a connection is never sent, and what 
     waiting.push(() => response.end("{}"));
   });
   const agent = agentOf({ connections: 1 });
-  const stop = new Ending();
+  const stop = new LightAbortSignal();
   const options = { origin: server.url, path: "/", method: "POST", body: "{}" } as const;
-  const ends = { signal: new Ending(), stop };
+  const ends = { signal: new LightAbortSignal(), stop };
   const first = dispatch(agent, options, ends, opened);
   await until(() => waiting.length === 1);
   const second = reasonOf(dispatch(agent, options, ends, opened));
@@ -136,7 +140,7 @@ test("what was stopped while it waited for a connection is never sent, and what 
 
 test("what was aborted before it began is never sent", async () => {
   await using server = await startServer((_, response) => response.end("{}"));
-  const end = new Ending();
+  const end = new LightAbortSignal();
   end.abort(new Error("gone"));
   expect(await reasonOf(ask(server.url, agentOf(), end))).toMatchObject({ message: "gone" });
   await aMoment();
@@ -150,7 +154,7 @@ test.each(["at once", "later"])(
       socket.write("HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n");
       socket.write(Buffer.alloc(100_000));
     });
-    const end = new Ending();
+    const end = new LightAbortSignal();
     const { body } = await ask(server.url, agentOf(), end);
     let taken = 0;
     const take: Take = (chunk) => {
@@ -187,7 +191,7 @@ test("what its taker throws or rejects with ends a body, and its connection", as
   }
 });
 
-test("an answer that breaks off is told of also to whoever comes for it later", async () => {
+test("a response that breaks off is told of also to whoever comes for it later", async () => {
   await using server = await startAnswering((socket) => {
     socket.end("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nsome");
   });
@@ -197,7 +201,7 @@ test("an answer that breaks off is told of also to whoever comes for it later", 
   expect(await reasonOf(bytesOf(body))).toBeInstanceOf(Error);
 });
 
-test("what a server says before its answer is not the answer", async () => {
+test("what a server says before its response is not the response", async () => {
   await using server = await startAnswering((socket) => {
     socket.write("HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\n");
     socket.write("HTTP/1.1 201 Created\r\nX-Two: a\r\nx-two: b\r\ncontent-length: 2\r\n\r\n{}");

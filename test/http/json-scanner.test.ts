@@ -312,7 +312,7 @@ const picture = JSON.stringify([pictureOf(3_000).toString("base64"), "é"]);
 test.each([
   ["one piece", 10_000],
   ["pieces", 1_000],
-])("an answer whose length was said is read from %s", async (_, pieceBytes) => {
+])("a response whose length was said is read from %s", async (_, pieceBytes) => {
   const contentLength = Buffer.byteLength(picture);
   const reading = { ...unlimited, contentLength, images: [] };
   expect(await readJson(lending(picture, pieceBytes), reading)).toEqual({
@@ -339,7 +339,7 @@ test.each([
   },
 );
 
-test("an image in an answer that broke off is handed over", async () => {
+test("an image in a response that broke off is handed over", async () => {
   const images: DecodedImage[] = [];
   const contentLength = Buffer.byteLength(picture);
   const reading = { ...unlimited, contentLength, images };

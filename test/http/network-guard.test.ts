@@ -245,7 +245,7 @@ const failing = (code: string) =>
 
 const guarded = (lookup: Lookup, options: dns.LookupOptions) =>
   new Promise<unknown[]>((resolve) => {
-    createGuardedLookup(lookup)("cdn.example", options, (...answer) => resolve(answer));
+    createGuardedLookup(lookup)("cdn.example", options, (...response) => resolve(response));
   });
 
 test("the guarded lookup answers one address, or all, as asked", async () => {
@@ -288,7 +288,7 @@ test("the guarded lookup hands the resolver's own error on", async () => {
   expect(await guarded(failing("EAI_AGAIN"), {})).toMatchObject([{ code: "EAI_AGAIN" }, []]);
 });
 
-test("an answer without addresses is a host that is not found", async () => {
+test("a response without addresses is a host that is not found", async () => {
   expect(await guarded(answering(), {})).toMatchObject([{ code: "ENOTFOUND" }, []]);
 });
 

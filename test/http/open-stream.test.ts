@@ -22,7 +22,7 @@ async function startOpen(pieces: readonly string[], send = sendAll) {
     response.writeHead(200, { "content-type": "text/event-stream" });
     send(response, pieces);
   });
-  /** Resolves when so many of its answers have been given up by the other side. */
+  /** Resolves when so many of its responses have been given up by the other side. */
   const closedBy = (count: number) =>
     new Promise<void>((resolve) => {
       onClosed = () => {

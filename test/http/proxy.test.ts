@@ -165,17 +165,17 @@ const failures: readonly (readonly [string, Answering, number])[] = [
   ["refuses with 503", refusing(503), 3],
   ["resets", (socket) => socket.resetAndDestroy(), 3],
   ["ends the connection", (socket) => socket.end(), 3],
-  ["breaks off in its answer", answering("HTTP/1.1 200 Conn"), 3],
+  ["breaks off in its response", answering("HTTP/1.1 200 Conn"), 3],
   ["does not speak HTTP", answering("SSH-2.0-OpenSSH\r\n\r\n"), 1],
   ["answers without end", (socket) => socket.write("x".repeat(100_000)), 1],
 ];
 
 test.for(failures.flatMap((failure) => names.map((name) => [name, ...failure] as const)))(
   "a create of %s through a proxy that %s has sent nothing and leaves its key free",
-  async ([name, , answer, connections]) => {
+  async ([name, , reply, connections]) => {
     let works = false;
     await using proxy = await startProxy((socket, head) =>
-      works ? tunnelling(socket, head) : answer(socket, head),
+      works ? tunnelling(socket, head) : reply(socket, head),
     );
     await using server = await startServer((_, response) =>
       sendJson(response, { ...image, id: "job-1", status: "queued" }),
@@ -266,8 +266,8 @@ test.for(names)(
 );
 
 test("polls through a proxy that fails come on their schedule, and no more often", async () => {
-  for (const answer of [refusing(502), refusing(407), (socket) => socket.end()] as Answering[]) {
-    await using proxy = await startProxy(answer);
+  for (const reply of [refusing(502), refusing(407), (socket) => socket.end()] as Answering[]) {
+    await using proxy = await startProxy(reply);
     stubProxies();
     await using server = await startServer((_, response) =>
       sendJson(response, { id: "job-1", status: "queued" }),
@@ -284,8 +284,8 @@ test("polls through a proxy that fails come on their schedule, and no more often
 });
 
 test("a download is tried again where the proxy's failure may pass, and only there", async () => {
-  const tries = async (answer: Answering) => {
-    await using proxy = await startProxy(answer);
+  const tries = async (reply: Answering) => {
+    await using proxy = await startProxy(reply);
     stubProxies({ HTTP_PROXY: proxy.url });
     const download = transportWith({ clock: new TestClock() }).download(
       "http://provider.example/1.png",

@@ -64,7 +64,7 @@ const wrappers: Record<string, (bytes: Buffer) => string> = {
   stream: (bytes) => `${chunk("So: ") + chunk(markdown(bytes))}data: [DONE]\n\n`,
 };
 
-test("an image within a text of an answer is on the error, wherever the answer is cut", async () => {
+test("an image within a text of a response is on the error, wherever the response is cut", async () => {
   const size = fc.constantFrom(90, 3_001, 50_000, 100_000, 400_000);
   const cuts = fc.array(fc.nat(160_000), { maxLength: 5 });
   await fc.assert(
@@ -116,7 +116,7 @@ const texts: Record<string, (bytes: Buffer) => string> = {
 
 const exampleOf = (name: string): [string, number, number[], boolean] => [name, 90_000, [], true];
 
-test("an image in a text that is no JSON is on the error, wherever the answer is cut", async () => {
+test("an image in a text that is no JSON is on the error, wherever the response is cut", async () => {
   const lengths: fc.Arbitrary<number> = fc.constantFrom(70, 71, 72, 3_000, 90_000, 90_001);
   const cuts = fc.array(fc.nat(200_000), { maxLength: 4 });
   await fc.assert(
@@ -249,7 +249,7 @@ async function startPictures(status: number, body: (url: string) => unknown) {
   return server;
 }
 
-test("the picture behind a URL in an answer of unknown shape is on the error", async () => {
+test("the picture behind a URL in a response of unknown shape is on the error", async () => {
   const shapes: ((url: string) => unknown)[] = [
     (url) => ({ images: [{ url: `${url}/a` }] }),
     (url) => ({ output: [`${url}/a.png`] }),

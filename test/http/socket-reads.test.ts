@@ -4,18 +4,18 @@ import { Socket } from "node:net";
 import { setImmediate as turn } from "node:timers/promises";
 import { Agent, buildConnector } from "undici";
 import { expect, test, vi } from "vitest";
-import { Ending } from "../../src/async/clock";
+import { LightAbortSignal } from "../../src/async/clock";
 import { bytesOf } from "../../src/http/body";
-import { dispatch, type OpenAnswer, opened, type ReadAnswer } from "../../src/http/dispatch";
+import { dispatch, type OpenResponse, opened, type ResponseReader } from "../../src/http/dispatch";
 import { SocketReads } from "../../src/http/socket-reads";
 import { type Scheme, schemes, startRawServer } from "../support/raw-server";
 import { aMoment, reasonOf, until, untilStill } from "../support/stage";
 
 /** A server that answers every request in bytes and cuts of the test's own, and a pool that lends. */
-async function startPair(scheme: Scheme, answer: (socket: Socket) => unknown) {
+async function startPair(scheme: Scheme, response: (socket: Socket) => unknown) {
   const serve = (socket: Socket) => {
     socket.setNoDelay(true);
-    socket.on("data", () => answer(socket));
+    socket.on("data", () => response(socket));
   };
   const server = await startRawServer(serve, scheme);
   const reads = new SocketReads();
@@ -23,11 +23,11 @@ async function startPair(scheme: Scheme, answer: (socket: Socket) => unknown) {
   const agent = new Agent({ connect: buildConnector(connect), pipelining: 1 });
   const request = { origin: server.url, path: "/", method: "GET" } as const;
   return {
-    ask: (signal = new Ending()): Promise<OpenAnswer> =>
+    ask: (signal = new LightAbortSignal()): Promise<OpenResponse> =>
       dispatch(agent, request, { signal }, opened, reads),
-    /** Hears of the answer at once. */
-    read: <Value>(read: ReadAnswer<Value>): Promise<Value> =>
-      dispatch(agent, request, { signal: new Ending() }, read, reads),
+    /** Hears of the response at once. */
+    read: <Value>(read: ResponseReader<Value>): Promise<Value> =>
+      dispatch(agent, request, { signal: new LightAbortSignal() }, read, reads),
     connections: () => server.sockets.size,
     async [Symbol.asyncDispose]() {
       await agent.destroy();
@@ -51,8 +51,8 @@ async function drip(socket: Socket, pieces: Iterable<string | Uint8Array>): Prom
 test.each(schemes)("a head is whole, wherever it is cut (%s)", async (scheme) => {
   const head = headOf(4, "x-one: first\r\nx-two: second second\r\n");
   let cut = 0;
-  const answer = (socket: Socket) => drip(socket, [head.slice(0, cut), `${head.slice(cut)}1234`]);
-  await using pair = await startPair(scheme, answer);
+  const response = (socket: Socket) => drip(socket, [head.slice(0, cut), `${head.slice(cut)}1234`]);
+  await using pair = await startPair(scheme, response);
   for (cut = 1; cut < head.length; cut += 1) {
     const { headers, body } = await pair.ask();
     expect(headers).toEqual({ "x-one": "first", "x-two": "second second", "content-length": "4" });
@@ -69,9 +69,9 @@ test("a head that begins in one piece with another is whole, wherever it is cut"
   // Long enough to be written over all of what came first.
   const sent = "1234".repeat(125);
   let cut = 0;
-  const answer = (socket: Socket) =>
+  const response = (socket: Socket) =>
     drip(socket, [early + head.slice(0, cut), head.slice(cut) + sent]);
-  await using pair = await startPair("http", answer);
+  await using pair = await startPair("http", response);
   for (cut = 1; cut < head.length; cut += 1) {
     const { headers, body } = await pair.ask();
     expect(headers).toEqual({ "x-one": "first", "content-length": "500" });
@@ -97,22 +97,22 @@ test("answers that come whole in one piece each come through one block of memory
   await using pair = await startPair("http", (socket) =>
     socket.write(headOf(1_000) + "a".repeat(1_000)),
   );
-  const pieces: { block: unknown; isLent: boolean }[] = [];
+  const pieces: { block: unknown; isBorrowed: boolean }[] = [];
   for (let asked = 0; asked < 5; asked += 1) {
     await pair.read(({ body }) =>
-      body.each((chunk, isLent) => {
-        pieces.push({ block: chunk.buffer, isLent });
+      body.each((chunk, isBorrowed) => {
+        pieces.push({ block: chunk.buffer, isBorrowed });
         return undefined;
       }),
     );
   }
-  expect(pieces.map(({ isLent }) => isLent)).toEqual([true, true, true, true, true]);
+  expect(pieces.map(({ isBorrowed }) => isBorrowed)).toEqual([true, true, true, true, true]);
   expect(new Set(pieces.map(({ block }) => block)).size).toBe(1);
 });
 
 test.each(schemes)("a head that comes byte by byte after another is whole (%s)", async (scheme) => {
-  const answer = (socket: Socket) => drip(socket, `${early}${headOf(3, "x-one: first\r\n")}abc`);
-  await using pair = await startPair(scheme, answer);
+  const response = (socket: Socket) => drip(socket, `${early}${headOf(3, "x-one: first\r\n")}abc`);
+  await using pair = await startPair(scheme, response);
   for (let count = 0; count < 3; count += 1) {
     const { headers, body } = await pair.ask();
     expect(headers).toEqual({ "x-one": "first", "content-length": "3" });
@@ -125,12 +125,12 @@ test.each(schemes)(
   async (scheme) => {
     const sent = randomBytes(2_000_000);
     let count = 0;
-    const answer = (socket: Socket) => {
+    const response = (socket: Socket) => {
       count += 1;
       socket.write(headOf(sent.length));
       socket.write(Buffer.concat([sent.subarray(count), sent.subarray(0, count)]));
     };
-    await using pair = await startPair(scheme, answer);
+    await using pair = await startPair(scheme, response);
     const take = async (patience: number) => {
       const { body } = await pair.ask();
       const taken: Uint8Array[] = [];
@@ -296,11 +296,11 @@ test.each(schemes)(
       Buffer.from("0\r\nx-trailer: one\r\n\r\n"),
     ]);
     let cut = 0;
-    const answer = (socket: Socket) => {
+    const response = (socket: Socket) => {
       const cuts = [framed.subarray(0, cut), framed.subarray(cut, -9), framed.subarray(-9)];
       return drip(socket, cuts);
     };
-    await using pair = await startPair(scheme, answer);
+    await using pair = await startPair(scheme, response);
     for (cut of [10, 47, 48, 55, 60, 20_000, 50_057, 50_060, 50_066, framed.length - 20]) {
       const { body } = await pair.ask();
       expect(sent.equals(await bytesOf(body))).toBe(true);

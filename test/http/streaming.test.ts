@@ -59,7 +59,7 @@ function sendText(response: ServerResponse, text: string): void {
   response.end(text);
 }
 
-/** Begins an answer, and leaves the rest to the caller. */
+/** Begins a response, and leaves the rest to the caller. */
 function sendStart(response: ServerResponse, text: string): void {
   response.writeHead(200, { "content-type": "application/json" });
   response.write(text);
@@ -86,7 +86,7 @@ async function partBytes(place: string): Promise<number> {
   return sizes.reduce((sum, size) => sum + size, 0);
 }
 
-test("a large base64 image is on the disk in part before its answer has come whole", async () => {
+test("a large base64 image is on the disk in part before its response has come whole", async () => {
   const place = await emptyPlace();
   let midway = 0;
   await using server = await startServer(async (_, response) => {
@@ -130,7 +130,7 @@ test("with a journal a large base64 image is kept and saved", async () => {
   expect(await readdir(join(place, "images"))).toHaveLength(1);
 });
 
-test("an answer that breaks off after an image hands the image over on the error", async () => {
+test("a response that breaks off after an image hands the image over on the error", async () => {
   const two = documentOf(picture, other);
   const endings: Record<string, (response: ServerResponse) => unknown> = {
     "/torn": (response) => {
@@ -158,7 +158,7 @@ test("an answer that breaks off after an image hands the image over on the error
   }
 });
 
-test("an answer that breaks off after an image saves the image all the same", async () => {
+test("a response that breaks off after an image saves the image all the same", async () => {
   const place = await emptyPlace();
   await using server = await startServer((_, response) =>
     sendText(response, documentOf(picture, other).slice(0, inTheSecond)),
@@ -169,7 +169,7 @@ test("an answer that breaks off after an image saves the image all the same", as
   expect((await readFile(file)).equals(picture)).toBe(true);
 });
 
-test("a small answer that breaks off after an image hands it over, too", async () => {
+test("a small response that breaks off after an image hands it over, too", async () => {
   const [first, second] = [pictureOf(8_000), pictureOf(9_000, 3)];
   const whole = documentOf(first, second);
   await using server = await startServer((_, response) => sendText(response, whole.slice(0, -60)));
@@ -196,7 +196,7 @@ test("an image that cannot be saved says why in an error of this package", async
   expect(error).toMatchObject({ code: "download_failed", charged: "yes" });
 });
 
-test("an answer that stops after an image hands it over with the time-out", async () => {
+test("a response that stops after an image hands it over with the time-out", async () => {
   const place = await emptyPlace();
   const timers: (() => void)[] = [];
   // Time passes when the first image has come, whenever that is.
@@ -282,7 +282,7 @@ test("more creates than polls may share connections all leave at once", async ()
   await using server = await startServer((_, response) => {
     waiting += 1;
     answers.push(() => sendText(response, small));
-    if (waiting === 200) for (const answer of answers) answer();
+    if (waiting === 200) for (const reply of answers) reply();
   });
   const client = clientOf(server);
   const all = await Promise.all(Array.from({ length: 200 }, () => client.generate({ prompt })));
@@ -344,7 +344,7 @@ test("where the directory is cleared away while the image comes, it is saved all
   expect((await readFile(image.file ?? "")).equals(picture)).toBe(true);
 });
 
-/** An answer of two pictures, whose first is whole on the disk while the second is still coming. */
+/** A response of two pictures, whose first is whole on the disk while the second is still coming. */
 async function clearedBetween(place: string, clear: () => void): Promise<TestServer> {
   const text = documentOf(picture, other);
   return startServer(async (_, response) => {
@@ -355,7 +355,7 @@ async function clearedBetween(place: string, clear: () => void): Promise<TestSer
   });
 }
 
-test("where the directory is cleared away when an image of the answer was whole, both are saved", async () => {
+test("where the directory is cleared away when an image of the response was whole, both are saved", async () => {
   const saveTo = join(await emptyPlace(), "pictures");
   await using server = await clearedBetween(saveTo, () => rmSync(saveTo, { recursive: true }));
   const { images, failures } = await clientOf(server).generate({ prompt, n: 2 }, { saveTo });

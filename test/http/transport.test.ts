@@ -27,7 +27,7 @@ afterEach(() => vi.unstubAllEnvs());
 
 // ---- limits ----
 
-test("an answer larger than maxAnswerBytes gives no answer, and a larger limit takes it", async () => {
+test("a response larger than maxAnswerBytes gives no response, and a larger limit takes it", async () => {
   await using server = await startServer((_, response) =>
     sendJson(response, { text: "x".repeat(2_000) }),
   );
@@ -35,11 +35,11 @@ test("an answer larger than maxAnswerBytes gives no answer, and a larger limit t
   const small = reasonOf(transportWith({ maxAnswerBytes: 1_000 }).exchange(request, limits));
   expect(await small).toMatchObject({ name: "TransportFault", sent: true });
   expect(String(await small)).toMatch(/maxAnswerBytes/);
-  const answer = await transportWith({ maxAnswerBytes: 3_000 }).exchange(request, limits);
-  expect(answer.body).toEqual({ text: "x".repeat(2_000) });
+  const reply = await transportWith({ maxAnswerBytes: 3_000 }).exchange(request, limits);
+  expect(reply.body).toEqual({ text: "x".repeat(2_000) });
 });
 
-test("the default limits are 256 MiB for an answer and for an image, and 2 MiB for what is no image", async () => {
+test("the default limits are 256 MiB for a response and for an image, and 2 MiB for what is no image", async () => {
   await using stage = await startStage({ jobDurationMs: 0 });
   const mebibyte = 1024 * 1024;
   const target = { provider: "shortapi", phase: "create", fault: "huge" } as const;
@@ -74,7 +74,7 @@ test("the default limits are 256 MiB for an answer and for an image, and 2 MiB f
 });
 
 test.for(["create", "poll"] as const)(
-  "a huge body in answer to a %s is cut off at the limit, not held in memory",
+  "a huge body in reply to a %s is cut off at the limit, not held in memory",
   async (phase) => {
     await using stage = await startStage({ jobDurationMs: 0 });
     const fault = { fault: "huge", bytes: 50_000_000, times: phase === "poll" ? 1 : 9 } as const;
@@ -131,16 +131,16 @@ test.for([
   { encoding: "deflate", encode: deflateSync },
   { encoding: "GZIP", encode: gzipSync },
   { encoding: "x-gzip", encode: gzipSync },
-])("an answer in $encoding is read", async ({ encoding, encode }) => {
+])("a response in $encoding is read", async ({ encoding, encode }) => {
   await using server = await startServer((_, response) => {
     response.writeHead(200, { "content-encoding": encoding, "content-type": "application/json" });
     response.end(encode(Buffer.from(JSON.stringify({ packed: true }))));
   });
-  const answer = await transportWith({}, systemClock).exchange(get(server.url), limits);
-  expect(answer.body).toEqual({ packed: true });
+  const reply = await transportWith({}, systemClock).exchange(get(server.url), limits);
+  expect(reply.body).toEqual({ packed: true });
 });
 
-test("an answer that unpacks to more than the limit gives no answer", async () => {
+test("a response that unpacks to more than the limit gives no response", async () => {
   await using server = await startServer((_, response) => {
     response.writeHead(200, { "content-encoding": "gzip" });
     response.end(gzipSync(Buffer.alloc(5_000_000, " ")));
@@ -150,7 +150,7 @@ test("an answer that unpacks to more than the limit gives no answer", async () =
   expect(reason).toMatchObject({ sent: true });
 });
 
-test("a packed answer to a fetch is not unpacked twice, and its length is not held against it", async () => {
+test("a packed response to a fetch is not unpacked twice, and its length is not held against it", async () => {
   await using server = await startServer((_, response) => {
     const packed = gzipSync(pixel);
     response.writeHead(200, {
@@ -199,10 +199,10 @@ test("a body that is not JSON is kept as the start of a text", async () => {
   await using server = await startServer((_, response) => {
     response.end(`<html>${"x".repeat(50_000)}`);
   });
-  const answer = await transportWith({}, systemClock).exchange(get(server.url), limits);
-  expect(answer.body).toBeUndefined();
-  expect(answer.text).toMatch(/^<html>x+$/);
-  expect(answer.text?.length).toBeLessThanOrEqual(5_000);
+  const reply = await transportWith({}, systemClock).exchange(get(server.url), limits);
+  expect(reply.body).toBeUndefined();
+  expect(reply.text).toMatch(/^<html>x+$/);
+  expect(reply.text?.length).toBeLessThanOrEqual(5_000);
 });
 
 // ---- the caller's own dispatcher and fetch ----
@@ -318,8 +318,8 @@ test("a 4xx whose body breaks off still says no", async () => {
     response.writeHead(402, { "content-length": 1_000 });
     response.write("{", () => response.socket?.destroy());
   });
-  const answer = await transportWith().exchange(get(server.url), limits);
-  expect(answer).toMatchObject({ status: 402, body: undefined });
+  const reply = await transportWith().exchange(get(server.url), limits);
+  expect(reply).toMatchObject({ status: 402, body: undefined });
   const provider = providerOf("trinetra", { baseURL: server.url, apiKey: "a-key" });
   const client = new ProviderClient({ provider }, new TestClock());
   const error = await failureOf(client.generate({ prompt }));
@@ -327,7 +327,7 @@ test("a 4xx whose body breaks off still says no", async () => {
   expect(server.requests).toHaveLength(2);
 });
 
-test("a 2xx whose body breaks off is no answer", async () => {
+test("a 2xx whose body breaks off is no response", async () => {
   await using server = await startServer((_, response) => {
     response.writeHead(200, { "content-length": 1_000 });
     response.write("{}", () => response.socket?.destroy());

@@ -31,8 +31,8 @@ async function startHeldServer() {
   return Object.assign(server, {
     held,
     torn: () => torn,
-    answerAll(answer: (request: Arrived) => unknown) {
-      for (const { request, response } of held) sendJson(response, answer(request));
+    answerAll(reply: (request: Arrived) => unknown) {
+      for (const { request, response } of held) sendJson(response, reply(request));
     },
   });
 }

@@ -20,7 +20,7 @@ test.each(allProviders)("%s: a 429 is told at once, with how long to wait", asyn
   expect(stage.clock.elapsedMs).toBe(0);
 });
 
-test("a key that is honoured is still sent again after a lost answer: that cannot pay twice", async () => {
+test("a key that is honoured is still sent again after a lost response: that cannot pay twice", async () => {
   stage.sandbox.inject({ provider: "aigptimage", ...lost });
   await stage.client("aigptimage").generate({ prompt }, now);
   expect(stage.count("create")).toBe(2);

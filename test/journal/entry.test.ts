@@ -1,7 +1,7 @@
 import { hostname } from "node:os";
 import { expect, test } from "vitest";
 import { systemClock } from "../../src/async/clock";
-import { TaskLedger } from "../../src/journal/entry";
+import { TaskEntry } from "../../src/journal/entry";
 import { memoryJournal } from "../../src/journal/journal";
 import type { JournalRecord } from "../../src/journal/record";
 
@@ -11,10 +11,10 @@ const record: JournalRecord = {
   ...{ submittedAt: new Date().toISOString(), state: "submitting" },
 };
 
-function ledgerOf(change: Partial<JournalRecord>): TaskLedger {
+function ledgerOf(change: Partial<JournalRecord>): TaskEntry {
   const { jobId, provider, baseURL, operation, split = [1], requestDigest } = record;
   const facts = { jobId, provider, baseURL, operation, split, requestDigest };
-  return new TaskLedger(memoryJournal(), systemClock, facts, 0, { ...record, ...change });
+  return new TaskEntry(memoryJournal(), systemClock, facts, 0, { ...record, ...change });
 }
 
 /** No process has it: it is beyond what the kernel gives. */

@@ -6,7 +6,7 @@ import { type Journal, memoryJournal } from "../../src/journal/journal";
 import { sendJson, startServer } from "../support/server";
 import { failureOf, prompt, startStage } from "../support/stage";
 
-/** A PNG so large that it is decoded while its answer comes, and not held as a string. */
+/** A PNG so large that it is decoded while its response comes, and not held as a string. */
 const pictureOf = (filler: string) =>
   Buffer.concat([
     Buffer.from(

@@ -19,7 +19,7 @@ import {
 
 const key = { idempotencyKey: "message 17" };
 
-/** The create was accepted, and its process died before the answer: a person knows the provider's id. */
+/** The create was accepted, and its process died before the response: a person knows the provider's id. */
 async function loseAnswer(journal: Journal, job: ImageJob): Promise<string> {
   await leave(journal, { state: "submitting" });
   return job.reference.tasks[0]?.id ?? "";
@@ -177,7 +177,7 @@ test("what a person cannot have meant is refused by its name", async () => {
     [{ charged: "no", taskId: "a" }, "options.taskId"],
     [{ charged: "yes", taskId: "" }, "options.taskId"],
     [{ charged: "yes", task: -1 }, "options.task"],
-    // The image is the answer: there is nothing to ask by an id.
+    // The image is the response: there is nothing to ask by an id.
     [{ charged: "yes", taskId: "a" }, "options.taskId"],
     [{ charged: "yes", id: "a" }, "options.id"],
   ];

@@ -1,5 +1,5 @@
 import { expect, test, vi } from "vitest";
-import { Ending } from "../../src/async/clock";
+import { LightAbortSignal } from "../../src/async/clock";
 import { TaskFinder } from "../../src/job/task-finder";
 import { Account } from "../../src/journal/account";
 import { type Journal, memoryJournal } from "../../src/journal/journal";
@@ -16,7 +16,7 @@ function setUp(change: Partial<Journal> = {}) {
   const journal: Journal = { ...simple, list, ...change };
   const provider = trinetra({ baseURL, apiKey: "key" });
   const clock = new TestClock({ auto: false });
-  const closing = new Ending();
+  const closing = new LightAbortSignal();
   const account = new Account("acme", provider, async () => "key");
   const finder = new TaskFinder(new OwnRecords(journal, provider, account), {
     ...{ clock, closing, provider },

@@ -88,7 +88,7 @@ const rows: readonly Row[] = [
     },
   },
   {
-    what: "the provider's answer breaks off half way",
+    what: "the provider's response breaks off half way",
     ...{ answers: "nothing", creates: 1, says: "unknown" },
     run: () => through({ answers: "half an image" }),
   },

@@ -48,7 +48,7 @@ const rows: readonly Row[] = [
     },
   },
   {
-    what: "the provider's answer breaks off half way",
+    what: "the provider's response breaks off half way",
     ...{ answers: "nothing", creates: 1, says: "unknown" },
     async run() {
       await using upstream = await startUpstream({ answers: "half an image" });
@@ -84,7 +84,7 @@ describeWith("varnishd", () => {
       expect(polls).toHaveLength(result?.timing.polls ?? -1);
     });
 
-    test("trinetra: its polls carry `x-api-key`, and one answer is kept for `default_ttl` (120 s): late, but charged once", async () => {
+    test("trinetra: its polls carry `x-api-key`, and one response is kept for `default_ttl` (120 s): late, but charged once", async () => {
       await using sandbox = await startSandbox({ plainImages: true });
       const { port } = new URL(sandbox.url);
       // Longer than the job takes, and short enough to wait for; Varnish may go on to serve what has

@@ -188,7 +188,7 @@ const tooLong: Readonly<Record<string, number>> = {
   "testing/sandbox/types.ts": 356,
   "client-options.ts =>": 88,
   "journal/directory-files.ts journalIn": 198,
-  "journal/entry.ts TaskLedger": 279,
+  "journal/entry.ts TaskEntry": 279,
   "providers/openai-compatible.ts": 390,
   "result/generated-image.ts": 360,
   "result/generated-image.ts GeneratedImage": 291,

@@ -224,7 +224,7 @@ describe("what single examples show", { timeout: 600_000 }, () => {
     expect(stdout).toContain("Bought: 1");
   });
 
-  test("gateway: an answer that was lost, asked for again, and one purchase", async () => {
+  test("gateway: a response that was lost, asked for again, and one purchase", async () => {
     const { stdout } = await runOf("gateway");
 
     expect(stdout).toContain("Pictures: 1, asked for twice, bought: 1");

@@ -106,7 +106,7 @@ test.for(jobProviders)(
     await until(() => stage.sandbox.jobs.length === 1);
     controller.abort(reason);
     expect(await call).toBe(reason);
-    // Released before the answer: how soon is measured with the anchors.
+    // Released before the response: how soon is measured with the anchors.
     expect(learnt).toHaveLength(0);
     // The slot is held until the create has been answered: a second call waits for it.
     const second = client.generate({ prompt });

@@ -185,24 +185,24 @@ test("row 14: undici's own limits are off in every exchange", async () => {
   await agent.close();
 });
 
-test("row 14: an answer that takes ten minutes less a second is waited for, over undici", async () => {
-  let answer: () => void = () => {};
+test("row 14: a response that takes ten minutes less a second is waited for, over undici", async () => {
+  let reply: () => void = () => {};
   await using server = await startServer((_, response) => {
-    answer = () => sendJson(response, { data: [{ b64_json: pixel.toString("base64") }] });
+    reply = () => sendJson(response, { data: [{ b64_json: pixel.toString("base64") }] });
   });
   const provider = providerOf("openaiCompatible", { baseURL: server.url, apiKey: "a-key" });
   const clock = new TestClock({ auto: false });
   const call = new ProviderClient({ provider }, clock).generate({ prompt });
   await until(() => server.requests.length === 1);
   await clock.advance(599_000);
-  answer();
+  reply();
   const { images, timing } = await call;
   expect(images).toHaveLength(1);
   expect(timing.durationMs).toBe(599_000);
   expect(server.requests).toHaveLength(1);
 });
 
-test("row 14: an answer that never comes is waited for until the time-out and no longer", async () => {
+test("row 14: a response that never comes is waited for until the time-out and no longer", async () => {
   await using stage = await startStage();
   stage.sandbox.inject({ provider: "openaiCompatible", phase: "create", fault: "hang" });
   const clock = new TestClock({ auto: false });

@@ -40,7 +40,7 @@ test.for(allProviders)(
 
 // ---- 7 ----
 
-test("row 7: an answer slower than the time-out is waited for once, and its charge is unknown", async () => {
+test("row 7: a response slower than the time-out is waited for once, and its charge is unknown", async () => {
   await using stage = await startStage();
   stage.sandbox.inject({ provider: "openaiCompatible", phase: "create", fault: "hang" });
   const clock = new TestClock({ auto: false });

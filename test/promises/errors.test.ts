@@ -113,7 +113,7 @@ test("an invalid request that the provider refused needs no field", () => {
   expect(error).not.toHaveProperty("field");
 });
 
-test("as JSON an error is short: no raw answer, no cause, no stack", () => {
+test("as JSON an error is short: no raw response, no cause, no stack", () => {
   const error = new api.RateLimitError({
     ...facts,
     ...{ raw: { secret: "raw" }, cause: new Error("inner"), status: 429 },

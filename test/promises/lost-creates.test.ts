@@ -13,7 +13,7 @@ import {
   until,
 } from "../support/stage";
 
-// ---- the answer was lost, or says nothing: the charge is unknown, and only a key sends it again ----
+// ---- the response was lost, or says nothing: the charge is unknown, and only a key sends it again ----
 
 const doubtful: readonly { what: string; fault: SandboxFaultKind }[] = [
   { what: "408", fault: { fault: "refusal", status: 408 } },
@@ -69,7 +69,7 @@ test.for(doubtful)(
   },
 );
 
-test("aigptimage's create is sent five times at most when every answer is lost", async () => {
+test("aigptimage's create is sent five times at most when every response is lost", async () => {
   await using stage = await startStage();
   const fault = { fault: "reset-after-acceptance", times: Infinity } as const;
   stage.sandbox.inject({ provider: "aigptimage", phase: "create", ...fault });

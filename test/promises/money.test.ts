@@ -182,7 +182,7 @@ test("an endpoint that is declared as the caller's own is believed when it says 
   );
 });
 
-/** OpenAI's own origin, which no test can serve: its answers by `fetch`. */
+/** OpenAI's own origin, which no test can serve: its responses by `fetch`. */
 async function atOpenAI(status: number, error: object): Promise<ImageError> {
   let calls = 0;
   const found = await errorOf(openai({ apiKey }), async () => {

@@ -12,7 +12,7 @@ import {
 } from "../../src/index";
 import type { Outcome, Phase } from "../../src/provider";
 import { ImageResult } from "../../src/result/result";
-import { answer, jumpingClock, pages } from "../providers/fixtures";
+import { jumpingClock, pages, response } from "../providers/fixtures";
 
 const providers = {
   shortapi: shortapi({ apiKey: "k" }),
@@ -52,7 +52,7 @@ const anyJson = fc
 
 const fixtures = Object.values(pages).flatMap((page) => Object.values(page));
 
-/** A page's answer with one value somewhere in it replaced, doubled or left out. */
+/** A page's response with one value somewhere in it replaced, doubled or left out. */
 const mutated = fc
   .tuple(fc.constantFrom(...fixtures), fc.nat(), anyJson, fc.nat(2))
   .map(([text, where, replacement, how]) => {
@@ -162,7 +162,7 @@ test.each(everyProvider)(
   (_name, provider) => {
     fc.assert(
       fc.property(phase, status, headers, body, (asked, code, given, answered) => {
-        expectWellFormed(provider.adapter.read(asked, answer(code, answered, given)), asked);
+        expectWellFormed(provider.adapter.read(asked, response(code, answered, given)), asked);
       }),
       { numRuns: 300 },
     );
@@ -174,7 +174,7 @@ test.each(everyProvider)(
   (_name, provider) => {
     fc.assert(
       fc.property(status, headers, body, (code, given, answered) => {
-        const outcome = provider.adapter.read("create", answer(code, answered, given));
+        const outcome = provider.adapter.read("create", response(code, answered, given));
         if (outcome.state !== "refused" && outcome.state !== "failed") return;
         if (outcome.charged !== "no") expect(outcome.resend).not.toBe("wait");
       }),
@@ -193,7 +193,7 @@ test.each(everyProvider)(
     );
     fc.assert(
       fc.property(broken, nobodys, (code, answered) => {
-        const outcome = provider.adapter.read("create", answer(code, answered));
+        const outcome = provider.adapter.read("create", response(code, answered));
         expect(outcome).toMatchObject({ state: "refused", charged: "unknown" });
       }),
       { numRuns: 100 },
@@ -206,7 +206,7 @@ test.each(everyProvider)(
   (_name, provider) => {
     fc.assert(
       fc.property(status, headers, body, (code, given, answered) => {
-        const outcome = provider.adapter.read("query", answer(code, answered, given));
+        const outcome = provider.adapter.read("query", response(code, answered, given));
         // A provider that answers with the images has no polls.
         if (outcome.state !== "refused" || provider.adapter.query === undefined) return;
         expect(outcome.charged).not.toBe("no");
@@ -258,7 +258,7 @@ const behaviour: fc.Arbitrary<Behaviour> = fc.oneof(
   },
 );
 
-/** A good answer to a create, so that polls are met with anything too. */
+/** A good response to a create, so that polls are met with anything too. */
 const accepted: Record<string, string> = {
   shortapi: '{"code":0,"data":{"job_id":"job-1","amount":"0.02"}}',
   aigptimage: pages.aigptimage.created,
@@ -337,7 +337,7 @@ test.each(everyProvider)(
 );
 
 test.each(everyProvider)(
-  '%s never says "not charged" when the answer to a create was lost',
+  '%s never says "not charged" when the response to a create was lost',
   async (name) => {
     const lost = behaviour.filter(
       (each) =>
@@ -386,9 +386,9 @@ test.each(["constructor", "__proto__", "valueof", "isprototypeof"])(
   (word) => {
     const nested = { code: 0, data: { status: word, state: word } };
     const outcomes = [
-      providers.shortapi.adapter.read("query", answer(200, nested)),
-      providers.aigptimage.adapter.read("query", answer(200, nested)),
-      providers.trinetra.adapter.read("query", answer(200, { status: word })),
+      providers.shortapi.adapter.read("query", response(200, nested)),
+      providers.aigptimage.adapter.read("query", response(200, nested)),
+      providers.trinetra.adapter.read("query", response(200, { status: word })),
     ];
     for (const outcome of outcomes) {
       expectWellFormed(outcome, "query");

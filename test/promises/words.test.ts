@@ -254,7 +254,7 @@ test("a message blames what is at fault", () => {
     "Nothing was sent. Nothing was charged.",
   );
   expect(new MalformedResponseError({ ...facts, detail: "There is no image in it" }).message).toBe(
-    "The answer cannot be used. There is no image in it. Nothing was charged.",
+    "The response cannot be used. There is no image in it. Nothing was charged.",
   );
 });
 

@@ -2,7 +2,7 @@ import { setupServer } from "msw/node";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { ProviderClient } from "../../src/client";
 import { aigptimage } from "../../src/index";
-import { answer, answers, clientOf, json, jumpingClock, pages } from "./fixtures";
+import { answers, clientOf, json, jumpingClock, pages, response } from "./fixtures";
 
 const origin = "https://aigptimage.com";
 const server = setupServer();
@@ -16,7 +16,7 @@ const client = clientOf(provider);
 const created = [200, pages.aigptimage.created] as const;
 const waiting = [200, pages.aigptimage.waiting] as const;
 const succeeded = [200, pages.aigptimage.succeeded] as const;
-const record = (data: object) => answer(200, { code: 200, msg: "success", data });
+const record = (data: object) => response(200, { code: 200, msg: "success", data });
 
 test("the page's own request is sent exactly, with a request id and the key", async () => {
   const seen = answers(server, origin, created, waiting, succeeded);
@@ -175,10 +175,12 @@ test("a refusal by moderation is told by its words", () => {
 
 test.each([400, 404, 422, 500, 501])("the state decides, whatever code %i says", (code) => {
   const data = { state: "success", resultJson: pages.aigptimage.resultJson };
-  expect(read("query", answer(200, { code, msg: "?", data }))).toMatchObject({
+  expect(read("query", response(200, { code, msg: "?", data }))).toMatchObject({
     state: "succeeded",
   });
-  expect(read("query", answer(200, { code, msg: "?", data: { state: "waiting" } }))).toMatchObject({
+  expect(
+    read("query", response(200, { code, msg: "?", data: { state: "waiting" } })),
+  ).toMatchObject({
     state: "queued",
   });
 });
@@ -198,38 +200,38 @@ test.each([
   [505, "provider_unavailable", "no", "never"],
 ])("body code %i with HTTP 200 is %s, charged %s", (code, kind, charged, resend) => {
   const expected = { state: "refused", kind, charged, resend, message: "why", code: String(code) };
-  expect(read("create", answer(200, { code, msg: "why" }))).toMatchObject(expected);
-  expect(read("create", answer(200, { code: String(code), msg: "why" }))).toMatchObject(expected);
+  expect(read("create", response(200, { code, msg: "why" }))).toMatchObject(expected);
+  expect(read("create", response(200, { code: String(code), msg: "why" }))).toMatchObject(expected);
   if (code >= 500) return;
-  expect(read("create", answer(code, { code, msg: "why" }))).toMatchObject(expected);
+  expect(read("create", response(code, { code, msg: "why" }))).toMatchObject(expected);
 });
 
 test("a 5xx to a create leaves open whether it was accepted, whatever code its body has", () => {
   for (const status of [500, 502, 503, 504, 505]) {
     for (const code of [409, 429, 500, 503, status]) {
-      const outcome = read("create", answer(status, { code, msg: "why" }));
+      const outcome = read("create", response(status, { code, msg: "why" }));
       expect(outcome).toMatchObject({ charged: "unknown", code: String(code), message: "why" });
     }
     // Its key would help, though not against an empty account.
-    expect(read("create", answer(status, { code: 500 }))).toMatchObject({ resend: "keyed" });
-    expect(read("create", answer(status, { code: 402 }))).toMatchObject({ resend: "never" });
+    expect(read("create", response(status, { code: 500 }))).toMatchObject({ resend: "keyed" });
+    expect(read("create", response(status, { code: 402 }))).toMatchObject({ resend: "never" });
   }
 });
 
 test("a 5xx with a taskId and code 200 was accepted all the same", () => {
   const body = { code: 200, msg: "success", data: { taskId: "task-1" } };
-  expect(read("create", answer(502, body))).toMatchObject({ state: "queued", id: "task-1" });
+  expect(read("create", response(502, body))).toMatchObject({ state: "queued", id: "task-1" });
 });
 
 test("a bare 505 that no envelope explains is any gateway's: the charge is unknown", () => {
-  expect(read("create", answer(505, {}))).toMatchObject({ charged: "unknown", resend: "keyed" });
+  expect(read("create", response(505, {}))).toMatchObject({ charged: "unknown", resend: "keyed" });
 });
 
 test("retryAfter in the body of a 429 is in seconds, with HTTP 200 too", () => {
   const data = { retryAfter: 7, limit: 1, tier: "free", windowSeconds: 1 };
   for (const status of [200, 429]) {
     for (const phase of ["create", "query"] as const) {
-      expect(read(phase, answer(status, { code: 429, msg: "slow down", data }))).toMatchObject({
+      expect(read(phase, response(status, { code: 429, msg: "slow down", data }))).toMatchObject({
         kind: "rate_limited",
         retryAfterMs: 7_000,
         resend: "wait",
@@ -239,7 +241,7 @@ test("retryAfter in the body of a 429 is in seconds, with HTTP 200 too", () => {
 });
 
 test("a header's Retry-After counts where the body names none", () => {
-  const slow = answer(429, { code: 429, msg: "slow" }, { "retry-after": "3" });
+  const slow = response(429, { code: 429, msg: "slow" }, { "retry-after": "3" });
   expect(read("create", slow)).toMatchObject({ retryAfterMs: 3_000 });
 });
 
@@ -271,10 +273,10 @@ test("a create refused with 429 waits as long as the body says, and keeps its re
 });
 
 test("recordInfo is null just after the create: not yet, rather than lost", async () => {
-  expect(read("query", answer(200, { code: 422, msg: "recordInfo is null" }))).toMatchObject({
+  expect(read("query", response(200, { code: 422, msg: "recordInfo is null" }))).toMatchObject({
     state: "absent",
   });
-  expect(read("query", answer(422, { code: 422, msg: "recordInfo is null" }))).toMatchObject({
+  expect(read("query", response(422, { code: 422, msg: "recordInfo is null" }))).toMatchObject({
     state: "absent",
   });
   answers(
@@ -311,7 +313,7 @@ test("a record that is still null after 15 s ends the waiting with the job on th
 });
 
 test("code 501 to a poll is a generation that failed", () => {
-  expect(read("query", answer(200, { code: 501, msg: "generation failed" }))).toMatchObject({
+  expect(read("query", response(200, { code: 501, msg: "generation failed" }))).toMatchObject({
     state: "failed",
     kind: "generation_failed",
     charged: "unknown",
@@ -319,12 +321,12 @@ test("code 501 to a poll is a generation that failed", () => {
 });
 
 test("success without a taskId is malformed, and may be sent again under its key", () => {
-  expect(read("create", answer(200, { code: 200, msg: "success", data: {} }))).toMatchObject({
+  expect(read("create", response(200, { code: 200, msg: "success", data: {} }))).toMatchObject({
     kind: "malformed_response",
     charged: "unknown",
     resend: "keyed",
   });
-  expect(read("create", answer(200, { code: 200, data: { taskId: "" } }))).toMatchObject({
+  expect(read("create", response(200, { code: 200, data: { taskId: "" } }))).toMatchObject({
     kind: "malformed_response",
   });
 });
@@ -342,7 +344,7 @@ test("20,000 characters are counted as people count them: an emoji is one", asyn
 
 test("a create refused in words of moderation is moderation, and nobody says before or after the work", () => {
   expect(
-    read("create", answer(400, { code: 400, msg: "May violate content policies" })),
+    read("create", response(400, { code: 400, msg: "May violate content policies" })),
   ).toMatchObject({
     state: "refused",
     kind: "moderation",

@@ -1,7 +1,7 @@
 import { HttpResponse, http } from "msw";
 import type { SetupServer } from "msw/node";
 import { createImageClient, type ImageClientOptions } from "../../src/index";
-import type { Answer } from "../../src/provider";
+import type { ProviderResponse } from "../../src/provider";
 
 /** The JSON of the providers' own pages, word for word, and as text: line breaks included. */
 export const pages = {
@@ -141,11 +141,11 @@ export function json(text: string): unknown {
 }
 
 /** What an adapter is given to read. */
-export function answer(
+export function response(
   status: number,
   body: unknown,
   headers: Readonly<Record<string, string>> = {},
-): Answer {
+): ProviderResponse {
   return { status, headers, body, receivedAt: Date.UTC(2026, 0, 1) };
 }
 

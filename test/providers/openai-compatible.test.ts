@@ -1,9 +1,9 @@
 import { setupServer } from "msw/node";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { readAnswer } from "../../src/api/read-response";
+import { readResponse } from "../../src/api/read-response";
 import { openai, openaiCompatible } from "../../src/index";
 import { pictureOf } from "../support/media";
-import { answer, answers, clientOf, jpegHead, json, onePixelPng, pages } from "./fixtures";
+import { answers, clientOf, jpegHead, json, onePixelPng, pages, response } from "./fixtures";
 
 const origin = "https://gateway.test";
 const baseURL = `${origin}/api/v1`;
@@ -201,8 +201,8 @@ test("17 input images are too many", () => {
   expect(client.check({ prompt: "x", images })).toMatchObject([{ field: "images" }]);
 });
 
-test("the page's own answer is read: url, b64_json and revised_prompt, and usage of nothing", async () => {
-  expect(read("create", answer(200, json(pages.openai.succeeded)))).toEqual({
+test("the page's own response is read: url, b64_json and revised_prompt, and usage of nothing", async () => {
+  expect(read("create", response(200, json(pages.openai.succeeded)))).toEqual({
     state: "succeeded",
     // Three dots are no picture.
     outputs: [{ url: "https://...", base64: undefined, revisedPrompt: "..." }],
@@ -218,7 +218,7 @@ test("the page's own answer is read: url, b64_json and revised_prompt, and usage
 });
 
 test("url alone, b64_json alone and a data URL all give a picture", () => {
-  const outputs = (each: object) => read("create", answer(200, { data: [each] }));
+  const outputs = (each: object) => read("create", response(200, { data: [each] }));
   expect(outputs({ url: "https://a.test/1.png" })).toMatchObject({
     outputs: [{ url: "https://a.test/1.png" }],
   });
@@ -233,8 +233,8 @@ test.each([
   [{ success: true, code: "200", message: "ok", data: { data: [picture], usage: {} } }],
   [{ success: true, code: "200", message: "ok", data: { created: 1, data: [picture] } }],
   [{ success: true, code: 200, message: "", data: [picture] }],
-])("a wrapped answer is unwrapped", (body) => {
-  expect(read("create", answer(200, body))).toMatchObject({
+])("a wrapped response is unwrapped", (body) => {
+  expect(read("create", response(200, body))).toMatchObject({
     state: "succeeded",
     outputs: [{ base64: picture.b64_json }],
   });
@@ -243,7 +243,7 @@ test.each([
 test.each([{}, "", null, { message: "" }])(
   "an error of %j beside the pictures loses none of them",
   (error) => {
-    expect(read("create", answer(200, { data: [picture], error }))).toMatchObject({
+    expect(read("create", response(200, { data: [picture], error }))).toMatchObject({
       state: "succeeded",
       outputs: [{ base64: picture.b64_json }],
     });
@@ -251,7 +251,7 @@ test.each([{}, "", null, { message: "" }])(
 );
 
 test("what stands in one field may be what the other is for", () => {
-  const outputs = (each: object) => read("create", answer(200, { data: [each] }));
+  const outputs = (each: object) => read("create", response(200, { data: [each] }));
   const [base64, url] = [picture.b64_json, "https://a.test/1.png"];
   for (const each of [
     { b64_json: url },
@@ -281,7 +281,7 @@ test("what is no image is none, whatever field it stands in", () => {
   ];
   for (const each of junk) {
     for (const item of [{ b64_json: each }, { url: each }, { b64_json: each, url: each }]) {
-      const outcome = read("create", answer(200, { data: [item] }));
+      const outcome = read("create", response(200, { data: [item] }));
       expect([each, outcome]).toMatchObject([
         each,
         { state: "failed", kind: "malformed_response", charged: "yes" },
@@ -301,7 +301,7 @@ test.each([
   [[{ url: null, b64_json: null, taskId: 17 }]],
   [["t-1"]],
 ])("a list that names work in place of pictures, %j, does not say that it was charged", (data) => {
-  expect(read("create", answer(200, { data }))).toMatchObject({
+  expect(read("create", response(200, { data }))).toMatchObject({
     state: "refused",
     kind: "malformed_response",
     charged: "unknown",
@@ -310,7 +310,7 @@ test.each([
 
 test("success without an image was charged", () => {
   for (const data of [[], [{}], [{ url: "" }], [null], [{ revised_prompt: "x", index: 0 }]]) {
-    expect(read("create", answer(200, { data }))).toMatchObject({
+    expect(read("create", response(200, { data }))).toMatchObject({
       state: "failed",
       kind: "malformed_response",
       charged: "yes",
@@ -339,7 +339,7 @@ test.each([
   [{ detail: "words" }, undefined],
   [{ success: false, code: "400", message: "words", data: null }, "400"],
 ])("an error in the form %j is read", (body, code) => {
-  expect(read("create", answer(400, body))).toMatchObject({
+  expect(read("create", response(400, body))).toMatchObject({
     kind: "invalid_request",
     charged: "no",
     message: "words",
@@ -357,7 +357,7 @@ test.each([
   "a wrapped refusal with code %s and HTTP 200 is %s, and no word about the money",
   (code, kind) => {
     const body = { success: false, code, message: "words", data: null };
-    expect(read("create", answer(200, body))).toMatchObject({
+    expect(read("create", response(200, body))).toMatchObject({
       kind,
       charged: "unknown",
       resend: "never",
@@ -369,7 +369,7 @@ test.each([
 
 test.each(["moderation_blocked", "content_policy_violation"])("code %s is moderation", (code) => {
   const error = { message: "no", type: "image_generation_user_error", code };
-  expect(read("create", answer(400, { error }))).toMatchObject({ kind: "moderation", code });
+  expect(read("create", response(400, { error }))).toMatchObject({ kind: "moderation", code });
 });
 
 test("moderation_details name the stage and the categories", async () => {
@@ -403,7 +403,7 @@ test.each([
     { message: "no", type: code, code: null },
     { message: "no", type: code, code: "429" },
   ]) {
-    const outcome = readAnswer(provider.adapter, "create", answer(429, { error }), baseURL);
+    const outcome = readResponse(provider.adapter, "create", response(429, { error }), baseURL);
     expect(outcome).toMatchObject({
       kind: "insufficient_credits",
       charged: "no",
@@ -414,7 +414,7 @@ test.each([
 
 test("a 429 with rate_limit_exceeded passes, after as long as Retry-After says", () => {
   const error = { message: "slow down", code: "rate_limit_exceeded" };
-  expect(read("create", answer(429, { error }, { "retry-after": "20" }))).toMatchObject({
+  expect(read("create", response(429, { error }, { "retry-after": "20" }))).toMatchObject({
     kind: "rate_limited",
     charged: "no",
     resend: "wait",
@@ -424,7 +424,7 @@ test("a 429 with rate_limit_exceeded passes, after as long as Retry-After says",
 
 test("a code that is the name of a method of every object means nothing", () => {
   for (const code of ["constructor", "toString", "__proto__"]) {
-    expect(read("create", answer(400, { error: { message: "no", code } }))).toMatchObject({
+    expect(read("create", response(400, { error: { message: "no", code } }))).toMatchObject({
       kind: "invalid_request",
     });
   }
@@ -432,7 +432,7 @@ test("a code that is the name of a method of every object means nothing", () => 
 
 test("a 5xx may have been paid, whatever its code says", () => {
   const error = { message: "no", code: "insufficient_quota" };
-  expect(read("create", answer(500, { error }))).toMatchObject({ charged: "unknown" });
+  expect(read("create", response(500, { error }))).toMatchObject({ charged: "unknown" });
 });
 
 test.each([
@@ -488,7 +488,7 @@ test("usage is read with the split of the tokens that go in", async () => {
 test("a cost is computed from usage at OpenAI's origin, and elsewhere only with prices", () => {
   const cost = { amount: 0.21897, unit: "USD", basis: "usage" };
   const costOf = (each: { adapter: typeof provider.adapter }) =>
-    Object(each.adapter.read("create", answer(200, counted))).cost;
+    Object(each.adapter.read("create", response(200, counted))).cost;
   expect(costOf(openai({ apiKey: "k" }))).toEqual(cost);
   expect(costOf(openai({ apiKey: "k", baseURL: "https://api.openai.com/v1/" }))).toEqual(cost);
   const prices = { textInput: 5, imageInput: 8, imageOutput: 30 };
@@ -505,7 +505,7 @@ test("without the split of text and images there is no honest cost", () => {
   const usage = { input_tokens: 50, output_tokens: 100 };
   const outcome = openai({ apiKey: "k" }).adapter.read(
     "create",
-    answer(200, { ...counted, usage }),
+    response(200, { ...counted, usage }),
   );
   expect(outcome).toMatchObject({ usage: { inputTokens: 50, outputTokens: 100 } });
   expect(outcome).toHaveProperty("cost", undefined);
@@ -513,7 +513,7 @@ test("without the split of text and images there is no honest cost", () => {
 
 test("usage with odd values spoils nothing", () => {
   for (const usage of [null, [], "x", { input_tokens: "many", output_tokens: -1 }]) {
-    expect(read("create", answer(200, { data: [picture], usage }))).toMatchObject({
+    expect(read("create", response(200, { data: [picture], usage }))).toMatchObject({
       state: "succeeded",
     });
   }
@@ -527,13 +527,13 @@ test("a gateway's model and name are the caller's", async () => {
   expect(seen[0]?.body).toMatchObject({ model: "m" });
 });
 
-test("the answer's model is read where it says one", () => {
-  expect(read("create", answer(200, { data: [picture], model: "gpt-image-2-x" }))).toMatchObject({
+test("the response's model is read where it says one", () => {
+  expect(read("create", response(200, { data: [picture], model: "gpt-image-2-x" }))).toMatchObject({
     model: "gpt-image-2-x",
   });
 });
 
-test("jobs cannot be resumed: the answer is the image", () => {
+test("jobs cannot be resumed: the response is the image", () => {
   expect(client.capabilities.resumable).toBe(false);
   expect(provider.adapter.query).toBeUndefined();
 });

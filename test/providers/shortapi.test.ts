@@ -1,7 +1,7 @@
 import { setupServer } from "msw/node";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { shortapi } from "../../src/index";
-import { answer, answers, clientOf, json, pages } from "./fixtures";
+import { answers, clientOf, json, pages, response } from "./fixtures";
 
 const origin = "https://api.shortapi.ai";
 const server = setupServer();
@@ -104,27 +104,27 @@ test("the list price is $0.06 a request, whatever amount says", () => {
 });
 
 test("job_id is read nested under data as the page's schema has it", () => {
-  expect(read("create", answer(200, { code: 0, data: { job_id: "nested" } }))).toMatchObject({
+  expect(read("create", response(200, { code: 0, data: { job_id: "nested" } }))).toMatchObject({
     state: "queued",
     id: "nested",
   });
 });
 
 test("job_id is read at the top level as the page's samples have it", () => {
-  expect(read("create", answer(200, { code: 0, job_id: "top" }))).toMatchObject({ id: "top" });
-  expect(read("create", answer(200, { job_id: "top" }))).toMatchObject({ id: "top" });
+  expect(read("create", response(200, { code: 0, job_id: "top" }))).toMatchObject({ id: "top" });
+  expect(read("create", response(200, { job_id: "top" }))).toMatchObject({ id: "top" });
 });
 
 test("job_id under data wins over the one at the top level, and an empty one does not", () => {
   expect(
-    read("create", answer(200, { code: 0, job_id: "top", data: { job_id: "in" } })),
+    read("create", response(200, { code: 0, job_id: "top", data: { job_id: "in" } })),
   ).toMatchObject({ id: "in" });
   expect(
-    read("create", answer(200, { code: 0, job_id: "top", data: { job_id: "" } })),
+    read("create", response(200, { code: 0, job_id: "top", data: { job_id: "" } })),
   ).toMatchObject({ id: "top" });
 });
 
-test("the page's own create answer has an empty job_id: malformed, and the charge is unknown", async () => {
+test("the page's own create response has an empty job_id: malformed, and the charge is unknown", async () => {
   const seen = answers(server, origin, [200, pages.shortapi.created]);
   await expect(client.generate({ prompt: "x" })).rejects.toMatchObject({
     code: "malformed_response",
@@ -143,7 +143,7 @@ test.each([
   ["processing", "running"],
   ["RUNNING", "running"],
 ])("status %j is %s", (status, state) => {
-  expect(read("query", answer(200, { code: 0, data: { status } }))).toMatchObject({
+  expect(read("query", response(200, { code: 0, data: { status } }))).toMatchObject({
     state,
     word: String(status),
     known: true,
@@ -152,7 +152,7 @@ test.each([
 
 test.each([2, "2", "succeeded", "SUCCESS"])("status %j with a URL is success", (status) => {
   const result = { images: [{ url: "https://a.test/1.png" }, { url: "https://a.test/2.png" }] };
-  expect(read("query", answer(200, { code: 0, data: { status, result } }))).toMatchObject({
+  expect(read("query", response(200, { code: 0, data: { status, result } }))).toMatchObject({
     state: "succeeded",
     outputs: [{ url: "https://a.test/1.png" }, { url: "https://a.test/2.png" }],
   });
@@ -161,7 +161,9 @@ test.each([2, "2", "succeeded", "SUCCESS"])("status %j with a URL is success", (
 test.each([3, "3", 4, 99, "failed", "cancelled", "error"])(
   "status %j is a failure that nobody says who pays for",
   (status) => {
-    expect(read("query", answer(200, { code: 0, data: { status, error: "boom" } }))).toMatchObject({
+    expect(
+      read("query", response(200, { code: 0, data: { status, error: "boom" } })),
+    ).toMatchObject({
       state: "failed",
       kind: "generation_failed",
       charged: "unknown",
@@ -172,7 +174,7 @@ test.each([3, "3", 4, 99, "failed", "cancelled", "error"])(
 );
 
 test.each([-1, "reviewing", "2x"])("a status %j that nobody knows is still running", (status) => {
-  expect(read("query", answer(200, { code: 0, data: { status } }))).toMatchObject({
+  expect(read("query", response(200, { code: 0, data: { status } }))).toMatchObject({
     state: "running",
     word: String(status),
     known: false,
@@ -198,15 +200,15 @@ test("a refunded failure was not charged", async () => {
 
 test("a failure that speaks of the content policy is moderation", () => {
   const data = { status: 3, error: "Rejected by the safety system" };
-  expect(read("query", answer(200, { code: 0, data }))).toMatchObject({ kind: "moderation" });
-  expect(read("query", answer(200, { code: 0, data: { status: "moderated" } }))).toMatchObject({
+  expect(read("query", response(200, { code: 0, data }))).toMatchObject({ kind: "moderation" });
+  expect(read("query", response(200, { code: 0, data: { status: "moderated" } }))).toMatchObject({
     kind: "moderation",
   });
 });
 
 test("success without a URL was charged, and is malformed", () => {
   for (const result of [undefined, {}, { images: [] }, { images: [{}] }, { images: "x" }, null]) {
-    expect(read("query", answer(200, { code: 0, data: { status: 2, result } }))).toMatchObject({
+    expect(read("query", response(200, { code: 0, data: { status: 2, result } }))).toMatchObject({
       state: "failed",
       kind: "malformed_response",
       charged: "yes",
@@ -215,7 +217,7 @@ test("success without a URL was charged, and is malformed", () => {
 });
 
 test.each(["info", "message", "msg", "error"])("a refusal's words are read from %s", (field) => {
-  expect(read("create", answer(200, { code: 1001, [field]: "no such size" }))).toMatchObject({
+  expect(read("create", response(200, { code: 1001, [field]: "no such size" }))).toMatchObject({
     state: "refused",
     charged: "no",
     message: "no such size",
@@ -224,16 +226,18 @@ test.each(["info", "message", "msg", "error"])("a refusal's words are read from 
 });
 
 test("a refusal's words are read from data.info, and info goes before the others", () => {
-  expect(read("create", answer(200, { code: 1001, data: { info: "inside" } }))).toMatchObject({
+  expect(read("create", response(200, { code: 1001, data: { info: "inside" } }))).toMatchObject({
     message: "inside",
   });
-  expect(read("create", answer(200, { code: 1, info: "first", message: "second" }))).toMatchObject({
+  expect(
+    read("create", response(200, { code: 1, info: "first", message: "second" })),
+  ).toMatchObject({
     message: "first",
   });
 });
 
 test("code 3000 says that the upstream is unstable, and nothing of the money", () => {
-  expect(read("create", answer(200, { code: 3000, info: "unstable" }))).toMatchObject({
+  expect(read("create", response(200, { code: 3000, info: "unstable" }))).toMatchObject({
     kind: "provider_unavailable",
     charged: "unknown",
     resend: "never",
@@ -242,10 +246,12 @@ test("code 3000 says that the upstream is unstable, and nothing of the money", (
 });
 
 test("a refusal that says the balance is insufficient is about money", () => {
-  expect(read("create", answer(200, { code: 2001, info: "Insufficient balance" }))).toMatchObject({
-    kind: "insufficient_credits",
-    charged: "no",
-  });
+  expect(read("create", response(200, { code: 2001, info: "Insufficient balance" }))).toMatchObject(
+    {
+      kind: "insufficient_credits",
+      charged: "no",
+    },
+  );
 });
 
 test.each([
@@ -260,19 +266,22 @@ test.each([
   [503, "submission_unknown", "unknown"],
 ])("HTTP %i and body code %i mean the same for a create", (status, kind, charged) => {
   const words = { info: "why" };
-  expect(read("create", answer(status, words))).toMatchObject({ kind, charged });
-  expect(read("create", answer(200, { code: status, ...words }))).toMatchObject({ kind, charged });
+  expect(read("create", response(status, words))).toMatchObject({ kind, charged });
+  expect(read("create", response(200, { code: status, ...words }))).toMatchObject({
+    kind,
+    charged,
+  });
 });
 
 test("a 5xx that speaks of safety is no certain refusal: the charge is unknown", () => {
-  expect(read("create", answer(502, { info: "safety service crashed" }))).toMatchObject({
+  expect(read("create", response(502, { info: "safety service crashed" }))).toMatchObject({
     kind: "submission_unknown",
     charged: "unknown",
   });
 });
 
 test("a refused poll is asked again, since it says nothing of the job", () => {
-  expect(read("query", answer(200, { code: 3000, info: "unstable" }))).toMatchObject({
+  expect(read("query", response(200, { code: 3000, info: "unstable" }))).toMatchObject({
     state: "refused",
     charged: "unknown",
     resend: "wait",
@@ -280,14 +289,14 @@ test("a refused poll is asked again, since it says nothing of the job", () => {
 });
 
 test.each([null, "", true, {}, "free", -1])("an amount of %j is no cost at all", (amount) => {
-  const outcome = read("create", answer(200, { code: 0, data: { job_id: "a", amount } }));
+  const outcome = read("create", response(200, { code: 0, data: { job_id: "a", amount } }));
   expect(outcome).toMatchObject({ state: "queued", id: "a" });
   expect(outcome).toHaveProperty("cost", undefined);
 });
 
 test("an amount is read from a number as from a string", () => {
   expect(
-    read("create", answer(200, { code: 0, data: { job_id: "a", amount: 0.06 } })),
+    read("create", response(200, { code: 0, data: { job_id: "a", amount: 0.06 } })),
   ).toMatchObject({ cost: { amount: 0.06, unit: "USD", basis: "reported" } });
 });
 
@@ -300,7 +309,7 @@ test("a prompt of 32,000 characters is taken and one more is not", () => {
 
 test("a create refused in words of moderation is moderation, and nobody says before or after the work", () => {
   expect(
-    read("create", answer(400, { code: 400, info: "May violate content policies" })),
+    read("create", response(400, { code: 400, info: "May violate content policies" })),
   ).toMatchObject({
     state: "refused",
     kind: "moderation",

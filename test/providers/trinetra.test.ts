@@ -1,7 +1,7 @@
 import { setupServer } from "msw/node";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { trinetra } from "../../src/index";
-import { answer, answers, clientOf, json, pages } from "./fixtures";
+import { answers, clientOf, json, pages, response } from "./fixtures";
 
 const origin = "https://brahmand-api.bulletshorts.co";
 const server = setupServer();
@@ -118,19 +118,19 @@ test("another model becomes the last part of the path, and cannot leave it", asy
 });
 
 test("the create says job_id and the query says id: either names the job", () => {
-  expect(read("create", answer(202, json(pages.trinetra.created)))).toEqual({
+  expect(read("create", response(202, json(pages.trinetra.created)))).toEqual({
     state: "queued",
     id: "job_gptimage2_a1b2c3",
     word: "queued",
     known: true,
   });
-  expect(read("create", answer(202, { id: "other" }))).toMatchObject({ id: "other" });
-  expect(read("create", answer(202, { job_id: "a", id: "b" }))).toMatchObject({ id: "a" });
+  expect(read("create", response(202, { id: "other" }))).toMatchObject({ id: "other" });
+  expect(read("create", response(202, { job_id: "a", id: "b" }))).toMatchObject({ id: "a" });
 });
 
 test("an accepted job without an id is malformed, and the charge is unknown", () => {
   for (const body of [{ status: "queued" }, { job_id: "" }, { job_id: null }]) {
-    expect(read("create", answer(202, body))).toMatchObject({
+    expect(read("create", response(202, body))).toMatchObject({
       kind: "malformed_response",
       charged: "unknown",
     });
@@ -153,13 +153,13 @@ test.each([
   ["started", "running"],
   ["generating", "running"],
 ])("status %s is read as %s", (word, state) => {
-  expect(read("query", answer(200, { status: word }))).toMatchObject({ state, known: true });
+  expect(read("query", response(200, { status: word }))).toMatchObject({ state, known: true });
 });
 
 test.each(["failed", "error", "cancelled", "canceled", "expired", "timeout", "rejected"])(
   "status %s is a failure, and not charged: jobs are billed on success",
   (status) => {
-    expect(read("query", answer(200, { status }))).toMatchObject({
+    expect(read("query", response(200, { status }))).toMatchObject({
       state: "failed",
       kind: "generation_failed",
       charged: "no",
@@ -170,7 +170,7 @@ test.each(["failed", "error", "cancelled", "canceled", "expired", "timeout", "re
 );
 
 test("an unknown word means still running", () => {
-  expect(read("query", answer(200, { status: "Composing" }))).toMatchObject({
+  expect(read("query", response(200, { status: "Composing" }))).toMatchObject({
     state: "running",
     word: "Composing",
     known: false,
@@ -179,13 +179,13 @@ test("an unknown word means still running", () => {
 
 test("a failure that reports credits all the same was charged", () => {
   const failed = { status: "failed", error: { message: "boom", code: 17 }, credits_charged: 7 };
-  expect(read("query", answer(200, failed))).toMatchObject({
+  expect(read("query", response(200, failed))).toMatchObject({
     charged: "yes",
     code: "17",
     message: "boom",
     cost: { amount: 7, unit: "credits", basis: "reported" },
   });
-  expect(read("query", answer(200, { ...failed, credits_charged: 0 }))).toMatchObject({
+  expect(read("query", response(200, { ...failed, credits_charged: 0 }))).toMatchObject({
     charged: "no",
   });
 });
@@ -197,9 +197,9 @@ test.each([
   [{ detail: "the words" }],
 ])("an error is read from %j", (body) => {
   for (const phase of ["create", "query"] as const) {
-    expect(read(phase, answer(400, body))).toMatchObject({ message: "the words" });
+    expect(read(phase, response(400, body))).toMatchObject({ message: "the words" });
   }
-  expect(read("query", answer(200, { status: "failed", ...body }))).toMatchObject({
+  expect(read("query", response(200, { status: "failed", ...body }))).toMatchObject({
     message: "the words",
   });
 });
@@ -219,29 +219,29 @@ test.each([
   [502, "submission_unknown", "unknown"],
 ])("HTTP %i to a create is %s, charged %s", (status, kind, charged) => {
   for (const body of [{ error: "words" }, undefined]) {
-    expect(read("create", answer(status, body))).toMatchObject({
+    expect(read("create", response(status, body))).toMatchObject({
       ...{ state: "refused", kind, charged },
     });
   }
 });
 
 test("a 503 may be anybody's: with an error body, with Retry-After, and without", () => {
-  expect(read("create", answer(503, { error: "busy" }))).toMatchObject({ charged: "unknown" });
-  expect(read("create", answer(503, undefined, { "retry-after": "5" }))).toMatchObject({
+  expect(read("create", response(503, { error: "busy" }))).toMatchObject({ charged: "unknown" });
+  expect(read("create", response(503, undefined, { "retry-after": "5" }))).toMatchObject({
     charged: "unknown",
     resend: "keyed",
     retryAfterMs: 5_000,
   });
-  expect(read("create", answer(503, undefined))).toMatchObject({ charged: "unknown" });
-  expect(read("create", answer(503, {}))).toMatchObject({ charged: "unknown" });
+  expect(read("create", response(503, undefined))).toMatchObject({ charged: "unknown" });
+  expect(read("create", response(503, {}))).toMatchObject({ charged: "unknown" });
 });
 
-test("a date in Retry-After is held against the time of the answer", () => {
+test("a date in Retry-After is held against the time of the response", () => {
   const date = new Date(Date.UTC(2026, 0, 1) + 90_000).toUTCString();
-  expect(read("create", answer(429, {}, { "retry-after": date }))).toMatchObject({
+  expect(read("create", response(429, {}, { "retry-after": date }))).toMatchObject({
     retryAfterMs: 90_000,
   });
-  expect(read("create", answer(429, {}, { "retry-after": "soon" }))).toHaveProperty(
+  expect(read("create", response(429, {}, { "retry-after": "soon" }))).toHaveProperty(
     "retryAfterMs",
     undefined,
   );
@@ -249,8 +249,10 @@ test("a date in Retry-After is held against the time of the answer", () => {
 
 test("a failure that speaks of moderation is moderation", () => {
   const body = { status: "failed", error: "Blocked by moderation" };
-  expect(read("query", answer(200, body))).toMatchObject({ kind: "moderation", charged: "no" });
-  expect(read("query", answer(200, { status: "moderated" }))).toMatchObject({ kind: "moderation" });
+  expect(read("query", response(200, body))).toMatchObject({ kind: "moderation", charged: "no" });
+  expect(read("query", response(200, { status: "moderated" }))).toMatchObject({
+    kind: "moderation",
+  });
 });
 
 test("the page's success is read: URL, model and the credits that fit no row of its table", async () => {
@@ -262,7 +264,7 @@ test("the page's success is read: URL, model and the credits that fit no row of 
 });
 
 test("success without a URL was charged, and keeps what it cost", () => {
-  expect(read("query", answer(200, { status: "succeeded", credits_charged: 7 }))).toMatchObject({
+  expect(read("query", response(200, { status: "succeeded", credits_charged: 7 }))).toMatchObject({
     state: "failed",
     kind: "malformed_response",
     charged: "yes",
@@ -294,7 +296,7 @@ test("compression is for jpeg and webp alone", () => {
 });
 
 test("a create refused in words of moderation is moderation, and nobody says before or after the work", () => {
-  expect(read("create", answer(400, { error: "Blocked by moderation" }))).toMatchObject({
+  expect(read("create", response(400, { error: "Blocked by moderation" }))).toMatchObject({
     state: "refused",
     kind: "moderation",
     charged: "unknown",

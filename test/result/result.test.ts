@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { Ending } from "../../src/async/clock";
+import { LightAbortSignal } from "../../src/async/clock";
 import { JournalError } from "../../src/errors";
 import { bodyOf } from "../../src/http/body";
 import { DownloadFault } from "../../src/http/faults";
@@ -41,7 +41,7 @@ function imageOf(
       const body = bodies[Math.min(downloads.length, bodies.length - 1)];
       downloads.push(url);
       if (body === undefined) throw new DownloadFault("HTTP 500", { transient: true, status: 500 });
-      return read(bodyOf(body()), new Ending());
+      return read(bodyOf(body()), new LightAbortSignal());
     },
     ...more,
   });
@@ -387,7 +387,7 @@ test.each([403, 404, 410])("a URL that answers %i is asked for afresh, once", as
     download: async (from, read) => {
       asked.push(from);
       if (from === url) throw new DownloadFault(`HTTP ${status}`, { transient: false, status });
-      return read(bodyOf(good()), new Ending());
+      return read(bodyOf(good()), new LightAbortSignal());
     },
     refresh: async (signal) => {
       refreshes.push(signal);
@@ -463,7 +463,7 @@ test("an image as JSON says where it is, not what is in it", async () => {
   expect(JSON.parse(JSON.stringify(image))).toEqual({ url, file, revisedPrompt: "a cat" });
 });
 
-test("a result as JSON is short: no bytes, no prompt, no raw answer", async () => {
+test("a result as JSON is short: no bytes, no prompt, no raw response", async () => {
   const client = createImageClient({
     provider: openaiCompatible({ baseURL: "https://g.test/v1", apiKey: "key-0123456789" }),
     fetch: async () =>
@@ -483,7 +483,7 @@ test("a result as JSON is short: no bytes, no prompt, no raw answer", async () =
   );
 });
 
-test("raw is the provider's last answer for each task, and images of a result are the same objects for all", async () => {
+test("raw is the provider's last response for each task, and images of a result are the same objects for all", async () => {
   const client = createImageClient({
     provider: trinetra({ apiKey: "key-0123456789" }),
     poll: 0,

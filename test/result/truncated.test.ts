@@ -20,7 +20,7 @@ afterAll(() => rm(directory, { recursive: true, force: true }));
 
 const emptyPlace = () => mkdtemp(join(directory, "place-"));
 
-/** The pieces of each answer to a download, in order; then those of the last again. */
+/** The pieces of each response to a download, in order; then those of the last again. */
 type Answers = readonly (readonly Uint8Array[])[];
 
 /** Creates answer with an image at a URL, whose downloads have no length and end politely. */

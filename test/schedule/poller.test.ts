@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { EndSignal } from "../../src/async/clock";
+import type { AbortSignalLike } from "../../src/async/clock";
 import { Poller, type PollStep } from "../../src/schedule/poller";
 import { TestClock } from "../support/clock";
 import { reasonOf } from "../support/stage";
@@ -8,7 +8,7 @@ import { reasonOf } from "../support/stage";
 function startPoller(steps: readonly PollStep<string>[], delayMs: (polls: number) => number) {
   const clock = new TestClock({ auto: false });
   const at: number[] = [];
-  const signals: EndSignal[] = [];
+  const signals: AbortSignalLike[] = [];
   const poller = new Poller<string>({
     clock,
     delayMs,
@@ -78,15 +78,15 @@ test("who comes after the loop has stopped starts a new one", async () => {
 
 test("a poll on its way when the last one leaves is aborted, and what it says is not used twice", async () => {
   const clock = new TestClock({ auto: false });
-  const signals: EndSignal[] = [];
-  let answer: (step: PollStep<string>) => void = () => {};
+  const signals: AbortSignalLike[] = [];
+  let response: (step: PollStep<string>) => void = () => {};
   const poller = new Poller<string>({
     clock,
     delayMs: () => 0,
     query: (signal) => {
       signals.push(signal);
       return new Promise((resolve) => {
-        answer = resolve;
+        response = resolve;
       });
     },
   });
@@ -96,12 +96,12 @@ test("a poll on its way when the last one leaves is aborted, and what it says is
   controller.abort("left");
   expect(await left).toBe("left");
   expect(signals[0]?.aborted).toBe(true);
-  const stale = answer;
+  const stale = response;
   const second = poller.wait({});
   await clock.advance(0);
   expect(signals).toHaveLength(2);
   stale({ settled: "stale" });
-  answer({ settled: "fresh" });
+  response({ settled: "fresh" });
   expect(await second).toBe("fresh");
 });
 

@@ -38,7 +38,7 @@ export const refusing = (status: number) =>
   answering(`HTTP/1.1 ${status} No\r\ncontent-length: 0\r\n\r\n`);
 
 export async function startProxy(
-  answer: Answering = tunnelling,
+  response: Answering = tunnelling,
   scheme: "http" | "https" = "http",
 ): Promise<TestProxy> {
   const asked: string[] = [];
@@ -49,7 +49,7 @@ export async function startProxy(
       if (!head.includes("\r\n\r\n")) return;
       socket.off("data", onData);
       asked.push(head);
-      answer(socket, head);
+      response(socket, head);
     };
     socket.on("data", onData);
   }, scheme);

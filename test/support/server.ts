@@ -17,7 +17,7 @@ export interface TestServer extends AsyncDisposable {
 
 /** A server of the test's own on loopback. */
 export async function startServer(
-  answer: (request: Arrived, response: ServerResponse) => unknown,
+  reply: (request: Arrived, response: ServerResponse) => unknown,
 ): Promise<TestServer> {
   const requests: Arrived[] = [];
   const server = createServer((message, response) => {
@@ -33,7 +33,7 @@ export async function startServer(
         body: Buffer.concat(chunks).toString("utf8"),
       };
       requests.push(request);
-      void answer(request, response);
+      void reply(request, response);
     });
   });
   server.keepAliveTimeout = 60_000;

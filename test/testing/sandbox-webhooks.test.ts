@@ -47,7 +47,7 @@ async function restart(options: SandboxOptions): Promise<void> {
 
 type Posting = "shortapi" | "trinetra";
 
-/** What the tests read of a create's answer: ShortAPI nests the id. */
+/** What the tests read of a create's response: ShortAPI nests the id. */
 interface Created {
   readonly data: { readonly job_id: string };
   readonly job_id: string;
@@ -68,8 +68,8 @@ async function create(provider: Posting, callbackUrl = hookUrl): Promise<string>
     },
     body: JSON.stringify(isShort ? { model, args, callback_url: callbackUrl } : args),
   });
-  const answer = (await response.json()) as Created;
-  return isShort ? answer.data.job_id : answer.job_id;
+  const reply = (await response.json()) as Created;
+  return isShort ? reply.data.job_id : reply.job_id;
 }
 
 async function query(provider: Posting, jobId: string): Promise<unknown> {

@@ -145,7 +145,7 @@ async function poll<Provider extends JobProvider>(
   return read(provider, await query(provider, jobId));
 }
 
-/** The answer of a job that has had its time. */
+/** The response of a job that has had its time. */
 async function finished<Provider extends JobProvider>(
   provider: Provider,
   body?: unknown,
@@ -177,7 +177,7 @@ async function dimensionsOf(source: string | Buffer): Promise<string> {
   return `${format} ${width}x${height}`;
 }
 
-async function answerOf(response: Response): Promise<[number, unknown]> {
+async function responseOf(response: Response): Promise<[number, unknown]> {
   return [response.status, await response.json()];
 }
 
@@ -232,8 +232,8 @@ test("ShortAPI answers its page's sample with a job that queues, runs and succee
 
 test("ShortAPI draws the size asked for", async () => {
   const args = { prompt: "a fox", size: "1536x1024" };
-  const answer = await finished("shortapi", { model: samples.shortapi.model, args });
-  expect(await dimensionsOf(answer.data.result.images[0].url)).toBe("png 1536x1024");
+  const reply = await finished("shortapi", { model: samples.shortapi.model, args });
+  expect(await dimensionsOf(reply.data.result.images[0].url)).toBe("png 1536x1024");
 });
 
 test("ShortAPI edits up to sixteen URLs and takes no size with them", async () => {
@@ -249,14 +249,14 @@ test("ShortAPI edits up to sixteen URLs and takes no size with them", async () =
     body(["data:image/png;base64,AAAA"]),
     body([image], { size: "auto" }),
   ])
-    expect(await answerOf(await post("shortapi", wrong))).toEqual([
+    expect(await responseOf(await post("shortapi", wrong))).toEqual([
       200,
       { code: 400, data: null, info: expect.stringMatching(/images|size/) },
     ]);
 });
 
 test("ShortAPI says in an envelope that it knows no such job", async () => {
-  expect(await answerOf(await query("shortapi", "nothing"))).toEqual([
+  expect(await responseOf(await query("shortapi", "nothing"))).toEqual([
     200,
     { code: 404, data: null, info: 'Job "nothing" was not found.' },
   ]);
@@ -316,7 +316,7 @@ test("aigptimage charges one request id once", async () => {
 });
 
 test("aigptimage knows no such task", async () => {
-  expect(await answerOf(await query("aigptimage", "nothing"))).toEqual([
+  expect(await responseOf(await query("aigptimage", "nothing"))).toEqual([
     404,
     { code: 404, data: null, msg: 'Task "nothing" was not found' },
   ]);
@@ -329,7 +329,7 @@ test("aigptimage edits https URLs, and http ones of this machine", async () => {
   });
   expect((await post("aigptimage", body("https://example.com/a.png"))).status).toBe(200);
   expect((await post("aigptimage", body(`${sandbox.cdnUrl}/a.png`))).status).toBe(200);
-  expect(await answerOf(await post("aigptimage", body("http://example.com/a.png")))).toEqual([
+  expect(await responseOf(await post("aigptimage", body("http://example.com/a.png")))).toEqual([
     422,
     { code: 422, data: null, msg: "'input.input_urls.0': must be a public https URL" },
   ]);
@@ -346,7 +346,7 @@ test("a job cannot be found right after its create, where that is asked for", as
   stopClock();
   const taskId = await create("aigptimage");
   const jobId = await create("trinetra");
-  expect(await answerOf(await query("aigptimage", taskId))).toEqual([
+  expect(await responseOf(await query("aigptimage", taskId))).toEqual([
     422,
     { code: 422, msg: "recordInfo is null", data: null },
   ]);
@@ -375,23 +375,23 @@ test("Trinetra answers its page's sample and bills on success alone", async () =
 });
 
 test("Trinetra draws several images in the ratio and format asked for", async () => {
-  const answer = await finished("trinetra", {
+  const reply = await finished("trinetra", {
     prompt: "a fox",
     n: 3,
     aspect_ratio: "16:9",
     output_format: "webp",
     output_compression: 60,
   });
-  const urls = answer.output.outputs.map(({ url }) => url);
+  const urls = reply.output.outputs.map(({ url }) => url);
   expect(new Set(urls).size).toBe(3);
   expect(await dimensionsOf(urls[2] ?? "")).toBe("webp 1536x864");
-  expect(answer.credits_charged).toBe(21);
+  expect(reply.credits_charged).toBe(21);
 });
 
 test("Trinetra edits one URL and compresses no PNG", async () => {
   const body = { prompt: "make it snow", image_url: "https://example.com/a.png" };
   expect((await post("trinetra", body)).status).toBe(202);
-  expect(await answerOf(await post("trinetra", { ...body, output_compression: 50 }))).toEqual([
+  expect(await responseOf(await post("trinetra", { ...body, output_compression: 50 }))).toEqual([
     400,
     { error: { code: 400, message: "'output_compression': only for jpeg and webp." } },
   ]);
@@ -399,9 +399,9 @@ test("Trinetra edits one URL and compresses no PNG", async () => {
 
 test("the OpenAI-compatible endpoint answers its page's sample with the image", async () => {
   const startedAt = Date.now();
-  const answer = await generate();
+  const reply = await generate();
   expect(Date.now() - startedAt).toBeGreaterThanOrEqual(jobDurationMs);
-  expect(answer).toEqual({
+  expect(reply).toEqual({
     created: expect.any(Number),
     data: [{ b64_json: expect.any(String) }],
     usage: {
@@ -411,7 +411,7 @@ test("the OpenAI-compatible endpoint answers its page's sample with the image", 
       total_tokens: 1769,
     },
   });
-  expect(await dimensionsOf(decode(answer.data[0]))).toBe("png 1024x1024");
+  expect(await dimensionsOf(decode(reply.data[0]))).toBe("png 1024x1024");
   expect(sandbox.charges).toMatchObject([{ amount: 0.052745, unit: "USD", images: 1 }]);
 });
 
@@ -430,9 +430,9 @@ test.each([
   ["high", "1024x1024", 7024],
   ["high", "1536x1024", 5488],
 ])("an OpenAI image of %s quality at %s is %d tokens", async (quality, size, tokens) => {
-  const answer = await generate({ quality, size, n: 2 });
-  expect(answer.usage.output_tokens).toBe(2 * tokens);
-  expect(answer.data).toHaveLength(2);
+  const reply = await generate({ quality, size, n: 2 });
+  expect(reply.usage.output_tokens).toBe(2 * tokens);
+  expect(reply.data).toHaveLength(2);
 });
 
 test.each([
@@ -445,9 +445,9 @@ test.each([
   expect(await dimensionsOf(image.url ?? "")).toBe("png 1024x1024");
 });
 
-test("the OpenAI-compatible endpoint can wrap its answer", async () => {
+test("the OpenAI-compatible endpoint can wrap its response", async () => {
   await restart({ openaiAnswers: "wrapped" });
-  expect(await answerOf(await post("openaiCompatible"))).toEqual([
+  expect(await responseOf(await post("openaiCompatible"))).toEqual([
     200,
     {
       success: true,
@@ -473,9 +473,9 @@ test("an OpenAI edit takes a form with images and a mask", async () => {
     "image[]": [await picture(), await picture()],
     mask: await picture({ alpha: true }),
   });
-  const answer = await read("openaiCompatible", response);
-  expect(await dimensionsOf(decode(answer.data[1]))).toBe("jpeg 1536x1024");
-  expect(answer.usage.input_tokens_details.image_tokens).toBeGreaterThan(0);
+  const reply = await read("openaiCompatible", response);
+  expect(await dimensionsOf(decode(reply.data[1]))).toBe("jpeg 1536x1024");
+  expect(reply.usage.input_tokens_details.image_tokens).toBeGreaterThan(0);
   expect(sandbox.requests[0]?.body).toContainEqual({
     name: "mask",
     filename: "picture.png",
@@ -504,7 +504,7 @@ test("an OpenAI edit refuses what it cannot use", async () => {
     [{ ...fields, image, input_fidelity: "high" }, "input_fidelity"],
   ];
   for (const [form, param] of refusals)
-    expect(await answerOf(await edit(form))).toMatchObject([400, { error: { param } }]);
+    expect(await responseOf(await edit(form))).toMatchObject([400, { error: { param } }]);
 });
 
 test("an OpenAI edit takes each field once, and nothing but a form", async () => {
@@ -512,7 +512,7 @@ test("an OpenAI edit takes each field once, and nothing but a form", async () =>
   for (const n of ["1", "2"]) form.append("n", n);
   form.append("image", await picture(), "a.png");
   const send = async (body: FormData | string, headers: Record<string, string> = {}) =>
-    answerOf(
+    responseOf(
       await fetch(`${sandbox.openaiCompatible.baseURL}/images/edits`, {
         method: "POST",
         headers: { ...headersFor("openaiCompatible"), ...headers },
@@ -554,7 +554,7 @@ test.each([
   ["output_compression", 101],
 ])("the OpenAI-compatible endpoint refuses %s: %j", async (field, value) => {
   const body = { ...samples.openaiCompatible, [field]: value };
-  expect(await answerOf(await post("openaiCompatible", body))).toMatchObject([
+  expect(await responseOf(await post("openaiCompatible", body))).toMatchObject([
     400,
     { error: { type: "invalid_request_error", param: field } },
   ]);
@@ -570,7 +570,7 @@ const forms: [SandboxProvider, number, (code: unknown) => object][] = [
 
 test.each(forms)("%s refuses a wrong key in its own form", async (provider, status, form) => {
   const wrong = { authorization: "Bearer wrong", "x-api-key": "wrong" };
-  expect(await answerOf(await post(provider, undefined, wrong))).toMatchObject([
+  expect(await responseOf(await post(provider, undefined, wrong))).toMatchObject([
     status,
     form(status),
   ]);
@@ -583,7 +583,7 @@ test.each(forms)("%s refuses bad JSON, no body and another type", async (provide
     ["", {}, 400],
     ["prompt=x", { "content-type": "text/plain" }, 415],
   ] as const)
-    expect(await answerOf(await post(provider, body, headers))).toMatchObject([
+    expect(await responseOf(await post(provider, body, headers))).toMatchObject([
       status,
       form(status),
     ]);
@@ -599,7 +599,7 @@ test.each(forms)("%s refuses a field that its page does not list", async (provid
 
 test.each(forms)("%s knows no other paths", async (provider, _, form) => {
   const response = await fetch(`${sandbox[provider].baseURL}/v9/nothing`);
-  expect(await answerOf(response)).toMatchObject([404, form(404)]);
+  expect(await responseOf(response)).toMatchObject([404, form(404)]);
   expect(sandbox.requests).toMatchObject([{ provider, phase: "unknown" }]);
 });
 
@@ -753,7 +753,7 @@ test("a reset before acceptance costs nothing, one after it is billed", async ()
   expect(sandbox.charges).toHaveLength(1);
 });
 
-test("OpenAI bills what it generated even when the answer is lost", async () => {
+test("OpenAI bills what it generated even when the response is lost", async () => {
   // Long enough to be seen under way, and given up, on a slow machine.
   await restart({ jobDurationMs: 500 });
   inject("openaiCompatible", "create", { fault: "reset-after-acceptance" });
@@ -772,7 +772,7 @@ test("OpenAI bills what it generated even when the answer is lost", async () => 
   await vi.waitFor(() => expect(sandbox.charges).toHaveLength(2));
 });
 
-test("a slow answer is accepted at once", async () => {
+test("a slow response is accepted at once", async () => {
   inject("trinetra", "create", { fault: "slow", delayMs: 80 });
   const startedAt = Date.now();
   const answering = post("trinetra");
@@ -781,7 +781,7 @@ test("a slow answer is accepted at once", async () => {
   expect(Date.now() - startedAt).toBeGreaterThanOrEqual(79);
 });
 
-test("a hanging answer is accepted, and ends when the sandbox closes", async () => {
+test("a hanging response is accepted, and ends when the sandbox closes", async () => {
   inject("aigptimage", "create", { fault: "hang" });
   const answering = expect(post("aigptimage")).rejects.toThrow("fetch failed");
   await vi.waitFor(() => expect(sandbox.charges).toHaveLength(1));
@@ -842,7 +842,7 @@ test("an outage comes as a proxy's page or in the provider's own form", async ()
   });
   const own = await post("aigptimage");
   expect(own.headers.get("retry-after")).toBe("3");
-  expect(await answerOf(own)).toMatchObject([503, { code: 503 }]);
+  expect(await responseOf(own)).toMatchObject([503, { code: 503 }]);
   expect(sandbox.jobs).toEqual([]);
 });
 
@@ -871,7 +871,7 @@ test("every fault of a poll leaves the job as it is", async () => {
 test("a refusal's own code is told", async () => {
   for (const provider of ["shortapi", "aigptimage"] as const) {
     inject(provider, "create", { fault: "refusal", status: 500, code: 3000, envelope: true });
-    expect(await answerOf(await post(provider))).toMatchObject([200, { code: 3000 }]);
+    expect(await responseOf(await post(provider))).toMatchObject([200, { code: 3000 }]);
   }
 });
 
@@ -881,12 +881,12 @@ test("a create may be accepted behind a 502", async () => {
   expect(sandbox.charges).toHaveLength(1);
 });
 
-test("a malformed answer is half of the true one, or what was asked for", async () => {
+test("a malformed response is half of the true one, or what was asked for", async () => {
   inject("shortapi", "create", { fault: "malformed" });
   await expect((await post("shortapi")).json()).rejects.toThrow("JSON");
   expect(sandbox.charges).toHaveLength(1);
   inject("shortapi", "create", { fault: "malformed", body: "[]", status: 201 });
-  expect(await answerOf(await post("shortapi"))).toEqual([201, []]);
+  expect(await responseOf(await post("shortapi"))).toEqual([201, []]);
 });
 
 test("a refused create is not touched by a fault of acceptance", async () => {
@@ -906,8 +906,8 @@ test("a success may come without an image, and is billed", async () => {
 
 test("fewer images than asked for are billed as so many", async () => {
   inject("trinetra", "create", { fault: "fewer-images", images: 2 });
-  const answer = await finished("trinetra", { prompt: "a fox", n: 4 });
-  expect([answer.output.outputs.length, answer.credits_charged]).toEqual([2, 14]);
+  const reply = await finished("trinetra", { prompt: "a fox", n: 4 });
+  expect([reply.output.outputs.length, reply.credits_charged]).toEqual([2, 14]);
   expect(sandbox.charges).toMatchObject([{ images: 2, amount: 14 }]);
 });
 
@@ -928,7 +928,7 @@ test("a create may name an empty job", async () => {
 test("a refusal comes in the provider's own form", async () => {
   const refused = async (provider: SandboxProvider, more: object = {}) => {
     inject(provider, "create", { fault: "refusal", status: 402, message: "broke", ...more });
-    return answerOf(await post(provider));
+    return responseOf(await post(provider));
   };
   expect(await refused("shortapi", { envelope: true })).toEqual([
     200,
@@ -973,7 +973,7 @@ test("moderation says no in each provider's own way", async () => {
     stage: "input",
     categories: ["self-harm"],
   });
-  expect(await answerOf(await post("openaiCompatible"))).toMatchObject([
+  expect(await responseOf(await post("openaiCompatible"))).toMatchObject([
     400,
     {
       error: {
@@ -1051,7 +1051,7 @@ test("a truncated download ends before the length it promised", async () => {
   expect((await (await fetch(url)).arrayBuffer()).byteLength).toBeGreaterThan(0);
 });
 
-test("a huge answer comes without a length", async () => {
+test("a huge response comes without a length", async () => {
   const url = await imageUrl();
   inject("shortapi", "download", { fault: "huge", bytes: 3_000_000 });
   const response = await fetch(url);
@@ -1107,11 +1107,11 @@ test("words are drawn, the same for the same prompt, however hostile the prompt"
 test("an edit shows the picture that was edited", async () => {
   await restart({ plainImages: false });
   const draw = async (image: string) => {
-    const answer = await finished("shortapi", {
+    const reply = await finished("shortapi", {
       model: "openai/gpt-image-2/edit",
       args: { prompt: "make it snow", images: [image] },
     });
-    return Buffer.from(await (await fetch(answer.data.result.images[0].url)).arrayBuffer());
+    return Buffer.from(await (await fetch(reply.data.result.images[0].url)).arrayBuffer());
   };
   const server = createServer((_, response) => response.end("<p>no picture</p>"));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -1131,11 +1131,11 @@ test("an edit shows the picture that was edited", async () => {
 
 test("a prompt that starts with test is drawn plain at once", async () => {
   await restart({ plainImages: false });
-  const answer = await finished("shortapi", {
+  const reply = await finished("shortapi", {
     model: samples.shortapi.model,
     args: { prompt: "test of a fox" },
   });
-  const bytes = await (await fetch(answer.data.result.images[0].url)).arrayBuffer();
+  const bytes = await (await fetch(reply.data.result.images[0].url)).arrayBuffer();
   expect(bytes.byteLength).toBeLessThan(20_000);
 });
 
@@ -1147,10 +1147,10 @@ test("without sharp there is PNG, and a clear sentence for the rest", async () =
   });
   const fresh = await import("../../src/testing/sandbox");
   sandbox = await fresh.startSandbox({ jobDurationMs });
-  const answer = await finished("shortapi");
-  expect(await dimensionsOf(answer.data.result.images[0].url)).toBe("png 1024x1024");
+  const reply = await finished("shortapi");
+  expect(await dimensionsOf(reply.data.result.images[0].url)).toBe("png 1024x1024");
   expect(
-    await answerOf(await post("trinetra", { prompt: "a fox", output_format: "webp" })),
+    await responseOf(await post("trinetra", { prompt: "a fox", output_format: "webp" })),
   ).toEqual([
     400,
     {

@@ -80,7 +80,7 @@ test("a wait for a resumed job is ended too", async () => {
   expect(timing.durationMs).toBeLessThan(soonMs);
 });
 
-test("shortapi: a webhook that overtakes the answer to the create ends the wait all the same", async () => {
+test("shortapi: a webhook that overtakes the response to the create ends the wait all the same", async () => {
   sandbox.inject({ provider: "shortapi", phase: "create", fault: "slow", delayMs: 800 });
   const result = await makeClient("shortapi").generate({ prompt });
 
@@ -100,7 +100,7 @@ test.each(posting)(
   },
 );
 
-test("trinetra: a webhook that overtakes the answer to the create ends the wait all the same", async () => {
+test("trinetra: a webhook that overtakes the response to the create ends the wait all the same", async () => {
   sandbox.inject({ provider: "trinetra", phase: "create", fault: "slow", delayMs: 800 });
   const result = await makeClient("trinetra").generate({ prompt });
 

@@ -139,10 +139,10 @@ test.each([
   makeClient("shortapi");
   const socket = connect(Number(new URL(hookUrl).port), "127.0.0.1");
   socket.write(`${line}\r\nhost: x\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}`);
-  let answer = "";
-  for await (const chunk of socket) answer += chunk;
+  let reply = "";
+  for await (const chunk of socket) reply += chunk;
 
-  expect(answer).toMatch(/^HTTP\/1\.1 204 /);
+  expect(reply).toMatch(/^HTTP\/1\.1 204 /);
 });
 
 test.each(posting)("%s: a replay after the end asks nobody", async (name) => {
@@ -198,7 +198,7 @@ test("a flood of 200 forged calls does not slow a true one", async () => {
     Array.from({ length: 200 }, (_, index) => knock(hookUrl, { id: `job_${index}` })),
   );
   const { timing } = await generating;
-  for (const answer of await flood) expect(answer.status).toBe(204);
+  for (const reply of await flood) expect(reply.status).toBe(204);
 
   expect(timing.polls).toBe(1);
   expect(timing.durationMs).toBeLessThan(soonMs);
@@ -307,7 +307,7 @@ test("handle takes a Request and gives a Response, also when it is passed around
   expect((await waiting).timing.polls).toBe(1);
 });
 
-test("the answer does not wait for the provider's", async () => {
+test("the response does not wait for the provider's", async () => {
   sandbox.inject({ provider: "trinetra", phase: "poll", fault: "slow", delayMs: 2_500 });
   await makeClient("trinetra").generate({ prompt });
   const [call] = await webhooksAnswered(1);

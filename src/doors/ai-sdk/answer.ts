@@ -1,6 +1,6 @@
 import { type GeneratedImage, type ImageError, type ImageResult, isImageError } from "../../index";
 import { entryName } from "./request";
-import type { GenerateAnswer, ImageMetadata, JSONObject, Warning } from "./types";
+import type { GenerateResponse, ImageMetadata, JSONObject, Warning } from "./types";
 
 /** An image with its bytes, or why they cannot be had. */
 type Fetched =
@@ -13,12 +13,12 @@ type Fetched =
  * @param asked the names of what was asked for.
  * @throws the first error where none can be had; the signal's reason if it aborts.
  */
-export async function answerOf(
+export async function responseOf(
   result: ImageResult,
   asked: readonly string[],
   modelId: string,
   signal: AbortSignal | undefined,
-): Promise<GenerateAnswer> {
+): Promise<GenerateResponse> {
   const fetched = await untilAborted(Promise.all(result.images.map(fetchImage)), signal);
   const came = fetched.flatMap((each) => ("bytes" in each ? [each] : []));
   const lost = fetched.flatMap((each) => ("error" in each ? [each.error] : []));

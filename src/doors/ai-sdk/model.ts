@@ -1,5 +1,5 @@
 import { type ImageClient, InvalidRequestError } from "../../index";
-import { answerOf } from "./answer";
+import { responseOf } from "./answer";
 import { orderOf } from "./request";
 import type { AISDKImageModel, ImageModelSettings } from "./types";
 
@@ -46,8 +46,8 @@ export function imageModel(
           ? await client.generate(request, call)
           : await client.edit({ ...request, ...inputs }, call);
       const asked = [request, inputs ?? {}, call].flatMap(Object.keys);
-      const answer = await answerOf(result, asked, modelId, call.signal);
-      return { ...answer, warnings: [...warnings, ...answer.warnings] };
+      const response = await responseOf(result, asked, modelId, call.signal);
+      return { ...response, warnings: [...warnings, ...response.warnings] };
     },
   };
 }

@@ -32,7 +32,7 @@ export type Warning =
   | { type: "other"; message: string };
 
 /** What a model gives the SDK. */
-export interface GenerateAnswer {
+export interface GenerateResponse {
   images: Uint8Array[];
   warnings: Warning[];
   providerMetadata: Record<string, { images: JSONObject[] }>;
@@ -60,7 +60,7 @@ export interface AISDKImageModel {
    *
    * @throws the client's own errors; the signal's reason if it aborts.
    */
-  doGenerate(given: GenerateArguments): Promise<GenerateAnswer>;
+  doGenerate(given: GenerateArguments): Promise<GenerateResponse>;
 }
 
 /** A provider for `createProviderRegistry`, `customProvider` and `AI_SDK_DEFAULT_PROVIDER`. */

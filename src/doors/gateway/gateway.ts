@@ -84,7 +84,7 @@ export class Gateway implements ImageGateway {
   readonly listener = (message: IncomingMessage, response: ServerResponse): void => {
     this.#handle(new NodeIncoming(message, response))
       .then((reply) => {
-        // What was not read of a body that is refused: else its sender would see a reset, and no answer.
+        // What was not read of a body that is refused: else its sender would see a reset, and no response.
         if (!message.complete) message.resume();
         return writeReply(reply, response);
       })
@@ -108,7 +108,7 @@ export class Gateway implements ImageGateway {
   /** Never rejects. */
   async #handle(incoming: Incoming): Promise<Reply> {
     try {
-      return await this.#answer(incoming);
+      return await this.#reply(incoming);
     } catch (error) {
       if (error instanceof GatewayFault) return replyOf(error);
       this.#tell(error);
@@ -118,7 +118,7 @@ export class Gateway implements ImageGateway {
     }
   }
 
-  async #answer(incoming: Incoming): Promise<Reply> {
+  async #reply(incoming: Incoming): Promise<Reply> {
     const caller = await this.#callerOf(incoming);
     const route = routeOf(incoming.method, incoming.path);
     switch (route.to) {

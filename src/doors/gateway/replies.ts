@@ -61,7 +61,7 @@ export function namesOf({ id }: Order): Record<string, string> {
   return { "x-request-id": id, "x-image-job": id };
 }
 
-/** OpenAI's answer, with ours beside it. */
+/** OpenAI's response, with ours beside it. */
 function bodyOf({ pictures, facts }: Success, { wantsUrls }: Wanted): Piece[] {
   const { created, ...rest } = facts;
   const pieces: Piece[] = [];

@@ -89,7 +89,7 @@ export async function savingIn({ spool, saves }: Workshop): Promise<{ saveTo?: s
   return saves ? { saveTo: await spool.directory() } : {};
 }
 
-/** What OpenAI's answer repeats of its request. */
+/** What OpenAI's response repeats of its request. */
 function wishesOf({ quality, background, size, outputFormat }: Asked["request"]): object {
   const told = { quality, background, size, output_format: outputFormat };
   return Object.fromEntries(Object.entries(told).filter(([, value]) => value !== undefined));

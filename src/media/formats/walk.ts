@@ -63,8 +63,8 @@ export class Walker {
   }
 
   #advance(given: Buffer): void {
-    for (let answer = given; ; answer = empty) {
-      const { done, value } = this.#walk.next(answer);
+    for (let response = given; ; response = empty) {
+      const { done, value } = this.#walk.next(response);
       if (done) {
         this.#end = value;
         return;

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import * as z from "zod/mini";
 import { dimensionsOfRatio, type Resolution } from "./dimensions";
-import { type Answer, jsonAnswer } from "./http";
+import { jsonResponse, type SandboxResponse } from "./http";
 import type { Order, Sight } from "./jobs";
 import type { PictureFormat } from "./media";
 import { bearerKey, check, isPublicUrl, jsonOf, messageOf, type ProviderScript } from "./script";
@@ -50,11 +50,16 @@ function formatOf(word = "png"): PictureFormat {
   return format === "jpeg" || format === "webp" ? format : "png";
 }
 
-function envelope(code: number, msg: string, status: number, data: unknown = null): Answer {
-  return jsonAnswer(status, { code, msg, data });
+function envelope(
+  code: number,
+  msg: string,
+  status: number,
+  data: unknown = null,
+): SandboxResponse {
+  return jsonResponse(status, { code, msg, data });
 }
 
-function report(body: CreateBody, sight: Sight): Answer {
+function report(body: CreateBody, sight: Sight): SandboxResponse {
   const { state, failure } = sight;
   const isOver = state === "succeeded" || state === "failed";
   const failMsg = messageOf(
@@ -91,7 +96,7 @@ function orderOf(body: CreateBody, requestId: string | undefined): Order {
   };
 }
 
-function absent(taskId: string, isYoung: boolean): Answer {
+function absent(taskId: string, isYoung: boolean): SandboxResponse {
   if (isYoung) return envelope(422, "recordInfo is null", 422);
   return envelope(404, `Task "${taskId}" was not found`, 404);
 }

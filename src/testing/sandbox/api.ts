@@ -2,7 +2,15 @@ import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { answerInstead, deliver, waitUntil } from "./delivery";
 import type { FaultQueue } from "./faults";
-import { type Answer, type Body, jsonAnswer, parseBody, readBytes, reset, send } from "./http";
+import {
+  type Body,
+  jsonResponse,
+  parseBody,
+  readBytes,
+  reset,
+  type SandboxResponse,
+  send,
+} from "./http";
 import type { Job, Jobs, Order } from "./jobs";
 import { formatProblem } from "./pictures";
 import type { LoggedRequest } from "./request-log";
@@ -56,8 +64,8 @@ async function readOrder({ script, request, context }: Exchange): Promise<Order>
   return order;
 }
 
-/** Answers a create; `undefined` where the answer has been sent as it came. */
-async function create(exchange: Exchange): Promise<Answer | undefined> {
+/** Answers a create; `undefined` where the response has been sent as it came. */
+async function create(exchange: Exchange): Promise<SandboxResponse | undefined> {
   const { script, logged, context } = exchange;
   const order = await readOrder(exchange);
   const isForStreams = exchange.fault?.fault.startsWith("stream-") === true;
@@ -87,7 +95,7 @@ function streamingOf({ context, fault }: Exchange, job: Job): Streaming | undefi
 
 type PollRoute = Extract<Route, { phase: "poll" }>;
 
-async function poll(exchange: Exchange, { jobId, absent }: PollRoute): Promise<Answer> {
+async function poll(exchange: Exchange, { jobId, absent }: PollRoute): Promise<SandboxResponse> {
   const { script, logged, fault, context } = exchange;
   logged.jobId = jobId;
   const job = context.jobs.find(script.name, jobId);
@@ -98,7 +106,10 @@ async function poll(exchange: Exchange, { jobId, absent }: PollRoute): Promise<A
   return job.order.report(sight);
 }
 
-async function trueAnswer(exchange: Exchange, route: Route): Promise<Answer | undefined> {
+async function trueResponse(
+  exchange: Exchange,
+  route: Route,
+): Promise<SandboxResponse | undefined> {
   try {
     return await (route.phase === "create" ? create(exchange) : poll(exchange, route));
   } catch (error) {
@@ -118,9 +129,9 @@ async function answerExchange(exchange: Exchange, route: Route): Promise<void> {
   if (instead === "reset") return reset(response);
   if (instead) return send(response, instead);
   if (script.keyIn(request.headers) !== script.apiKey) return send(response, script.unauthorized());
-  const answer = await trueAnswer(exchange, route);
-  if (answer === undefined) return;
-  await deliver(response, answer, faultOfDelivery(exchange), context.closing);
+  const reply = await trueResponse(exchange, route);
+  if (reply === undefined) return;
+  await deliver(response, reply, faultOfDelivery(exchange), context.closing);
 }
 
 /** Answers one request to the API. */
@@ -134,7 +145,7 @@ export async function handleApi(
   const bytes = await readBytes(message);
   const target = findTarget(message.method ?? "", message.url ?? "/");
   if (target === undefined)
-    return send(response, jsonAnswer(404, { message: "The sandbox has no such path." }));
+    return send(response, jsonResponse(404, { message: "The sandbox has no such path." }));
   const { script, path, route } = target;
   if (bytes === undefined) {
     response.setHeader("connection", "close");

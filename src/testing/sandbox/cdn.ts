@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { answerInstead, deliver } from "./delivery";
 import type { FaultQueue } from "./faults";
-import { type Answer, reset, send } from "./http";
+import { reset, type SandboxResponse, send } from "./http";
 import type { Job, Jobs } from "./jobs";
 import type { Problem } from "./script";
 import type { SandboxFault } from "./types";
@@ -15,7 +15,7 @@ interface Link {
 }
 
 /** A bucket's form of an error. */
-function storageError({ status, message }: Problem): Answer {
+function storageError({ status, message }: Problem): SandboxResponse {
   const codes: Readonly<Record<number, string>> = {
     403: "AccessDenied",
     404: "NoSuchKey",
@@ -28,7 +28,7 @@ function storageError({ status, message }: Problem): Answer {
   };
 }
 
-function expired(status: number): Answer {
+function expired(status: number): SandboxResponse {
   return storageError({ status, message: "Request has expired" });
 }
 
@@ -80,10 +80,10 @@ export class Cdn {
     const instead = answerInstead(fault, storageError);
     if (instead === "reset") return reset(response);
     if (instead) return send(response, instead);
-    await deliver(response, await this.#answer(link, jobs, fault), fault, closing);
+    await deliver(response, await this.#reply(link, jobs, fault), fault, closing);
   }
 
-  async #answer(link: Link, jobs: Jobs, fault: SandboxFault | undefined): Promise<Answer> {
+  async #reply(link: Link, jobs: Jobs, fault: SandboxFault | undefined): Promise<SandboxResponse> {
     if (fault?.fault === "expired") link.expiredAs = fault.status ?? 403;
     if (link.expiredAs !== undefined) return expired(link.expiredAs);
     if (Date.now() - link.issuedAt > this.#imageTtlMs) return expired(403);

@@ -1,9 +1,9 @@
 import type { ServerResponse } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
-  type Answer,
   proxyPage,
   reset,
+  type SandboxResponse,
   send,
   sendBeginning,
   sendPadded,
@@ -32,24 +32,24 @@ function retryAfter(seconds: number | undefined, asDate = false): Headers {
   return { "retry-after": date.toUTCString() };
 }
 
-function withHeaders(answer: Answer, headers: Headers): Answer {
-  return { ...answer, headers: { ...answer.headers, ...headers } };
+function withHeaders(reply: SandboxResponse, headers: Headers): SandboxResponse {
+  return { ...reply, headers: { ...reply.headers, ...headers } };
 }
 
 function rateLimited(
   fault: SandboxFault & { fault: "rate-limited" },
-  refuse: (problem: Problem) => Answer,
-): Answer {
+  refuse: (problem: Problem) => SandboxResponse,
+): SandboxResponse {
   const { retryAfterSeconds: seconds, as = "header" } = fault;
   if (as !== "body" || seconds === undefined) {
-    const answer = refuse({ status: 429, message: "Rate limit exceeded." });
-    return withHeaders(answer, retryAfter(seconds, as === "date"));
+    const reply = refuse({ status: 429, message: "Rate limit exceeded." });
+    return withHeaders(reply, retryAfter(seconds, as === "date"));
   }
   const message = `Rate limit exceeded. Please try again in ${seconds}s.`;
   return refuse({ status: 429, message, retryAfterSeconds: seconds });
 }
 
-function redirect(fault: SandboxFault & { fault: "redirect" }): Answer {
+function redirect(fault: SandboxFault & { fault: "redirect" }): SandboxResponse {
   const status = fault.status ?? (fault.phase === "download" ? 302 : 307);
   return { status, headers: { location: fault.location }, body: "" };
 }
@@ -64,11 +64,11 @@ function refusal(fault: SandboxFault & { fault: "refusal" }): Problem {
   };
 }
 
-/** The answer of a fault that strikes before a request is looked at; `"reset"` for none at all. */
+/** The response of a fault that strikes before a request is looked at; `"reset"` for none at all. */
 export function answerInstead(
   fault: SandboxFault | undefined,
-  refuse: (problem: Problem) => Answer,
-): Answer | "reset" | undefined {
+  refuse: (problem: Problem) => SandboxResponse,
+): SandboxResponse | "reset" | undefined {
   if (fault === undefined) return undefined;
   if (fault.fault === "reset-before-acceptance") return "reset";
   if (fault.fault === "rate-limited") return rateLimited(fault, refuse);
@@ -81,16 +81,19 @@ export function answerInstead(
   return withHeaders(refuse({ status, message: "The service is unavailable." }), headers);
 }
 
-function malformed(fault: SandboxFault & { fault: "malformed" }, answer: Answer): Answer {
+function malformed(
+  fault: SandboxFault & { fault: "malformed" },
+  reply: SandboxResponse,
+): SandboxResponse {
   const { body, status = 200, contentType = "application/json" } = fault;
-  const half = answer.body.slice(0, Math.floor(answer.body.length / 2));
+  const half = reply.body.slice(0, Math.floor(reply.body.length / 2));
   return { status, headers: { "content-type": contentType }, body: body ?? half };
 }
 
-/** Sends a true answer as far as the fault lets it. */
+/** Sends a true response as far as the fault lets it. */
 export async function deliver(
   response: ServerResponse,
-  answer: Answer,
+  reply: SandboxResponse,
   fault: SandboxFault | undefined,
   closing: AbortSignal,
 ): Promise<void> {
@@ -98,20 +101,20 @@ export async function deliver(
     case "reset-after-acceptance":
       return reset(response);
     case "hang":
-      if (fault.afterBytes !== undefined) sendBeginning(response, answer, fault.afterBytes);
+      if (fault.afterBytes !== undefined) sendBeginning(response, reply, fault.afterBytes);
       return;
     case "slow":
       await wait(fault.delayMs, closing);
-      return send(response, answer);
+      return send(response, reply);
     case "accepted-but-unavailable":
       return send(response, proxyPage(fault.status ?? 502));
     case "malformed":
-      return send(response, malformed(fault, answer));
+      return send(response, malformed(fault, reply));
     case "truncated":
-      return sendTruncated(response, answer);
+      return sendTruncated(response, reply);
     case "huge":
-      return sendPadded(response, answer, fault.bytes);
+      return sendPadded(response, reply, fault.bytes);
     default:
-      return send(response, answer);
+      return send(response, reply);
   }
 }

@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { type Part, parseMultipart } from "./multipart";
 
-/** An answer before it is sent. */
-export interface Answer {
+/** A response before it is sent. */
+export interface SandboxResponse {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body: string | Buffer;
@@ -18,11 +18,11 @@ export type Body =
 
 export const largestBodyBytes = 64 * 1024 * 1024;
 
-export function jsonAnswer(
+export function jsonResponse(
   status: number,
   value: unknown,
   headers: Readonly<Record<string, string>> = {},
-): Answer {
+): SandboxResponse {
   return {
     status,
     headers: { "content-type": "application/json", ...headers },
@@ -30,8 +30,11 @@ export function jsonAnswer(
   };
 }
 
-/** What stands in a proxy's answer when the server behind it is gone. */
-export function proxyPage(status: number, headers: Readonly<Record<string, string>> = {}): Answer {
+/** What stands in a proxy's response when the server behind it is gone. */
+export function proxyPage(
+  status: number,
+  headers: Readonly<Record<string, string>> = {},
+): SandboxResponse {
   const title = `${status} ${status === 502 ? "Bad Gateway" : "Service Unavailable"}`;
   return {
     status,
@@ -51,7 +54,7 @@ export async function readBytes(request: IncomingMessage): Promise<Buffer | unde
         chunks.push(chunk);
         return;
       }
-      // The rest is read and dropped: a client that still writes could not hear the answer.
+      // The rest is read and dropped: a client that still writes could not hear the response.
       chunks.length = 0;
       resolve(undefined);
     });
@@ -82,9 +85,9 @@ export function parseBody(bytes: Buffer, contentType: string | undefined): Body 
   }
 }
 
-export function send(response: ServerResponse, answer: Answer): void {
-  const body = typeof answer.body === "string" ? Buffer.from(answer.body) : answer.body;
-  response.writeHead(answer.status, { ...answer.headers, "content-length": body.byteLength });
+export function send(response: ServerResponse, reply: SandboxResponse): void {
+  const body = typeof reply.body === "string" ? Buffer.from(reply.body) : reply.body;
+  response.writeHead(reply.status, { ...reply.headers, "content-length": body.byteLength });
   response.end(response.req.method === "HEAD" ? undefined : body);
 }
 
@@ -93,19 +96,23 @@ export function reset(response: ServerResponse): void {
   response.socket?.resetAndDestroy();
 }
 
-/** Promises the whole answer, and ends the connection halfway through it. */
-export function sendTruncated(response: ServerResponse, answer: Answer): void {
-  const body = Buffer.from(answer.body);
-  response.writeHead(answer.status, { ...answer.headers, "content-length": body.byteLength + 1 });
+/** Promises the whole response, and ends the connection halfway through it. */
+export function sendTruncated(response: ServerResponse, reply: SandboxResponse): void {
+  const body = Buffer.from(reply.body);
+  response.writeHead(reply.status, { ...reply.headers, "content-length": body.byteLength + 1 });
   response.write(body.subarray(0, Math.ceil(body.byteLength / 2)), () =>
     response.socket?.destroy(),
   );
 }
 
 /** Sends the head and the first `byteLength` bytes, then falls silent. */
-export function sendBeginning(response: ServerResponse, answer: Answer, byteLength: number): void {
-  const body = Buffer.from(answer.body);
-  response.writeHead(answer.status, { ...answer.headers, "content-length": body.byteLength });
+export function sendBeginning(
+  response: ServerResponse,
+  reply: SandboxResponse,
+  byteLength: number,
+): void {
+  const body = Buffer.from(reply.body);
+  response.writeHead(reply.status, { ...reply.headers, "content-length": body.byteLength });
   response.flushHeaders();
   if (byteLength > 0) response.write(body.subarray(0, Math.min(byteLength, body.byteLength - 1)));
 }
@@ -115,13 +122,13 @@ export function eventText(type: string, data: object): string {
   return `event: ${type}\ndata: ${JSON.stringify(data)}\n\n`;
 }
 
-/** Sends the answer and then padding, `total` bytes in all, as fast as the client reads. */
-export function sendPadded(response: ServerResponse, answer: Answer, total: number): void {
-  const body = Buffer.from(answer.body).subarray(0, total);
+/** Sends the response and then padding, `total` bytes in all, as fast as the client reads. */
+export function sendPadded(response: ServerResponse, reply: SandboxResponse, total: number): void {
+  const body = Buffer.from(reply.body).subarray(0, total);
   // Spaces keep a JSON body readable, so that only its size is wrong with it.
   const padding = Buffer.alloc(64 * 1024, " ");
   let left = total - body.byteLength;
-  response.writeHead(answer.status, answer.headers);
+  response.writeHead(reply.status, reply.headers);
   response.write(body);
   const pump = () => {
     while (left > 0) {

@@ -1,4 +1,4 @@
-import type { Answer } from "./http";
+import type { SandboxResponse } from "./http";
 import type { PictureFormat } from "./media";
 import { draw, drawPartial } from "./pictures";
 import type { SandboxCharge, SandboxFault, SandboxJobState, SandboxProvider } from "./types";
@@ -12,14 +12,14 @@ export interface Failure {
   readonly categories: readonly string[];
 }
 
-/** A job as a provider's answer tells of it. */
+/** A job as a provider's response tells of it. */
 export interface Sight {
   readonly jobId: string;
   readonly state: SandboxJobState;
   /** Stands in place of the provider's own word for the state. */
   readonly unknownWord?: string | number;
   readonly failure?: Failure;
-  /** How many images the answer holds; 0 until it has succeeded. */
+  /** How many images the response holds; 0 until it has succeeded. */
   readonly count: number;
   readonly createdAt: number;
   readonly completedAt: number;
@@ -45,12 +45,12 @@ export interface Order {
   readonly callbackUrl?: string;
   /** For so many images. */
   price(images: number): Pick<SandboxCharge, "amount" | "unit">;
-  /** The answer to the create; absent where the create is answered with the images. */
-  accepted?(jobId: string): Answer;
+  /** The response to the create; absent where the create is answered with the images. */
+  accepted?(jobId: string): SandboxResponse;
   /** How the create is answered as a stream of events, where it asks for one. */
   readonly stream?: OrderStream;
-  /** The answer to a query, or of a provider that answers with the images. */
-  report(sight: Sight): Answer | Promise<Answer>;
+  /** The response to a query, or of a provider that answers with the images. */
+  report(sight: Sight): SandboxResponse | Promise<SandboxResponse>;
 }
 
 /** The events of a stream. */
@@ -292,14 +292,14 @@ export class Jobs {
 
   #settle(job: Job): void {
     if (job.isSettled || Date.now() < job.dueAt) return;
-    // A job that was forgotten while its answer was still on the way is no longer billed.
+    // A job that was forgotten while its response was still on the way is no longer billed.
     if (this.#jobs.get(job.jobId) !== job) return;
     job.isSettled = true;
     const { failure } = job.fate;
     if (failure) {
       if (failure.refunded) this.#refund(job);
     } else if (billsOnSuccess.has(job.provider)) {
-      // A success without an image is a fault of the answer, not of the bill.
+      // A success without an image is a fault of the response, not of the bill.
       this.#bill(job, this.#imagesOf(job) || job.order.count);
     }
   }

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import * as z from "zod/mini";
 import { dimensionsOfSize } from "./dimensions";
-import { type Answer, eventText, jsonAnswer } from "./http";
+import { eventText, jsonResponse, type SandboxResponse } from "./http";
 import type { Order, OrderStream, Sight } from "./jobs";
 import { formatOf, hasAlpha, measure } from "./media";
 import type { Part } from "./multipart";
@@ -185,7 +185,7 @@ function priceOf({ input_tokens_details: input, output_tokens }: Usage): number 
   return millionths / 1_000_000;
 }
 
-function refuse({ status, code, message, field, isUnknownField }: Problem): Answer {
+function refuse({ status, code, message, field, isUnknownField }: Problem): SandboxResponse {
   const type = status >= 500 ? "server_error" : "invalid_request_error";
   const codeByStatus: Readonly<Record<number, string>> = {
     401: "invalid_api_key",
@@ -193,7 +193,7 @@ function refuse({ status, code, message, field, isUnknownField }: Problem): Answ
   };
   const fieldCode = isUnknownField ? "unknown_parameter" : field ? "invalid_value" : null;
   const ownCode = code ?? codeByStatus[status] ?? fieldCode;
-  return jsonAnswer(status, {
+  return jsonResponse(status, {
     error: {
       message,
       type: status === 429 && code === undefined ? "requests" : type,
@@ -203,10 +203,10 @@ function refuse({ status, code, message, field, isUnknownField }: Problem): Answ
   });
 }
 
-function failureAnswer({ failure }: Sight): Answer {
+function failureResponse({ failure }: Sight): SandboxResponse {
   if (!failure?.moderated)
     return refuse({ status: 500, message: messageOf(failure, ""), code: "server_error" });
-  return jsonAnswer(400, {
+  return jsonResponse(400, {
     error: {
       message:
         "Your request was rejected by the safety system. If you believe this is an error, contact support.",
@@ -221,12 +221,12 @@ function failureAnswer({ failure }: Sight): Answer {
   });
 }
 
-async function imagesAnswer(
+async function imagesResponse(
   sight: Sight,
   prompt: string,
   usage: Usage,
   answers: SandboxOpenAIAnswers,
-): Promise<Answer> {
+): Promise<SandboxResponse> {
   const urls = answers === "url" || answers === "both" ? sight.urls() : [];
   const images = answers === "url" ? [] : await sight.images();
   const data = Array.from({ length: sight.count }, (_, index) => ({
@@ -234,9 +234,9 @@ async function imagesAnswer(
     ...(images[index] && { b64_json: images[index].toString("base64") }),
     ...(answers !== "b64_json" && { revised_prompt: prompt }),
   }));
-  const answer = { created: Math.floor(sight.completedAt / 1000), data, usage };
-  if (answers !== "wrapped") return jsonAnswer(200, answer);
-  return jsonAnswer(200, { success: true, code: "200", message: "success", data: answer });
+  const response = { created: Math.floor(sight.completedAt / 1000), data, usage };
+  if (answers !== "wrapped") return jsonResponse(200, response);
+  return jsonResponse(200, { success: true, code: "200", message: "success", data: response });
 }
 
 /** A stream of one picture. */
@@ -261,7 +261,7 @@ function streamOf(
       }),
     async end(sight) {
       if (sight.state === "failed") {
-        const { body } = failureAnswer(sight);
+        const { body } = failureResponse(sight);
         return eventText("error", { type: "error", ...JSON.parse(String(body)) });
       }
       const [url] = answers === "url" || answers === "both" ? sight.urls() : [];
@@ -302,8 +302,8 @@ function orderOf(
     price: (images) => ({ amount: priceOf(usage(images)), unit: "USD" }),
     report: (sight) =>
       sight.state === "failed"
-        ? failureAnswer(sight)
-        : imagesAnswer(sight, prompt, usage(sight.count || n), answers),
+        ? failureResponse(sight)
+        : imagesResponse(sight, prompt, usage(sight.count || n), answers),
   };
 }
 

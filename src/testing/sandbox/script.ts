@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 import { en } from "zod/locales";
 import * as z from "zod/mini";
-import type { Answer, Body } from "./http";
+import type { Body, SandboxResponse } from "./http";
 import type { Failure, Order } from "./jobs";
 import type { SandboxOpenAIAnswers, SandboxProvider } from "./types";
 
@@ -14,13 +14,13 @@ export interface Problem {
   readonly field?: string;
   /** What is wrong with the field, when it is one that the page does not list. */
   readonly isUnknownField?: boolean;
-  /** Answer with HTTP 200 and say no in the body. */
+  /** SandboxResponse with HTTP 200 and say no in the body. */
   readonly envelope?: boolean;
   /** When to come again, told in the body. */
   readonly retryAfterSeconds?: number;
 }
 
-/** Thrown while a create is read; its provider words the answer. */
+/** Thrown while a create is read; its provider words the response. */
 export class Refusal extends Error {
   readonly problem: Problem;
 
@@ -43,8 +43,8 @@ export type Route =
   | {
       readonly phase: "poll";
       readonly jobId: string;
-      /** The answer when there is no such job; `isYoung`: it was created only just now. */
-      absent(isYoung: boolean): Answer;
+      /** The response when there is no such job; `isYoung`: it was created only just now. */
+      absent(isYoung: boolean): SandboxResponse;
     };
 
 /** One provider as its page describes it. The server does the rest. */
@@ -59,8 +59,8 @@ export interface ProviderScript {
   newJobId(): string;
   /** Checks a create as the page demands. @throws Refusal */
   read(request: ApiRequest, settings: ScriptSettings): Order;
-  refuse(problem: Problem): Answer;
-  unauthorized(): Answer;
+  refuse(problem: Problem): SandboxResponse;
+  unauthorized(): SandboxResponse;
 }
 
 export interface ScriptSettings {

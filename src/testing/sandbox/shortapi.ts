@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import * as z from "zod/mini";
 import { dimensionsOfSize } from "./dimensions";
-import { type Answer, jsonAnswer } from "./http";
+import { jsonResponse, type SandboxResponse } from "./http";
 import type { Order, Sight } from "./jobs";
 import { bearerKey, check, isHttpUrl, jsonOf, messageOf, type ProviderScript } from "./script";
 import type { SandboxJobState } from "./types";
@@ -39,20 +39,20 @@ const edit = z.strictObject({
 
 const createBody = z.discriminatedUnion("model", [textToImage, edit]);
 
-function envelope(code: number, info: string, status = 200): Answer {
-  return jsonAnswer(status, { code, info, data: null });
+function envelope(code: number, info: string, status = 200): SandboxResponse {
+  return jsonResponse(status, { code, info, data: null });
 }
 
-function report(sight: Sight): Answer {
+function report(sight: Sight): SandboxResponse {
   const status = sight.unknownWord ?? statusOf[sight.state];
   if (sight.state === "succeeded") {
     const images = sight.urls().map((url) => ({ url }));
-    return jsonAnswer(200, { code: 0, data: { status, result: { images } } });
+    return jsonResponse(200, { code: 0, data: { status, result: { images } } });
   }
-  if (sight.state !== "failed") return jsonAnswer(200, { code: 0, data: { status } });
+  if (sight.state !== "failed") return jsonResponse(200, { code: 0, data: { status } });
   const error = messageOf(sight.failure, "The request was rejected by the safety system.");
   const refunded = sight.failure?.refunded === true;
-  return jsonAnswer(200, { code: 0, data: { status, error, ...(refunded && { refunded }) } });
+  return jsonResponse(200, { code: 0, data: { status, error, ...(refunded && { refunded }) } });
 }
 
 function orderOf({ args, callback_url }: z.output<typeof createBody>): Order {
@@ -65,7 +65,7 @@ function orderOf({ args, callback_url }: z.output<typeof createBody>): Order {
     ...(callback_url !== undefined && { callbackUrl: callback_url }),
     price: () => ({ amount: priceUsd, unit: "USD" }),
     // The page's own figure, though the same page prices the request at 0.06.
-    accepted: (jobId) => jsonAnswer(200, { code: 0, data: { amount: "0.02", job_id: jobId } }),
+    accepted: (jobId) => jsonResponse(200, { code: 0, data: { amount: "0.02", job_id: jobId } }),
     report,
   };
 }

@@ -1,6 +1,6 @@
 import type { ServerResponse } from "node:http";
 import { wait, waitUntil } from "./delivery";
-import { type Answer, eventText, reset } from "./http";
+import { eventText, reset, type SandboxResponse } from "./http";
 import type { Job, Jobs, OrderStream } from "./jobs";
 import type { SandboxFault } from "./types";
 
@@ -15,14 +15,19 @@ export interface Streaming {
 
 const head = { "content-type": "text/event-stream", "cache-control": "no-cache" };
 
-/** Whether a stream is sent as it comes: other faults are of an answer that is there. */
+/** Whether a stream is sent as it comes: other faults are of a response that is there. */
 export function isLive(fault: SandboxFault | undefined): boolean {
   if (fault === undefined || fault.fault === "moderation" || fault.fault === "failure") return true;
   return fault.fault.startsWith("stream-") && fault.fault !== "stream-ignored";
 }
 
-/** All of a stream as one answer, once its job has ended. */
-export async function wholeStream({ jobs, job, stream, closing }: Streaming): Promise<Answer> {
+/** All of a stream as one response, once its job has ended. */
+export async function wholeStream({
+  jobs,
+  job,
+  stream,
+  closing,
+}: Streaming): Promise<SandboxResponse> {
   await waitUntil(job.dueAt, closing);
   const { partials } = stream;
   const events: string[] = [];

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import * as z from "zod/mini";
 import { dimensionsOfRatio } from "./dimensions";
-import { type Answer, jsonAnswer } from "./http";
+import { jsonResponse, type SandboxResponse } from "./http";
 import type { Order, Sight } from "./jobs";
 import { check, isHttpUrl, jsonOf, messageOf, type ProviderScript, Refusal } from "./script";
 import type { SandboxJobState } from "./types";
@@ -33,11 +33,11 @@ const createBody = z.strictObject({
 });
 
 /** No page documents the form of an error; this is the commonest. */
-function problemAnswer(status: number, code: string | number, message: string): Answer {
-  return jsonAnswer(status, { error: { code, message } });
+function problemResponse(status: number, code: string | number, message: string): SandboxResponse {
+  return jsonResponse(status, { error: { code, message } });
 }
 
-function report(order: Order, sight: Sight): Answer {
+function report(order: Order, sight: Sight): SandboxResponse {
   const job = {
     id: sight.jobId,
     model: "gpt-image-2",
@@ -46,12 +46,12 @@ function report(order: Order, sight: Sight): Answer {
   if (sight.state === "succeeded") {
     const outputs = sight.urls().map((url) => ({ url, type: "image" }));
     const credits_charged = order.price(sight.count || order.count).amount;
-    return jsonAnswer(200, { ...job, output: { outputs }, credits_charged });
+    return jsonResponse(200, { ...job, output: { outputs }, credits_charged });
   }
-  if (sight.state !== "failed") return jsonAnswer(200, job);
+  if (sight.state !== "failed") return jsonResponse(200, job);
   const message = messageOf(sight.failure, "The request was rejected by the moderation system.");
   const code = sight.failure?.moderated ? "moderation_blocked" : "generation_failed";
-  return jsonAnswer(200, { ...job, error: { code, message }, credits_charged: 0 });
+  return jsonResponse(200, { ...job, error: { code, message }, credits_charged: 0 });
 }
 
 function orderOf(body: z.output<typeof createBody>): Order {
@@ -64,7 +64,7 @@ function orderOf(body: z.output<typeof createBody>): Order {
     ...(body.output_compression !== undefined && { compression: body.output_compression }),
     ...(body.image_url !== undefined && { input: body.image_url }),
     price: (images) => ({ amount: creditsOf[body.quality] * images, unit: "credits" }),
-    accepted: (jobId) => jsonAnswer(202, { job_id: jobId, status: "queued" }),
+    accepted: (jobId) => jsonResponse(202, { job_id: jobId, status: "queued" }),
     report: (sight) => report(order, sight),
   };
   return order;
@@ -82,7 +82,7 @@ export const trinetra: ProviderScript = {
     if (method === "POST" && path === "/v1/image/gpt-image-2") return { phase: "create" };
     const jobId = /^\/v1\/jobs\/([^/]*)$/.exec(path)?.[1];
     if (method !== "GET" || jobId === undefined) return undefined;
-    const absent = () => problemAnswer(404, "not_found", `Job "${jobId}" was not found.`);
+    const absent = () => problemResponse(404, "not_found", `Job "${jobId}" was not found.`);
     return { phase: "poll", jobId, absent };
   },
   newJobId: () => `job_gptimage2_${randomBytes(8).toString("hex")}`,
@@ -96,6 +96,6 @@ export const trinetra: ProviderScript = {
       });
     return orderOf(body);
   },
-  refuse: ({ status, code, message }) => problemAnswer(status, code ?? status, message),
-  unauthorized: () => problemAnswer(401, "unauthorized", "Invalid API key."),
+  refuse: ({ status, code, message }) => problemResponse(status, code ?? status, message),
+  unauthorized: () => problemResponse(401, "unauthorized", "Invalid API key."),
 };

@@ -31,7 +31,7 @@ export interface SandboxOptions {
    * providers' origin, which a client trusts; with true it needs `allowPrivateNetwork`.
    */
   separateCdn?: boolean;
-  /** How long a job, or an answer that brings the images along, takes in milliseconds. Default 300. */
+  /** How long a job, or a response that brings the images along, takes in milliseconds. Default 300. */
   jobDurationMs?: number;
   /** How much of `jobDurationMs` a job spends queued. Default a third of it; never more than all. */
   queueDurationMs?: number;
@@ -150,7 +150,7 @@ export interface SandboxFaultTarget {
 export type SandboxFaultKind =
   /** The connection is reset after the body has arrived: nothing is accepted, nothing is billed. */
   | { readonly fault: "reset-before-acceptance" }
-  /** Accepted, then the connection is reset instead of an answer. */
+  /** Accepted, then the connection is reset instead of a response. */
   | { readonly fault: "reset-after-acceptance" }
   /** Accepted at once, answered `delayMs` milliseconds later than usual. */
   | { readonly fault: "slow"; readonly delayMs: number }
@@ -182,7 +182,7 @@ export type SandboxFaultKind =
   /** Accepted, and answered by a proxy's HTML page with `status` (default 502). */
   | { readonly fault: "accepted-but-unavailable"; readonly status?: number }
   /**
-   * Accepted, answered with `body`: by default the first half of the true answer, in JSON's media
+   * Accepted, answered with `body`: by default the first half of the true response, in JSON's media
    * type and with status 200.
    */
   | {
@@ -195,7 +195,7 @@ export type SandboxFaultKind =
   | { readonly fault: "no-image" }
   /** Success with only so many images; a provider that bills on success bills only those. */
   | { readonly fault: "fewer-images"; readonly images: number }
-  /** Accepted, but the answer to the create names an empty job id. */
+  /** Accepted, but the response to the create names an empty job id. */
   | { readonly fault: "empty-id" }
   /**
    * Refused in the provider's own form, not accepted. `code` defaults to the status where the
@@ -232,9 +232,9 @@ export type SandboxFaultKind =
    * that a query hands out do so, later ones are good.
    */
   | { readonly fault: "expired"; readonly status?: 403 | 404 | 410 }
-  /** The head promises the whole answer, the connection ends halfway. Accepted. */
+  /** The head promises the whole response, the connection ends halfway. Accepted. */
   | { readonly fault: "truncated" }
-  /** The answer, then padding up to `bytes` in all, without a Content-Length. Accepted. */
+  /** The response, then padding up to `bytes` in all, without a Content-Length. Accepted. */
   | { readonly fault: "huge"; readonly bytes: number }
   /** A download answers 200 with an HTML page. */
   | { readonly fault: "not-an-image" }
@@ -294,11 +294,11 @@ export interface SandboxWebhook {
   readonly body: unknown;
   /** When it was posted, in milliseconds since 1970. */
   readonly at: number;
-  /** The status of the answer; undefined until there is one. */
+  /** The status of the response; undefined until there is one. */
   readonly status?: number;
-  /** How long the answer took, in milliseconds. */
+  /** How long the response took, in milliseconds. */
   readonly answeredAfterMs?: number;
-  /** Why there is no answer: the connection failed, or nothing came for 10 s. */
+  /** Why there is no response: the connection failed, or nothing came for 10 s. */
   readonly error?: string;
 }
 
@@ -322,7 +322,7 @@ export interface Sandbox extends AsyncDisposable {
   readonly trinetra: SandboxAccess;
   /** `openaiCompatible` once more, for `openai()`; in records and faults it is `"openaiCompatible"`. */
   readonly openai: SandboxAccess;
-  /** By tokens in USD, on success, even if the answer never came. The page's path: `/openai/api/v1`. */
+  /** By tokens in USD, on success, even if the response never came. The page's path: `/openai/api/v1`. */
   readonly openaiCompatible: SandboxAccess;
   /** Every request that arrived, in order; grows as they come. */
   readonly requests: readonly SandboxRequest[];

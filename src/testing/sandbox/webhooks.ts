@@ -197,7 +197,7 @@ export class WebhookPoster {
     const end = () => request.destroy(new Error("The sandbox was closed."));
     this.#posting.add(end);
     request.on("close", () => this.#posting.delete(end));
-    request.setTimeout(patienceMs, () => request.destroy(new Error("No answer in time.")));
+    request.setTimeout(patienceMs, () => request.destroy(new Error("No response in time.")));
     return new Promise((resolve) => {
       request.on("response", (response) => {
         call.status = response.statusCode ?? 0;

@@ -7,7 +7,7 @@ const clientFor = (from, to) =>
     requestMiddleware: async (request) => ({ ...request, url: request.url.replace(from, to) }),
   });
 
-/** The direct call, whose answer is a data URL. */
+/** The direct call, whose response is a data URL. */
 export const bytes = ({ server }) => {
   const client = clientFor("https://fal.run", `${server}/fal-run`);
   return async (prompt) => {

@@ -1,7 +1,7 @@
 /** Replicate's client. */
 import Replicate from "replicate";
 
-/** A prediction that is waited for, whose answer is a data URL. */
+/** A prediction that is waited for, whose response is a data URL. */
 export const bytes = ({ server }) => {
   const client = new Replicate({ auth: "key", baseUrl: `${server}/replicate/v1` });
   return async (prompt) => {

@@ -35,8 +35,8 @@ export const saveURL =
   ({ server, picture, directory }) =>
   async (prompt, index) => {
     const url = `${server}/${picture}-url/v1/images/generations`;
-    const answer = await request(url, imageCall(prompt));
-    const { data } = JSON.parse(await answer.body.text());
+    const response = await request(url, imageCall(prompt));
+    const { data } = JSON.parse(await response.body.text());
     const path = join(directory, `${index}.png`);
     const { body } = await request(data[0].url);
     await pipeline(body, createWriteStream(path));
@@ -46,11 +46,11 @@ export const saveURL =
 export const poll =
   ({ server, pollMs }) =>
   async (prompt) => {
-    const answer = await request(`${server}/shortapi/api/v1/job/create`, {
+    const response = await request(`${server}/shortapi/api/v1/job/create`, {
       ...{ method: "POST", headers },
       body: JSON.stringify({ model: "openai/gpt-image-2/text-to-image", args: { prompt } }),
     });
-    const { job_id } = JSON.parse(await answer.body.text()).data;
+    const { job_id } = JSON.parse(await response.body.text()).data;
     for (;;) {
       await sleep(pollMs);
       const url = `${server}/shortapi/api/v1/job/query?id=${job_id}`;

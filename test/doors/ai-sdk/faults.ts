@@ -108,7 +108,7 @@ export async function measureOurs(
   fault: SandboxFault | undefined,
   options: SandboxOptions = {},
 ): Promise<Outcome> {
-  // A download is one only where the answer names a URL.
+  // A download is one only where the response names a URL.
   const openaiAnswers = fault?.phase === "download" ? "url" : "b64_json";
   return measure(
     fault,

@@ -25,8 +25,8 @@ const cases: readonly Case[] = [
   { title: "a gateway's 503 page", fault: { fault: "unavailable" } },
   { title: "500 of the provider", fault: { fault: "unavailable", status: 500, ownBody: true } },
   { title: "429", fault: { fault: "rate-limited" } },
-  { title: "the answer breaks off", fault: { fault: "truncated" } },
-  { title: "an answer that is half its JSON", fault: { fault: "malformed" } },
+  { title: "the response breaks off", fault: { fault: "truncated" } },
+  { title: "a response that is half its JSON", fault: { fault: "malformed" } },
   { title: "200 without an image", fault: { fault: "no-image" } },
   { title: "one image of two", fault: { fault: "fewer-images", images: 1 } },
   { title: "URLs in place of base64", options: { openaiAnswers: "url" } },
@@ -34,7 +34,7 @@ const cases: readonly Case[] = [
   { title: "the generation failed", fault: { fault: "failure" } },
   { title: "no money left (402)", fault: { fault: "refusal", status: 402 } },
   { title: "307 to elsewhere", fault: { fault: "redirect", location: "http://127.0.0.1:9/" } },
-  { title: "no answer, until somebody gives up", fault: { fault: "hang" } },
+  { title: "no response, until somebody gives up", fault: { fault: "hang" } },
 ];
 
 /** What came of a case for our model and for the SDK's own, in one major. */

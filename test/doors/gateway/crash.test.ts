@@ -120,7 +120,7 @@ test("killed while a job runs, it gives the picture to the next equal request", 
 }, 180_000);
 
 test.each([false, true])(
-  "killed while the provider's answer is the picture, it says that this may have cost money (journal: %s)",
+  "killed while the provider's response is the picture, it says that this may have cost money (journal: %s)",
   async (isJournaled) => {
     await using gateway = await KilledGateway.open("openaiCompatible", isJournaled);
     const lost = gateway.ask().catch((error: unknown) => error);

@@ -23,7 +23,7 @@ test.concurrent.each(faults.map((fault) => [nameOf(fault), fault] as const))(
   "%s: openai with its repeats buys once through the gateway, and hears what it cost",
   async (_, fault) => {
     const { provider, phase } = fault;
-    // A download is one only where the answer names a URL.
+    // A download is one only where the response names a URL.
     const openaiAnswers = phase === "download" ? "url" : "b64_json";
     await using sandbox = await startSandbox({
       ...{ jobDurationMs: 20, plainImages: true, openaiAnswers },

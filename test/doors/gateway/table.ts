@@ -52,7 +52,7 @@ export const cases: readonly Case[] = [
   { title: "provider: a proxy's 503 page", fault: { fault: "unavailable" } },
   { title: "provider: 500", fault: { fault: "unavailable", status: 500, ownBody: true } },
   { title: "provider: 429, once", fault: { fault: "rate-limited" }, times: 1, delivered: 1 },
-  { title: "provider: the answer breaks off", fault: { fault: "truncated" } },
+  { title: "provider: the response breaks off", fault: { fault: "truncated" } },
   { title: "provider: half its JSON", fault: { fault: "malformed" } },
   { title: "provider: 200 without an image", fault: { fault: "no-image" } },
   { title: "provider: moderated, by the output", fault: { fault: "moderation" } },
@@ -66,7 +66,7 @@ export const cases: readonly Case[] = [
     title: "provider: 307 to elsewhere",
     fault: { fault: "redirect", location: "http://127.0.0.1:9/" },
   },
-  { title: "provider: no answer, until the gateway gives up", fault: { fault: "hang" } },
+  { title: "provider: no response, until the gateway gives up", fault: { fault: "hang" } },
 ];
 
 /** Purchases on the provider's bill, and pictures that reached their caller. */

@@ -64,7 +64,7 @@ export function generateAt(
 
 /** What came of one call. */
 export interface Seen {
-  /** The status of the answer with its `Retry-After`, or `"nothing"` where the connection just ends. */
+  /** The status of the response with its `Retry-After`, or `"nothing"` where the connection just ends. */
   readonly answers: string;
   /** How many creates of this call arrived at the provider. */
   readonly creates: number;
@@ -89,7 +89,7 @@ export interface Row extends Seen {
 export function testRows(rows: readonly Row[]): void {
   for (const { what, answers, creates, says, run } of rows) {
     const said = says === "the image" ? says : `charged: "${says}"`;
-    const name = `${what}: the answer is ${answers}, creates that arrive: ${creates}, the client says ${said}`;
+    const name = `${what}: the response is ${answers}, creates that arrive: ${creates}, the client says ${said}`;
     test(name, async () => expect(await run()).toEqual({ answers, creates, says }));
   }
 }

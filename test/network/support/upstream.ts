@@ -51,7 +51,7 @@ export async function startUpstream(
       : {};
     const hasPrompt = typeof body === "object" && body !== null && "prompt" in body;
     creates.push({ headers: message.headers, prompt: hasPrompt ? String(body.prompt) : "" });
-    await answer(upstream.behaviour, response, ending.signal);
+    await reply(upstream.behaviour, response, ending.signal);
   };
   const server = scheme === "http" ? createServer(serve) : createTlsServer(certificate, serve);
   // Longer than any test: idle connections are the business of the server before it.
@@ -73,7 +73,7 @@ export async function startUpstream(
   return upstream;
 }
 
-async function answer(
+async function reply(
   behaviour: Behaviour,
   response: ServerResponse,
   signal: AbortSignal,

@@ -9,7 +9,7 @@ export interface HttpRequest {
 }
 
 /** What came back. */
-export interface Answer {
+export interface ProviderResponse {
   readonly status: number;
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string>>;
@@ -28,7 +28,7 @@ export interface Answer {
 }
 
 /**
- * When an answer came; by the clock of the server that made it where it has a `Retry-After`: a date in
+ * When a response came; by the clock of the server that made it where it has a `Retry-After`: a date in
  * that is of that clock too, and ours may be an hour off.
  */
 export function answeredAt(headers: Readonly<Record<string, string>>, clock: Clock): number {
