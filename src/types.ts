@@ -271,11 +271,11 @@ export interface GeneratedImage {
   /** What was wrong with its file, though it was delivered, in sentences; known once it was fetched. */
   readonly warnings: readonly string[];
   /**
-   * The file's bytes, in memory that nothing else is in (a large image that came as base64 may have zeros
-   * behind it there). They are the same for all who ask: copy them before you change or transfer them. A download that fails, or ends before its file does, is repeated alone; one whose
-   * URL has expired asks the provider for a fresh one.
+   * The file's bytes, from the journal, `file`, the response or `url`, in memory of their own (one that
+   * came as large base64 may have zeros behind it there). They are the same for all: copy before you change
+   * or transfer them. A download that fails is repeated alone, an expired URL is asked for afresh.
    *
-   * @throws {@link DownloadError} if they cannot be had; calling again tries again.
+   * @throws {@link DownloadError} if no place gives them; calling again tries again.
    */
   bytes(): Promise<Uint8Array>;
   /** The bytes as a web stream, fetched and kept like those of `bytes()`. */

@@ -209,6 +209,8 @@ export interface Adapter {
    * the caller and let go of; without this every picture of a stream is one that was paid for.
    */
   isPartial?(type: string): boolean;
+  /** A field, with a number in it, that such an event alone has: it tells of one that names no type. */
+  readonly partialField?: string;
   /** What such an event shows. */
   readPartial?(event: unknown): PartialOutput | undefined;
   /**

@@ -135,6 +135,7 @@ export class ProviderApi {
         isPoll: phase === "query",
         decodesImages: adapter.decodesImages,
         isPartial: this.#isPartial,
+        partialField: adapter.partialField,
         isCompleted: this.#isCompleted,
         onPartial: onPartial && partialReader(adapter, onPartial),
       },

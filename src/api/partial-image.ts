@@ -1,9 +1,10 @@
 import type { Adapter } from "../adapter/contract";
+import { DecodedImage } from "../media/decoded-image";
 import { sniff } from "../media/format";
 import { ownBytes } from "../media/own-bytes";
 import type { PartialImage } from "../types";
 
-/** Shows what the events of one stream hold of a picture that is not done. */
+/** Shows what the events of one stream hold of a picture that is not done, or an image of one that broke off. */
 export function partialReader(
   adapter: Adapter,
   show: (image: PartialImage) => void,
@@ -24,7 +25,8 @@ async function imageIn(
   event: unknown,
   place: number,
 ): Promise<PartialImage | undefined> {
-  const { index = place, base64 } = adapter.readPartial?.(event) ?? {};
+  const { index = place, base64 } =
+    event instanceof DecodedImage ? { base64: event } : (adapter.readPartial?.(event) ?? {});
   if (base64 === undefined) return undefined;
   const bytes =
     typeof base64 === "string" ? ownBytes(Buffer.from(base64, "base64")) : await base64.sink.read();

@@ -2,8 +2,8 @@ import type { Output } from "../adapter/contract";
 import { beginsImage, isImageBase64, pictureIn } from "../http/image-text";
 import type { HttpRequest } from "../http/messages";
 import { parseJson } from "../http/parse-json";
+import { decodedFrom } from "../media/decoded-from";
 import { DecodedImage, type ImageSink } from "../media/decoded-image";
-import { ImageInspection } from "../media/image-inspection";
 import { PictureURLs, type Place } from "./picture-urls";
 
 /** What is looked through for images. */
@@ -111,14 +111,6 @@ function serializedBuffer(value: object): Buffer | undefined {
   if (!Array.isArray(data) || !data.every((each) => Number.isInteger(each))) return undefined;
   const bytes = Buffer.from(data);
   return beginsImage(bytes) ? bytes : undefined;
-}
-
-function decodedFrom(bytes: Buffer, sink: ImageSink): DecodedImage {
-  sink.reserve(bytes.length).set(bytes);
-  sink.commit(bytes.length);
-  sink.end?.();
-  const { isTruncated } = ImageInspection.of(bytes);
-  return new DecodedImage(sink, bytes.length, bytes.subarray(0, 64), isTruncated);
 }
 
 /** Whether the request held it already: some servers show all that they were sent with their refusal. */

@@ -6,13 +6,21 @@ import { shownCharacters } from "./json-skeleton";
 /** How the events of a stream are read. */
 export interface EventStreamOptions extends ScanOptions {
   readonly mostImages: number;
-  /** Whether an event of that type shows a picture that a later one completes: it is let go of. */
-  readonly isPartial: (type: string) => boolean;
+  /**
+   * Whether an event of that type shows a picture that a later one completes: it is let go of. Absent where
+   * no event does.
+   */
+  readonly isPartial?: ((type: string) => boolean) | undefined;
+  /** A field that such an event alone has: it tells of one that names no type. */
+  readonly partialField?: string | undefined;
   /** Whether an event of that type has a picture whole. */
   readonly isCompleted: (type: string) => boolean;
   /** How many of these are awaited. */
   readonly asked: number;
-  /** Is shown each such event, whose images are let go of once it has settled. */
+  /**
+   * Is shown each such event, whose images are let go of once it has settled; of one that broke off, each
+   * image that is whole.
+   */
   readonly onPartial?: ((event: unknown) => Promise<void>) | undefined;
 }
 
@@ -27,6 +35,12 @@ const lineBytes = 16;
 
 /** What a document says of its own type, where no line before it does. */
 const typeField = /"type"\s*:\s*"([^"]*)"/;
+
+/**
+ * What an event shows. One that broke off before it told its type, as some write it last, is a sketch as
+ * likely as the picture: nobody may say that the picture has come.
+ */
+type EventKind = "partial" | "completed" | "other" | "untold";
 
 /**
  * Reads a stream of server-sent events that hold JSON. The images in them are decoded as they come, one
@@ -59,11 +73,8 @@ export class EventStreamBody {
     const scanner = this.#scanner;
     const found = scanner?.images ?? [];
     if (scanner === undefined || found.length === 0) return this.#images;
-    // Some name it before the picture, and some, who sort their fields, after it.
-    const types = [scanner.start, scanner.rest].map((text) => typeField.exec(text)?.[1]);
-    return this.#isPartial(this.#parser.type, ...types)
-      ? this.#images
-      : [...this.#images, ...found];
+    const kind = this.#kindOf(this.#parser.type, scanner);
+    return isSketch(kind) ? this.#images : [...this.#images, ...found];
   }
 
   /** As many pictures as were asked for have been completed. */
@@ -113,9 +124,8 @@ export class EventStreamBody {
     // Whoever reads has heard of what went wrong there.
     await this.#reading.catch(() => {});
     const { images } = this;
-    for (const each of this.#scanner?.images ?? []) {
-      if (!images.includes(each)) await each.sink.discard();
-    }
+    const sketches = this.#scanner?.images.filter((each) => !images.includes(each)) ?? [];
+    await this.#showAll(sketches, sketches);
     await this.#scanner?.discard();
   }
 
@@ -141,9 +151,8 @@ export class EventStreamBody {
 
   #createScanner(): JsonScanner {
     // One that is no picture to be kept goes to no disk.
-    const createSink = this.#isPartial(this.#parser.type)
-      ? () => new MemorySink()
-      : this.#createSink;
+    const isPartial = this.#options.isPartial?.(this.#parser.type) === true;
+    const createSink = isPartial ? () => new MemorySink() : this.#createSink;
     return new JsonScanner(createSink, {
       ...this.#options,
       mostImages: this.#options.mostImages - this.#images.length,
@@ -157,14 +166,14 @@ export class EventStreamBody {
     const { images, otherBytes } = scanner;
     this.#otherBytes += otherBytes + eventBytes;
     const data = withType(type, await documentOf(scanner), scanner.start);
+    const whole = data === undefined ? undefined : { type: Object(data).type };
+    const kind = this.#kindOf(type, scanner, whole);
     this.#scanner = undefined;
     await scanner.discard();
-    const own = typeof data === "object" && data !== null && "type" in data ? data.type : undefined;
-    if (this.#isOf(this.#options.isCompleted, type, own)) this.#completed += 1;
-    if (this.#isPartial(type, own)) {
+    if (kind === "completed") this.#completed += 1;
+    if (isSketch(kind) && (data ?? images[0]) !== undefined) {
       this.#partials += 1;
-      if (data !== undefined) await this.#options.onPartial?.(data);
-      for (const each of images) await each.sink.discard();
+      await this.#showAll(data === undefined ? images : [data], images);
       return;
     }
     // A picture that is whole is kept, though the rest of its event is no JSON.
@@ -172,13 +181,33 @@ export class EventStreamBody {
     if (data !== undefined) this.#events.push(data);
   }
 
-  #isPartial(...types: readonly unknown[]): boolean {
-    return this.#isOf(this.#options.isPartial, ...types);
+  /** Of pictures that are not done. */
+  async #showAll(events: readonly unknown[], images: readonly DecodedImage[]): Promise<void> {
+    for (const event of events) await this.#options.onPartial?.(event);
+    for (const each of images) await each.sink.discard();
   }
 
-  #isOf(kind: (type: string) => boolean, ...types: readonly unknown[]): boolean {
-    return types.some((type) => typeof type === "string" && kind(type));
+  /** @param whole what an event says itself that has come whole. */
+  #kindOf(line: string, { start, rest }: JsonScanner, whole?: { type: unknown }): EventKind {
+    const { isPartial, isCompleted, partialField } = this.#options;
+    // Some tell what it is before the picture, and some, who sort their fields, after it.
+    const texts = [start, rest];
+    const own = whole === undefined ? texts.map((text) => typeField.exec(text)?.[1]) : [whole.type];
+    const types = [line, ...own].flatMap((type) => (typeof type === "string" && type) || []);
+    if (isPartial !== undefined && types.some((type) => isPartial(type))) return "partial";
+    if (types.some((type) => isCompleted(type))) return "completed";
+    if (partialField !== undefined) {
+      // In a string its quotes would be escaped. Some write null where there is none.
+      const mark = new RegExp(`"${partialField}"\\s*:\\s*\\d`);
+      if (texts.some((text) => mark.test(text))) return "partial";
+    }
+    const isTold = isPartial === undefined || whole !== undefined || types.length > 0;
+    return isTold ? "other" : "untold";
   }
+}
+
+function isSketch(kind: EventKind): boolean {
+  return kind === "partial" || kind === "untold";
 }
 
 /**

@@ -15,8 +15,9 @@ const space = 0x20;
 const mostFieldBytes = 16;
 const mostTypeBytes = 256;
 
-/** How a stream of events begins, after what a JSON document may have before it as well. */
-const streamStart = /^[\s\ufeff]*((data|event|id|retry)(:|[\r\n])|:)/;
+/** How a stream of events begins, after what a JSON document may have before it as well: not as a data URL. */
+const streamStart =
+  /^[\s\ufeff]*(?!data:[\w.+-]+\/[\w.+-]+[;,])((data|event|id|retry)(:|[\r\n])|:)/;
 
 /** So much of a body tells whether it is one. */
 export const streamHeadBytes = 256;

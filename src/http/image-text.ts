@@ -54,7 +54,7 @@ export function isImageBase64(text: string): boolean {
 }
 
 /** Base64 of more than a word, whose slashes may be escaped as JSON may have them. */
-const base64Run = /(?:[\w+/=-]|\\\/){40,}/g;
+const base64Run = /(?:[\w+/-]|\\\/){40,}={0,2}/g;
 
 /** A text up to the first image in it, as it may be shown. */
 export function untilImage(text: string): string {

@@ -5,6 +5,8 @@ import { beginsEventStream } from "./event-stream";
 import { EventStreamBody } from "./event-stream-body";
 import { beginsImage } from "./image-text";
 import { documentOf, JsonScanner } from "./json-scanner";
+import { shownCharacters } from "./json-skeleton";
+import { isPlainText, TextScanner } from "./text-scanner";
 
 /** How a body is read as JSON. */
 export interface JsonReading {
@@ -21,13 +23,15 @@ export interface JsonReading {
   readonly mostImages: number;
   /** Whether a server-sent event of that type shows a picture that a later one completes. */
   readonly isPartial: ((type: string) => boolean) | undefined;
+  /** A field that such an event alone has. */
+  readonly partialField?: string | undefined;
   /** Whether a server-sent event of that type has a picture whole. */
   readonly isCompleted?: ((type: string) => boolean) | undefined;
   /** How many such events are awaited. */
   readonly asked?: number | undefined;
   /** Resolves when it is time to do without the rest of a stream whose pictures have all come. */
   readonly afterLast?: (() => Promise<void>) | undefined;
-  /** Is shown each such event, whose images are let go of once it has settled. */
+  /** Is shown each such event, whose images are let go of once it has settled; images alone where it broke off. */
   readonly onPartial?: ((event: unknown) => Promise<void>) | undefined;
   /** Takes the images that came whole, whatever becomes of the rest. */
   readonly images: DecodedImage[];
@@ -82,17 +86,36 @@ function beginsPage(head: Buffer): boolean {
  * @param text how it is shown if it is no JSON, where that is known already.
  */
 export function readerOf(head: Buffer, reading: JsonReading, text?: string): PieceReader {
-  const { createSink, onPartial, isPartial = () => false, isCompleted = () => false } = reading;
+  const { createSink, isCompleted = () => false } = reading;
   const { asked = Number.POSITIVE_INFINITY } = reading;
   const options = { ...reading, maxOtherBytes };
   if (beginsPage(head))
     return jsonReader(new JsonScanner(createSink, { ...options, mostImages: 0 }), text);
   if (beginsImage(head)) return imageReader(createSink(), reading.maxImageBytes);
-  return beginsEventStream(head)
-    ? eventReader(
-        new EventStreamBody(createSink, { ...options, isPartial, onPartial, isCompleted, asked }),
-      )
+  if (beginsEventStream(head)) {
+    return eventReader(new EventStreamBody(createSink, { ...options, isCompleted, asked }));
+  }
+  return isPlainText(head)
+    ? textReader(new TextScanner(createSink, options), text ?? shownStart(head))
     : jsonReader(new JsonScanner(createSink, options), text);
+}
+
+function shownStart(head: Buffer): string {
+  return head.toString("utf8", 0, 4 * shownCharacters).slice(0, shownCharacters);
+}
+
+function textReader(scanner: TextScanner, text: string): PieceReader {
+  return {
+    get images() {
+      return scanner.images;
+    },
+    write: (bytes) => scanner.write(bytes),
+    end: async () => {
+      await scanner.end();
+      return { body: undefined, text };
+    },
+    discard: () => scanner.discard(),
+  };
 }
 
 function jsonReader(scanner: JsonScanner, text: string | undefined): PieceReader {

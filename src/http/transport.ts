@@ -31,6 +31,7 @@ export interface ExchangeLimits {
   readonly n?: number | undefined;
   /** As the adapter's. */
   readonly isPartial?: ((type: string) => boolean) | undefined;
+  readonly partialField?: string | undefined;
   /** As the adapter's. */
   readonly isCompleted?: ((type: string) => boolean) | undefined;
   /** Is shown what such an event of a stream holds. */
@@ -145,6 +146,7 @@ export class Transport {
           maxImageBytes: maxDownloadBytes,
           mostImages: (limits.n ?? Number.POSITIVE_INFINITY) + 1,
           isPartial: limits.isPartial,
+          partialField: limits.partialField,
           isCompleted: limits.isCompleted,
           asked: limits.n,
           afterLast: () => {

@@ -1,9 +1,9 @@
 import { createHash, randomUUID } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { type FileHandle, mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { type FileHandle, mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import type { AbortSignalLike } from "../async/clock";
 import { type ImageSink, MemorySink } from "./decoded-image";
+import { writeBeside } from "./write-beside";
 
 const blockBytes = 256 * 1024;
 
@@ -21,6 +21,7 @@ const mostFreeBlocks = 16;
 export class FileSink implements ImageSink {
   readonly directory: string;
   #path: string;
+  /** Open until it is moved or not wanted: if its name is cleared away meanwhile, the bytes are there. */
   #file: FileHandle | undefined;
   #block: Buffer = Buffer.alloc(0);
   #used = 0;
@@ -28,7 +29,6 @@ export class FileSink implements ImageSink {
   readonly #full: Buffer[] = [];
   #onDisk = 0;
   #writing: Promise<void> | undefined;
-  #isEnded = false;
   #isMoved = false;
   #memory: MemorySink | undefined;
   /** Why the rest went on in memory. */
@@ -58,34 +58,37 @@ export class FileSink implements ImageSink {
   }
 
   end(): void {
-    this.#isEnded = true;
     this.#passOn();
     this.#start();
   }
 
   async read(): Promise<Buffer> {
     await this.#ended();
-    return this.#memory === undefined ? readFile(this.#path) : this.#memory.read();
+    if (this.#memory !== undefined) return this.#memory.read();
+    // A file is made for the first byte.
+    if (this.#onDisk === 0) return Buffer.alloc(0);
+    return this.#file === undefined ? readFile(this.#path) : this.#readBack(this.#file);
+  }
+
+  async #readBack(file: FileHandle): Promise<Buffer> {
+    const bytes = Buffer.allocUnsafeSlow(this.#onDisk);
+    await readAll(file, bytes, 0);
+    return bytes;
   }
 
   /** The SHA-256 of what was taken, once it has ended. */
   async digest(): Promise<string> {
     await this.#ended();
     const hash = createHash("sha256");
-    if (this.#memory !== undefined) hash.update(await this.#memory.read());
-    else for await (const piece of createReadStream(this.#path)) hash.update(piece);
+    if (this.#file === undefined) hash.update(await this.read());
+    else for await (const piece of piecesOf(this.#file, this.#onDisk)) hash.update(piece);
     return hash.digest("hex");
   }
 
   async toMemory(): Promise<void> {
     await this.#ended();
     if (this.#memory !== undefined || this.#isMoved) return;
-    const bytes = await readFile(this.#path);
-    const memory = new MemorySink(bytes.length);
-    bytes.copy(memory.reserve(bytes.length));
-    memory.commit(bytes.length);
-    this.#memory = memory;
-    await rm(this.#path, { force: true });
+    await this.#goOnInMemory();
   }
 
   async moveTo(path: string, end?: AbortSignalLike): Promise<boolean> {
@@ -93,10 +96,31 @@ export class FileSink implements ImageSink {
     end?.throwIfAborted();
     // From then on the file is somebody else's.
     if (this.#memory !== undefined || this.#isMoved) return false;
-    await rename(this.#path, path);
+    try {
+      await rename(this.#path, path);
+    } catch (error) {
+      const file = this.#file;
+      if (file === undefined) throw error;
+      if (!(await this.#writeAnew(file, path))) return false;
+    }
     this.#path = path;
     this.#isMoved = true;
+    await this.#close();
     return true;
+  }
+
+  /** Its directory was cleared away: the bytes go into one that is made anew. */
+  async #writeAnew(file: FileHandle, path: string): Promise<boolean> {
+    try {
+      await mkdir(dirname(path), { recursive: true });
+      await writeBeside(dirname(path), path, piecesOf(file, this.#onDisk));
+      await rm(this.#path, { force: true });
+      return true;
+    } catch (error) {
+      this.diskError = error;
+      await this.#goOnInMemory();
+      return false;
+    }
   }
 
   async discard(): Promise<void> {
@@ -104,6 +128,7 @@ export class FileSink implements ImageSink {
     this.#used = 0;
     // Whatever goes wrong with a file that nobody wants is no concern of ours.
     await this.#ended().catch(() => {});
+    await this.#close().catch(() => {});
     if (!this.#isMoved) await rm(this.#path, { force: true }).catch(() => {});
   }
 
@@ -137,11 +162,6 @@ export class FileSink implements ImageSink {
         this.#full.shift();
         release(next.buffer);
       }
-      if (this.#isEnded) {
-        // If its name was cleared away, the bytes are there as long as it is open, and no longer.
-        if (this.#file !== undefined) await stat(this.#path);
-        await this.#close();
-      }
     } catch (error) {
       this.diskError = error;
       await this.#goOnInMemory();
@@ -167,10 +187,10 @@ export class FileSink implements ImageSink {
 
   /** Saving it says later what is wrong with the disk. */
   async #goOnInMemory(): Promise<void> {
-    const memory = new MemorySink();
+    const memory = new MemorySink(this.#onDisk);
     try {
       const written = memory.reserve(this.#onDisk).subarray(0, this.#onDisk);
-      if (this.#file !== undefined) await readAll(this.#file, written);
+      if (this.#file !== undefined) await readAll(this.#file, written, 0);
       memory.commit(written.length);
     } catch (error) {
       await this.#close().catch(() => {});
@@ -199,9 +219,19 @@ function release(memory: ArrayBufferLike): void {
   if (isUsual && freeBlocks.length < mostFreeBlocks) freeBlocks.push(Buffer.from(memory));
 }
 
-async function readAll(file: FileHandle, into: Buffer): Promise<void> {
+/** What is in a file, in memory that is filled anew for each piece. */
+async function* piecesOf(file: FileHandle, length: number): AsyncGenerator<Buffer> {
+  const block = Buffer.allocUnsafeSlow(Math.min(blockBytes, length));
+  for (let at = 0; at < length; at += block.length) {
+    const piece = block.subarray(0, length - at);
+    await readAll(file, piece, at);
+    yield piece;
+  }
+}
+
+async function readAll(file: FileHandle, into: Buffer, position: number): Promise<void> {
   for (let at = 0; at < into.length; ) {
-    const { bytesRead } = await file.read(into, at, into.length - at, at);
+    const { bytesRead } = await file.read(into, at, into.length - at, position + at);
     if (bytesRead === 0) throw new Error("The file is shorter than what was written");
     at += bytesRead;
   }

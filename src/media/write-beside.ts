@@ -6,8 +6,8 @@ import { join } from "node:path";
 export async function writeBeside(
   directory: string,
   path: string,
-  bytes: Uint8Array,
-  signal: AbortSignal | undefined,
+  bytes: Uint8Array | AsyncIterable<Uint8Array>,
+  signal?: AbortSignal,
 ): Promise<string> {
   const temporary = join(directory, `.${randomUUID()}.part`);
   try {

@@ -333,6 +333,7 @@ function createAdapter(settings: {
     trustsCharged: trustCharged === true,
     decodesImages: true,
     isPartial: (type) => type.endsWith(".partial_image"),
+    partialField: "partial_image_index",
     isCompleted: (type) => /^image_\w+\.completed$/.test(type),
     readPartial: outputOf,
     operations: {

@@ -5,12 +5,13 @@ import { DownloadError, MalformedResponseError, reasonOf } from "../errors";
 import type { Read } from "../http/downloader";
 import { DownloadFault } from "../http/faults";
 import { DecodedImage } from "../media/decoded-image";
-import { looksLikeText, type Media, sniff } from "../media/format";
+import { type Media, sniff } from "../media/format";
 import { ImageInspection } from "../media/image-inspection";
 import { mediaInfo } from "../media/measure";
 import { ownBytes } from "../media/own-bytes";
 import { writeBeside } from "../media/write-beside";
 import type { ErrorFacts, ImageInfo, GeneratedImage as Picture } from "../types";
+import { bytesIn, type Decoded, decodedOf, faultIn, firstOf, isText, isTruncated } from "./bytes";
 import { ImageDownload, notAnImage } from "./image-download";
 
 /** What an image needs of its client. */
@@ -237,33 +238,32 @@ export class GeneratedImage implements Picture {
     this.#decoded = undefined;
   }
 
-  async #load(): Promise<Uint8Array> {
+  #load(): Promise<Uint8Array> {
+    return firstOf([
+      () => this.#fromJournal(),
+      () => this.#fromFile(),
+      () => bytesIn(this.#decoded, this.#source.facts),
+      () => this.#fromUrl(),
+    ]).catch((failure: unknown) => {
+      const isTold = failure instanceof DownloadError || failure instanceof MalformedResponseError;
+      throw isTold ? failure : this.#error(undefined, failure);
+    });
+  }
+
+  async #fromJournal(): Promise<Uint8Array | undefined> {
     const stored = await this.#source.stored?.();
-    if (stored !== undefined) {
-      if (ImageInspection.isTruncated(stored)) this.#warnOfEnd();
-      return ownBytes(stored);
-    }
+    if (stored === undefined) return undefined;
+    if (ImageInspection.isTruncated(stored)) this.#warnOfEnd();
+    return ownBytes(stored);
+  }
+
+  async #fromFile(): Promise<Uint8Array | undefined> {
     while (this.#streaming !== undefined) await this.#streaming;
-    if (this.file !== undefined) {
-      try {
-        return ownBytes(await readFile(this.file));
-      } catch (error) {
-        // Moved away since: the URL may still serve.
-        if (this.url === undefined) throw this.#error(undefined, error);
-      }
-    }
-    if (this.#decoded instanceof DecodedImage) {
-      return this.#decoded.sink.read().catch((error: unknown) => {
-        throw this.#error(undefined, error);
-      });
-    }
-    if (this.#decoded !== undefined) {
-      if (this.#decoded.byteLength > 0) return this.#decoded;
-      throw new MalformedResponseError({
-        ...this.#source.facts,
-        detail: "Its base64 holds nothing",
-      });
-    }
+    return this.file === undefined ? undefined : ownBytes(await readFile(this.file));
+  }
+
+  async #fromUrl(): Promise<Uint8Array | undefined> {
+    if (this.url === undefined) return undefined;
     return this.#fetch(async (download, body) => {
       const bytes = await download.bytes(body);
       if (bytes.byteLength === 0 || isText(bytes)) throw notAnImage();
@@ -323,15 +323,13 @@ export class GeneratedImage implements Picture {
     const cause = unsafe === undefined ? undefined : this.#source.clean(unsafe);
     const part = this.#part && new GeneratedImage({}, this.#source);
     if (part !== undefined) part.#decoded = this.#part;
+    const fault = faultIn(unsafe);
     return new DownloadError({
       ...this.#source.facts,
       ...(part !== undefined && { images: [part] }),
       url: this.url,
       detail: detail ?? reasonOf(cause),
-      ...(unsafe instanceof DownloadFault && {
-        status: unsafe.status,
-        retryAfterMs: unsafe.retryAfterMs,
-      }),
+      ...(fault !== undefined && { status: fault.status, retryAfterMs: fault.retryAfterMs }),
       ...(cause !== undefined && { cause }),
     });
   }
@@ -358,24 +356,5 @@ function mediaTypeOf(bytes: Uint8Array): string {
 /** Nothing but the styles in it: no script, no request, no form. */
 const svgPolicy = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
 
-/** An image that came in base64: in memory, or wherever its sink has it. */
-type Decoded = Uint8Array | DecodedImage;
-
 /** Where a file goes, by what it is. */
 type PathFor = (media: Media | undefined) => string;
-
-function decodedOf(base64: string): Uint8Array {
-  // `Buffer.from` takes small ones from the pool.
-  const bytes = Buffer.allocUnsafeSlow(Buffer.byteLength(base64, "base64"));
-  return ownBytes(bytes.subarray(0, bytes.write(base64, "base64")));
-}
-
-function isTruncated(decoded: Decoded): boolean {
-  return decoded instanceof DecodedImage
-    ? decoded.isTruncated
-    : ImageInspection.isTruncated(decoded);
-}
-
-function isText(bytes: Uint8Array): boolean {
-  return sniff(bytes) === undefined && looksLikeText(bytes);
-}

@@ -533,6 +533,16 @@ test("a large image that is no strict base64 is read all the same", async () => 
   }
 });
 
+test("a large image of the URL's alphabet is saved, though its first try wrote nothing", async () => {
+  const picture = pictureOf(90_000);
+  const saveTo = await mkdtemp(join(directory, "url-alphabet-"));
+  await using server = await startServer((_, response) =>
+    sendJson(response, { data: [{ b64_json: picture.toString("base64url") }] }),
+  );
+  const { image } = await clientOf(server).generate({ prompt }, { saveTo });
+  expect((await readFile(image.file ?? "")).equals(picture)).toBe(true);
+});
+
 test("of images that are URLs one more than was asked for is kept as well, and fetched", async () => {
   const downloads: string[] = [];
   await using server = await startServer(({ method, path }, response) => {

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -94,6 +94,79 @@ test("an image within a text is seen however many bytes come at once", async () 
     const error = await failureOf(clientOf(server).generate({ prompt }));
     expect([name, (await bytesOf(error.images))[0]?.equals(picture)]).toEqual([name, true]);
   }
+});
+
+const inLines = (text: string, length: number, end: string) =>
+  text.replace(new RegExp(`.{${length}}`, "g"), `$&${end}`);
+
+/** How an image stands in a body that is no JSON. */
+const texts: Record<string, (bytes: Buffer) => string> = {
+  bare: base64,
+  dataUrl: (bytes) => `data:image/png;base64,${base64(bytes)}\n`,
+  sentence: (bytes) => `Success! Your image: ${base64(bytes)} (1024x1024)`,
+  markdown,
+  fragment: (bytes) => `<image type='png'>${base64(bytes)}</image>`,
+  form: (bytes) => `status=ok&b64_json=${base64(bytes)}&size=auto`,
+  lines: (bytes) => `OK\n\n${inLines(base64(bytes), 76, "\r\n")}\nDone.`,
+  escapedLines: (bytes) => `image: ${inLines(base64(bytes), 64, "\\n")}`,
+  slashes: (bytes) => `b64_json: ${withSlashes(base64(bytes))}`,
+  unpadded: (bytes) => `image ${base64(bytes).replace(/=+$/, "")}`,
+  ofUrls: (bytes) => `image ${bytes.toString("base64url")}`,
+};
+
+const exampleOf = (name: string): [string, number, number[], boolean] => [name, 90_000, [], true];
+
+test("an image in a text that is no JSON is on the error, wherever the response is cut", async () => {
+  const lengths: fc.Arbitrary<number> = fc.constantFrom(70, 71, 72, 3_000, 90_000, 90_001);
+  const cuts = fc.array(fc.nat(200_000), { maxLength: 4 });
+  await fc.assert(
+    fc.asyncProperty(
+      fc.constantFrom(...Object.keys(texts)),
+      lengths,
+      cuts,
+      fc.boolean(),
+      async (name, length, places, saves) => {
+        const picture = pictureOf(length, 7);
+        const body = texts[name]?.(picture) ?? "";
+        await using server = await startCut(body, places, "text/plain");
+        const saveTo = saves ? await mkdtemp(join(directory, "place-")) : undefined;
+        const call = saveTo === undefined ? {} : { saveTo };
+        const error = await failureOf(clientOf(server).generate({ prompt }, call));
+        expect(error).toMatchObject({ code: "malformed_response", charged: "yes" });
+        const [found, ...more] = await bytesOf(error.images);
+        expect(more).toEqual([]);
+        // Letters of a text that goes on in the next line are bytes after the end.
+        expect(found?.subarray(0, length).equals(picture)).toBe(true);
+        if (name !== "lines") expect(found).toHaveLength(length);
+        expect(server.requests).toHaveLength(1);
+        expect(JSON.stringify(error.raw)).not.toContain(base64(picture).slice(0, 60));
+        if (saveTo !== undefined) expect(await readdir(saveTo)).toHaveLength(1);
+      },
+    ),
+    { numRuns: 60, examples: Object.keys(texts).map((name) => exampleOf(name)) },
+  );
+});
+
+test("two images in the lines of a text are told apart, and words are no image", async () => {
+  const pictures = [pictureOf(3_000), pictureOf(90_000, 7)];
+  await using server = await startCut(pictures.map(base64).join("\n"), [], "text/plain");
+  const error = await failureOf(clientOf(server).generate({ prompt, n: 2 }));
+  const found = await bytesOf(error.images);
+  expect(found.map((each, at) => pictures[at]?.equals(each))).toEqual([true, true]);
+  await using words = await startCut(`Bad gateway ${"9j/4".repeat(40)}`, [], "text/plain");
+  const plain = await failureOf(clientOf(words).generate({ prompt }));
+  expect(plain).toMatchObject({ code: "malformed_response", charged: "unknown" });
+  expect(plain.images).toBeUndefined();
+});
+
+test("an image in the words of a refusal keeps its reason, and is no proof that nothing was paid", async () => {
+  await using server = await startServer((_, response) => {
+    response.writeHead(402, { "content-type": "text/plain" });
+    response.end(`no credits left ${base64(pictureOf(3_000))}`);
+  });
+  const error = await failureOf(clientOf(server).generate({ prompt }));
+  expect(error).toMatchObject({ code: "insufficient_credits", charged: "unknown" });
+  expect(error.images).toHaveLength(1);
 });
 
 test("several images within one text are told apart, and are in the directory", async () => {

@@ -6,6 +6,7 @@ import {
   open,
   readdir,
   readFile,
+  readlink,
   rm,
   stat,
   writeFile,
@@ -342,6 +343,74 @@ test("where the directory is cleared away while the image comes, it is saved all
   expect(await readdir(saveTo)).toEqual([image.file?.slice(saveTo.length + 1)]);
   expect((await readFile(image.file ?? "")).equals(picture)).toBe(true);
 });
+
+/** A response of two pictures, whose first is whole on the disk while the second is still coming. */
+async function clearedBetween(place: string, clear: () => void): Promise<TestServer> {
+  const text = documentOf(picture, other);
+  return startServer(async (_, response) => {
+    sendStart(response, text.slice(0, inTheSecond));
+    await until(async () => (await partBytes(place).catch(() => 0)) >= picture.length);
+    clear();
+    response.end(text.slice(inTheSecond));
+  });
+}
+
+test("where the directory is cleared away when an image of the response was whole, both are saved", async () => {
+  const saveTo = join(await emptyPlace(), "pictures");
+  await using server = await clearedBetween(saveTo, () => rmSync(saveTo, { recursive: true }));
+  const { images, failures } = await clientOf(server).generate({ prompt, n: 2 }, { saveTo });
+  expect(failures).toEqual([]);
+  const saved = await Promise.all(images.map(({ file = "" }) => readFile(file)));
+  expect(saved.map((each) => [picture, other].findIndex((one) => one.equals(each)))).toEqual([
+    0, 1,
+  ]);
+  expect((await readdir(saveTo)).sort()).toEqual(
+    images.map(({ file }) => file?.slice(saveTo.length + 1)),
+  );
+  expect(await openParts()).toBe(0);
+});
+
+test("where a file is in the directory's place by then, both are in memory and on the error", async () => {
+  const saveTo = join(await emptyPlace(), "pictures");
+  await using server = await clearedBetween(saveTo, () => {
+    rmSync(saveTo, { recursive: true });
+    writeFileSync(saveTo, "in the way");
+  });
+  const error = await failureOf(clientOf(server).generate({ prompt, n: 2 }, { saveTo }));
+  expect(error).toMatchObject({ code: "download_failed", charged: "yes" });
+  const { images = [] } = (await error.job?.result()) ?? {};
+  const bytes = await Promise.all(images.map((each) => each.bytes()));
+  expect(bytes.map((each) => [picture, other].findIndex((one) => one.equals(each)))).toEqual([
+    0, 1,
+  ]);
+  expect(await openParts()).toBe(0);
+});
+
+test("a download whose directory is cleared away while it comes is saved all the same", async () => {
+  const saveTo = join(await emptyPlace(), "pictures");
+  await using server = await startServer(async ({ method }, response) => {
+    if (method === "POST") return sendText(response, JSON.stringify({ data: [{ url: "/a.png" }] }));
+    response.writeHead(200, { "content-length": picture.length });
+    response.write(picture.subarray(0, 1_200_000));
+    await until(async () => (await partBytes(saveTo).catch(() => 0)) > 700_000);
+    rmSync(saveTo, { recursive: true });
+    response.end(picture.subarray(1_200_000));
+  });
+  const { image } = await clientOf(server).generate({ prompt }, { saveTo });
+  expect((await readFile(image.file ?? "")).equals(picture)).toBe(true);
+  expect(server.requests).toHaveLength(2);
+  expect(await openParts()).toBe(0);
+});
+
+/** How many files on their way this process has open, where the system can tell. */
+async function openParts(): Promise<number> {
+  const handles = await readdir("/proc/self/fd").catch(() => []);
+  const targets = await Promise.all(
+    // What has been closed meanwhile leads nowhere.
+    handles.map((each) => readlink(`/proc/self/fd/${each}`).catch(() => "")),
+  );
+  return targets.filter((target) => target.includes(".part")).length;
+}
 
 /** Every handle's `write`; a file named "any" is left in the directory. */
 async function handlePrototype(place: string): Promise<Pick<FileHandle, "write">> {

@@ -126,7 +126,7 @@ const rooms = {
   capabilities: ["adapter"],
   api: ["adapter", "async", "errors", "http", "media", "types"],
   request: ["adapter", "async", "cost", "errors", "http", "media", "parse", "realm", "types"],
-  result: ["adapter", "async", "cost", "errors", "http", "media", "types"],
+  result: ["adapter", "async", "cost", "errors", "http", "media", "sentences", "types"],
   schedule: ["adapter", "async", "request", "types"],
   journal: ["adapter", "async", "cost", "errors", "media", "realm", "request", "types"],
   job: [
@@ -193,8 +193,8 @@ const tooLong: Readonly<Record<string, number>> = {
   "journal/directory-files.ts journalIn": 198,
   "journal/entry.ts TaskEntry": 279,
   "providers/openai-compatible.ts": 390,
-  "result/generated-image.ts": 381,
-  "result/generated-image.ts GeneratedImage": 294,
+  "result/generated-image.ts": 360,
+  "result/generated-image.ts GeneratedImage": 291,
   "testing/sandbox.ts startSandbox": 90,
   "types.ts": 466,
 };

@@ -15,6 +15,7 @@ import {
   type PartialImage,
 } from "../../src/index";
 import { type SandboxFaultKind, startSandbox } from "../../src/testing/sandbox";
+import { pictureOf } from "../support/media";
 import { pixel, sendJson, startServer, type TestServer } from "../support/server";
 import { failureOf, jobProviders, prompt, providerOf, startStage, until } from "../support/stage";
 
@@ -509,6 +510,70 @@ test("partial images without a number are counted", async () => {
     onEvent: (event) => event.type === "partial" && seen.push(event.index),
   });
   expect(seen).toEqual([0, 1]);
+});
+
+/** A partial image of 90 KB that names no type: its fields, up to the end of its event. */
+const sketch = pictureOf(90_000, 3);
+const untyped = `data: {"b64_json":"${sketch.toString("base64")}"`;
+
+test("an event with the index of a partial image is one, though it names no type", async () => {
+  const marked = `${untyped},"partial_image_index":0}\n\n`;
+  const inData = `data: {"data":{"partial_image_index":1,${untyped.slice(7)}}}\n\n`;
+  const picture = pictureOf(100_000, 5);
+  const plain = dataOf({ b64_json: picture.toString("base64"), partial_image_index: null });
+  await using server = await startStream((response) => response.end(marked + inData + plain));
+  const seen: number[] = [];
+  const { images, warnings } = await clientOf(server).generate(request, {
+    onEvent: (event) => event.type === "partial" && seen.push(event.bytes.byteLength),
+  });
+  expect(images).toHaveLength(1);
+  expect(picture.equals((await images[0]?.bytes()) ?? Buffer.of())).toBe(true);
+  expect(warnings).toEqual([]);
+  expect(seen).toEqual([sketch.byteLength]);
+});
+
+test("a stream of nothing but partial images without a type has ended without its picture", async () => {
+  await using server = await startStream((response) =>
+    response.end(`${untyped},"partial_image_index":0}\n\n`),
+  );
+  const error = await failureOf(clientOf(server).generate(request));
+  expect(error).toMatchObject({ code: "malformed_response", charged: "unknown" });
+  expect(error.images).toBeUndefined();
+  expect(sketch.equals(error.partialImage?.bytes ?? Buffer.of())).toBe(true);
+});
+
+test.each([
+  ["the picture's last letter", ""],
+  ["a field that follows it", ',"size":"1024x1024"'],
+  ["the beginning of the type", ',"type":"image_gen'],
+  ["the index of a partial image", ',"partial_image_index":0,'],
+])("a stream that is cut after %s shows no picture that was paid for", async (_, more) => {
+  for (const end of ["break", "polite", "silence"] as const) {
+    await using server = await startStream((response) => {
+      if (end === "polite") return response.end(untyped + more);
+      response.write(untyped + more);
+      if (end === "break") setTimeout(() => response.destroy(), 20);
+    });
+    const saveTo = await mkdtemp(join(directory, "place-"));
+    const call = end === "silence" ? { timeoutMs: 400 } : { saveTo };
+    const error = await failureOf(clientOf(server).generate(request, call));
+    expect(error).toMatchObject({ charged: "unknown" });
+    expect(error.images).toBeUndefined();
+    expect(sketch.equals(error.partialImage?.bytes ?? Buffer.of())).toBe(true);
+    expect(await readdir(saveTo)).toEqual([]);
+    expect(server.requests).toHaveLength(1);
+  }
+});
+
+test("a stream that is cut after a picture whose type came first has it on the error", async () => {
+  const event = untyped.replace("{", '{"type":"image_generation.completed",');
+  await using server = await startStream((response) => {
+    response.write(event);
+    setTimeout(() => response.destroy(), 20);
+  });
+  const error = await failureOf(clientOf(server).generate(request));
+  expect(error).toMatchObject({ charged: "yes" });
+  expect(sketch.equals((await error.images?.[0]?.bytes()) ?? Buffer.of())).toBe(true);
 });
 
 test("an error that is the event itself, or plain words, says what it says", async () => {

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { LightAbortSignal } from "../../src/async/clock";
+import { JournalError } from "../../src/errors";
 import { bodyOf } from "../../src/http/body";
 import { DownloadFault } from "../../src/http/faults";
 import { createImageClient, memoryJournal, openaiCompatible, trinetra } from "../../src/index";
@@ -302,6 +303,55 @@ test("base64 is decoded without a download", async () => {
   same(await image.bytes());
   await image.save(join(directory, "b64.png"));
   expect(downloads).toHaveLength(0);
+});
+
+const unreadable = async (): Promise<never> => {
+  throw new JournalError({ provider: "trinetra", charged: "yes", detail: "EIO: i/o error, read" });
+};
+
+test("where the journal cannot be read, the picture comes from wherever else it is", async () => {
+  const stored = unreadable;
+  const saved = imageOf({ url }, [good]);
+  const file = await saved.image.save(join(directory, "beside-a-journal.png"));
+  const inFile = imageOf({}, [], { stored });
+  Object.assign(inFile.image, { file });
+  const inMemory = imageOf({ base64: onePixelPng.toString("base64") }, [], { stored });
+  const atUrl = imageOf({ url }, [good], { stored });
+  for (const { image } of [inFile, inMemory, atUrl]) {
+    same(await image.bytes());
+    same(await readFile(await image.save(join(directory, "had-all-the-same.png"))));
+  }
+  expect(atUrl.downloads).toHaveLength(1);
+});
+
+test("where nothing gives the picture, the error is the download's and names every place", async () => {
+  const gone = join(directory, "never-there.png");
+  const alone = imageOf({}, [], { stored: unreadable }).image;
+  const error = await failureOf(alone.bytes());
+  expect(error).toMatchObject({ code: "download_failed", charged: "yes" });
+  expect(error).toHaveProperty("cause.code", "journal_failed");
+  const everywhere = imageOf({ url }, [], { stored: unreadable }).image;
+  Object.assign(everywhere, { file: gone });
+  for (const ask of [
+    () => everywhere.bytes(),
+    () => everywhere.info(),
+    () => everywhere.save(join(directory, "nowhere.png")),
+  ]) {
+    const all = await failureOf(ask());
+    expect(all).toMatchObject({ code: "download_failed", charged: "yes", url, status: 500 });
+    expect(all).toHaveProperty("cause.errors", [
+      expect.objectContaining({ code: "journal_failed" }),
+      expect.objectContaining({ code: "ENOENT", path: gone }),
+      expect.objectContaining({ message: "HTTP 500", status: 500 }),
+    ]);
+    expect(all).toHaveProperty("message", expect.stringMatching(/EIO.*ENOENT.*HTTP 500/));
+  }
+  expect(await readdir(directory)).not.toContain("nowhere.png");
+});
+
+test("base64 that holds nothing is no matter where the URL serves", async () => {
+  const { image } = imageOf({ url, base64: "....." }, [good]);
+  same(await image.bytes());
 });
 
 test("base64 of nothing was charged, and is malformed however it is asked for", async () => {

@@ -1,0 +1,141 @@
+import { decodedFrom } from "../media/decoded-from";
+import type { DecodedImage, ImageSink } from "../media/decoded-image";
+import { isBase64Letter } from "./base64-image";
+import { isImageBase64 } from "./image-text";
+import { backslash } from "./json-escapes";
+import { documentOf, JsonScanner, type ScanOptions } from "./json-scanner";
+
+/** How long the lines of base64 are where it is broken into lines: 64 or 76 letters. */
+const shortestLine = 60;
+const longestLine = 128;
+
+/** What has fewer letters is a word, and no image. */
+const leastLetters = 32;
+
+const slash = 0x2f;
+const equalsSign = 0x3d;
+const lineBreaks = Buffer.from("\r\n");
+/** What stands for them behind a backslash. */
+const escapedBreaks = Buffer.from("rn");
+
+/** A document, or one behind a warning, as PHP writes them. */
+const jsonStart = /^[\s\ufeff]*["{[]|[[{]\s*["[{]/;
+
+/** Whether a body is text with no JSON in it, by its beginning: white space alone tells nothing. */
+export function isPlainText(head: Buffer): boolean {
+  const start = head.toString("utf8");
+  return /[^\s\ufeff]/.test(start) && !jsonStart.test(start);
+}
+
+/**
+ * Reads the images out of a text that is no JSON, such as bare base64, or a sentence with a data URL in
+ * it. Each long run of base64 letters goes through a scanner of JSON, as a string of a list.
+ */
+export class TextScanner {
+  readonly #scanner: JsonScanner;
+  readonly #createSink: () => ImageSink;
+  readonly #options: ScanOptions;
+  /** The beginning of a run that is not long yet. */
+  readonly #held = Buffer.alloc(leastLetters);
+  #runLength = 0;
+  #lineLength = 0;
+  /** The line of a run has ended: the next may go on with it. */
+  #isBroken = false;
+  #isPadded = false;
+  #isEscaped = false;
+  #otherBytes = 0;
+  /** Those that no scanner decodes. */
+  readonly #found: DecodedImage[] = [];
+
+  constructor(createSink: () => ImageSink, options: ScanOptions) {
+    this.#createSink = createSink;
+    this.#options = options;
+    this.#scanner = new JsonScanner(createSink, options);
+    void this.#scanner.write(Buffer.from('[""'));
+  }
+
+  /** The images that are whole. */
+  get images(): readonly DecodedImage[] {
+    return [...this.#scanner.images, ...this.#found];
+  }
+
+  /** Takes the next bytes, which are only lent, and may ask to wait before more come. */
+  write(bytes: Uint8Array): Promise<void> | undefined {
+    const out = Buffer.allocUnsafe(2 * bytes.length + 2 * leastLetters);
+    let length = 0;
+    for (const byte of bytes) {
+      const isLetter = isBase64Letter(byte) && !(this.#isEscaped && byte !== slash);
+      const endsPadding = this.#isPadded && byte !== equalsSign;
+      if (!isLetter || endsPadding) length += this.#readOther(byte, out, length);
+      if (!isLetter) continue;
+      this.#isEscaped = false;
+      this.#isPadded = byte === equalsSign;
+      if (this.#isBroken) this.#lineLength = 0;
+      this.#isBroken = false;
+      this.#lineLength += 1;
+      this.#runLength += 1;
+      if (this.#runLength <= leastLetters) this.#held[this.#runLength - 1] = byte;
+      if (this.#runLength === leastLetters) {
+        length += out.write(',"', length) + this.#held.copy(out, length + 2);
+      } else if (this.#runLength > leastLetters) {
+        out[length] = byte;
+        length += 1;
+      }
+    }
+    this.#count(bytes.length - length);
+    return this.#scanner.write(out.subarray(0, length));
+  }
+
+  /**
+   * Ends a run, but for a break between its lines, and the escape of a slash.
+   *
+   * @returns how many bytes it has written.
+   */
+  #readOther(byte: number, out: Buffer, at: number): number {
+    if (byte === backslash && !this.#isEscaped) {
+      this.#isEscaped = true;
+      return 0;
+    }
+    const breaks = this.#isEscaped ? escapedBreaks : lineBreaks;
+    const isBreak = breaks.includes(byte);
+    this.#isEscaped = false;
+    const isLine = this.#lineLength >= shortestLine && this.#lineLength <= longestLine;
+    if (isBreak && isLine && !this.#isPadded) {
+      this.#isBroken = true;
+      return 0;
+    }
+    const isLong = this.#runLength >= leastLetters;
+    this.#isBroken = false;
+    this.#isPadded = false;
+    this.#runLength = 0;
+    this.#lineLength = 0;
+    return isLong ? out.write('"', at) : 0;
+  }
+
+  #count(byteLength: number): void {
+    this.#otherBytes += Math.max(0, byteLength);
+    const { maxOtherBytes = Number.POSITIVE_INFINITY } = this.#options;
+    if (this.#otherBytes > maxOtherBytes) {
+      throw new Error(`The response has more than ${maxOtherBytes} bytes beside its images`);
+    }
+  }
+
+  /** Nothing follows. */
+  async end(): Promise<void> {
+    await this.#scanner.write(Buffer.from(this.#runLength >= leastLetters ? '"]' : "]"));
+    const runs = await documentOf(this.#scanner);
+    if (!Array.isArray(runs)) return;
+    const { mostImages = Number.POSITIVE_INFINITY } = this.#options;
+    // Of the URL's alphabet, or without what pads it: decoded as a whole.
+    for (const run of runs) {
+      const isMore = this.images.length < mostImages;
+      if (!isMore || typeof run !== "string" || !isImageBase64(run)) continue;
+      this.#found.push(decodedFrom(Buffer.from(run, "base64"), this.#createSink()));
+    }
+  }
+
+  /** Lets go of whatever is not a whole image. */
+  discard(): Promise<void> {
+    return this.#scanner.discard();
+  }
+}
