@@ -84,8 +84,8 @@ function card(entry: Entry): string {
 <h3>${escapeHtml(provider)} <span>${escapeHtml(operation)}</span></h3>
 <dl>
 ${fact("Time", seconds(durationMs))}
-${fact("Cost", costText(cost, listed), cost === undefined ? "unknown" : undefined)}
 ${fact("Size", `${width} × ${height}`)}
+${fact("Cost", costText(cost, listed), cost === undefined ? "unknown" : undefined)}
 </dl>
 <pre><code>${escapeHtml(asCode(entry))}</code></pre>
 </div>
@@ -164,7 +164,8 @@ img { display: block; width: 100%; height: auto; }
 .body { display: flex; flex: 1; flex-direction: column; gap: 12px; padding: 16px; }
 h3 { display: flex; align-items: baseline; justify-content: space-between; gap: 8px; font-size: 15px; font-weight: 600; }
 h3 span { color: var(--quiet); font-size: 13px; font-weight: 400; }
-article dl { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 4px 14px; }
+article dl { display: grid; grid-template-columns: 1fr 2fr; gap: 4px 14px; }
+article dl div:last-child { grid-column: 1 / -1; }
 article dd { font-size: 14px; }
 .unknown { color: var(--quiet); font-style: italic; }
 pre { flex: 1; padding: 12px; background: var(--code); border-radius: 8px; font-size: 12.5px; line-height: 1.55; white-space: pre-wrap; overflow-wrap: anywhere; }
