@@ -26,7 +26,7 @@ export interface WebhookOptions {
   readonly backstopMs?: number;
 }
 
-/** What a client is made of. */
+/** Options of {@link createImageClient}. */
 export interface ImageClientOptions {
   /** Whose service it is, such as `trinetra()`. */
   readonly provider: Provider;

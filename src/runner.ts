@@ -179,8 +179,8 @@ export class Runner {
   }
 
   /**
-   * Everything before the first create. What it needs ends with it, as does all that each create
-   * needs once there is a response: thousands of calls may wait for minutes.
+   * Prepares a call up to its first create. Retains nothing afterwards, nor does a create once it has
+   * its response: thousands of calls may wait for minutes.
    */
   async #open(plan: Plan, options: ParsedCallOptions, saving: Saving): Promise<RunningCall> {
     const { clock } = this.#services;
@@ -295,7 +295,7 @@ export class Runner {
 /** How long `close` waits for those that it has torn. */
 const tornMs = 1_000;
 
-/** What no provider is sent as it is, and nobody may see all the same. */
+/** Values not sent to the provider verbatim that must still be redacted. */
 function secretsOf({ webhooks }: ClientOptions): readonly string[] {
   return webhooks === undefined ? [] : [webhooks.secret];
 }
@@ -306,7 +306,7 @@ const none: ResolvedInputs = { imageUrls: [], imageFiles: [] };
 interface Saving {
   /** While they come. */
   readonly createSink?: (() => ImageSink) | undefined;
-  /** Once somebody asks for the result. */
+  /** Once the result is requested. */
   readonly resultSaveTo?: string | undefined;
   readonly isSubmit?: boolean;
 }

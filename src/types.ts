@@ -186,7 +186,7 @@ export type ImageEvent = {
       readonly state: "queued" | "running";
       /** The provider's own word. */
       readonly word: string;
-      /** False for a word that nobody had heard before: the job is polled on. */
+      /** False for an unknown word: polling continues. */
       readonly known: boolean;
       readonly progress?: number;
     }
@@ -301,7 +301,7 @@ export interface GeneratedImage {
    */
   info(): Promise<ImageInfo>;
   /**
-   * Writes the file: first beside its place, then renamed, so that nobody sees half of one.
+   * Writes the file: first under a temporary name, then renamed, so that a half-written file is never seen.
    * Directories on the way are made. Returns the absolute path.
    *
    * @throws {@link DownloadError} if it cannot be fetched or written.

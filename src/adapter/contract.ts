@@ -145,7 +145,7 @@ export interface InputRule {
   readonly maxCount: number;
   /** `"url"`: the provider fetches them itself. `"bytes"`: they are uploaded with the request. */
   readonly as: "url" | "bytes";
-  /** The media types it reads; checked where the bytes are at hand. */
+  /** The media types it reads; checked where the bytes are available. */
   readonly mediaTypes?: readonly string[];
   /** The largest file it takes. */
   readonly maxBytes?: number;

@@ -12,7 +12,7 @@ const neverThere =
 
 /**
  * What a code says by itself, whoever sends it: gateways write the same one in snake case, in camel
- * case and in capitals. `undefined` for one that nobody knows.
+ * case and in capitals. `undefined` if it is unknown.
  */
 export function meaningOfCode(code: string | undefined, status: number): RefusalKind | undefined {
   const word = code?.toLowerCase().replace(/[^a-z0-9]/g, "") ?? "";

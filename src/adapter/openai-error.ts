@@ -5,7 +5,7 @@ import { isUncertain, kindOfStatus, moderated, readStatus, unreadable } from "./
 
 /** Who answers in OpenAI's form. */
 export interface OpenAIEndpoint {
-  /** OpenAI itself, at its own origin: over TLS nobody in between can write its error object. */
+  /** OpenAI itself, at its own origin: over TLS no intermediary can write its error object. */
   readonly isOpenAI: boolean;
   /** Statuses that it answers, by the caller's word, only to a create that it has not begun. */
   readonly refusalStatuses: readonly number[];

@@ -36,7 +36,7 @@ export interface Provider {
 
 /**
  * Makes a provider of an adapter and the place where it lives. The key is looked up at each send,
- * so that a missing one is no error before that.
+ * so that a missing one is not an error before that.
  *
  * @param ownSettings the names of settings that this provider alone takes, such as `model`.
  * @throws {@link InvalidRequestError} if `baseURL` is not an http(s) URL, or has credentials or a

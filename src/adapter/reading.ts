@@ -54,7 +54,7 @@ export const jsonOrText = z.transform((value: unknown, context) => {
   }
 });
 
-/** A provider's word for a state, with its meaning in `table`; `undefined` where nobody knows it. */
+/** A provider's word for a state, with its meaning in `table`; `undefined` if it is unknown. */
 export function stateWord<State extends string>(table: Readonly<Record<string, State>>) {
   return z.pipe(
     textOrNumber,

@@ -87,7 +87,7 @@ export function priceOfUsage(
   let sum = 0;
   for (const [tokens, price] of parts) {
     if (tokens === 0) continue;
-    // More of a part than of the whole: whoever counted so is not to be added up.
+    // A part larger than the whole: such counts cannot be added up.
     if (price === undefined || tokens < 0) return undefined;
     sum += tokens * price;
   }

@@ -33,7 +33,7 @@ export class ProviderApi {
   readonly #secrets: Secrets;
   readonly #redaction: OutcomeRedaction;
 
-  /** @param secrets what else nobody may see, such as the secret of webhooks. */
+  /** @param secrets other values to redact, such as the webhook secret. */
   constructor(provider: Provider, transport: Transport, secrets: readonly string[] = []) {
     this.#provider = provider;
     this.#transport = transport;
@@ -142,7 +142,7 @@ export class ProviderApi {
     );
   }
 
-  /** What a response means, and the images in it. Takes time only where images are let go of, or saved. */
+  /** What a response means, and the images in it. Asynchronous only where images are discarded or saved. */
   #read(
     phase: Phase,
     request: HttpRequest,
@@ -207,7 +207,7 @@ export class ProviderApi {
 
   /** What was thrown, in words that show no key. */
   clean(text: string): string {
-    // The key goes first: a cut through the middle of it would leave a half that nobody knows.
+    // The key goes first: cutting the text first could leave half a key, which no longer matches.
     return shortened(this.#secrets.strikeFault(text));
   }
 }

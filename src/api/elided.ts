@@ -22,7 +22,7 @@ export function elided(value: unknown, secrets: readonly string[], depth = 0): u
 }
 
 /**
- * The fields of an object as they may be named, and no more than are looked at. What JSON calls `__proto__`
+ * A shallow copy: at most 100 fields, names redacted. What JSON calls `__proto__`
  * is a field of a copy, too.
  */
 function copyOf(value: object, secrets: readonly string[]): Record<string, unknown> {

@@ -20,7 +20,7 @@ const imageFile = /\.(png|jpe?g|webp|gif|avif)$/i;
 const markdownImage = /!\[[^\]]{0,200}\]\((https?:\/\/[^\s()<>]{1,4000})\)/g;
 
 /**
- * The URLs in a response whose shape nobody knows that lead to images which were made for it, as far as
+ * The URLs in a response of unknown shape that lead to images which were made for it, as far as
  * names tell: a link to a page of help, beside a refusal, must not make that one of a paid picture.
  */
 export class PictureURLs {

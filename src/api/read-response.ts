@@ -36,7 +36,7 @@ function readBy(adapter: Adapter, phase: Phase, response: ProviderResponse): Out
   try {
     return adapter.read(phase, response);
   } catch (error) {
-    // An adapter must not throw; one of somebody else's that does has not understood the response.
+    // An adapter must not throw; a custom one that does has not understood the response.
     return unreadable(phase, `The adapter threw: ${String(error)}`);
   }
 }
@@ -184,7 +184,7 @@ function fieldOf(value: unknown, name: string): unknown {
   return isThere ? Reflect.get(value, name) : undefined;
 }
 
-/** Whoever says that trying again is no use is taken at their word. */
+/** A response that says not to retry is obeyed. */
 function withShouldRetry(response: ProviderResponse, outcome: Refused): Refused {
   const isFinal = response.headers["x-should-retry"]?.trim().toLowerCase() === "false";
   return isFinal ? { ...outcome, resend: "never", transient: false } : outcome;
@@ -197,6 +197,6 @@ export interface Reading {
   readonly requestId: string | undefined;
   /** The response without image bytes and without the key. */
   raw(): unknown;
-  /** Images in a response that ends a task, or that nobody understands: as they came, or their URLs. */
+  /** Images in a response that ends a task, or that cannot be understood: as received, or their URLs. */
   readonly images: readonly Output[];
 }

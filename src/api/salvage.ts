@@ -21,7 +21,7 @@ export interface Salvage {
 }
 
 /**
- * The images of a response whose shape nobody knows, in order: what was paid for is kept. Where none came
+ * The images of a response of unknown shape, in order: what was paid for is kept. Where none came
  * whole, the URLs of images.
  */
 export async function salvaged(salvage: Salvage): Promise<readonly Output[]> {
@@ -116,7 +116,7 @@ function serializedBuffer(value: object): Buffer | undefined {
 /** Whether the request held it already: some servers show all that they were sent with their refusal. */
 async function isEcho({ sink, byteLength }: DecodedImage, { body }: HttpRequest): Promise<boolean> {
   if (body === undefined || body.length < byteLength) return false;
-  // An image that a disk does not give back is kept: whoever reads it hears why.
+  // An image that the disk fails to return is kept: reading it reports the error.
   const bytes = await sink.read().catch(() => undefined);
   if (bytes === undefined) return false;
   // As a file of a form, or as base64 in JSON.

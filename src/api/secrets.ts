@@ -2,13 +2,13 @@ import { inspect } from "node:util";
 import { reasonOf } from "../errors";
 import { proxyPasswords } from "../http/proxy-environment";
 
-/** So many of the keys that `apiKey` gave are looked for after their calls have ended. */
+/** How many past keys from `apiKey` are still redacted after their calls have ended. */
 const mostKept = 16;
 
 /** A shorter one may stand in a URL or an id by chance (`"openai"`), and must not spoil what was paid for. */
 const leastInAddress = 16;
 
-/** What is sent to a provider and must be shown to nobody. */
+/** Values sent to a provider that must never be shown. */
 export class Secrets {
   /** Those of the settings, which do not change. */
   readonly #fixed: readonly string[];

@@ -81,7 +81,7 @@ export class LightAbortSignal implements AbortSignalLike {
     this.#aborted = true;
     this.#reason = reason;
     if (this.#listeners === undefined) return;
-    // One who is let go of by another who heard it first does not hear it.
+    // A listener that an earlier listener removed is not called.
     for (const listener of this.#all()) listener();
     this.#listeners = undefined;
   }
@@ -94,7 +94,7 @@ export class LightAbortSignal implements AbortSignalLike {
   }
 }
 
-/** A caller's signal, which is listened to once for all who listen to this, and not while nobody does. */
+/** Shares one listener on the caller's AbortSignal, attached only while needed. */
 class CallerSignal implements AbortSignalLike {
   readonly #signal: AbortSignal;
   readonly #listeners = new Set<() => void>();
@@ -129,7 +129,7 @@ class CallerSignal implements AbortSignalLike {
 
   readonly #tell = () => {
     this.#signal.removeEventListener("abort", this.#tell);
-    // One who is let go of by another who heard it first does not hear it.
+    // A listener that an earlier listener removed is not called.
     for (const listener of this.#listeners) listener();
     this.#listeners.clear();
   };
@@ -193,7 +193,7 @@ export function within<Value>(
   if (signal === undefined && deadlineAt === undefined) return work;
   return new Promise<Value>((resolve, reject) => {
     if (signal?.aborted) {
-      // Nobody is left to hear how the work ends: without this its rejection would end the process.
+      // The result is ignored: an unhandled rejection would end the process.
       work.catch(() => {});
       reject(signal.reason);
       return;

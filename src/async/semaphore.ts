@@ -1,20 +1,20 @@
 import type { AbortSignalLike, Clock } from "./clock";
 
-/** A slot that its job keeps though nobody waits for the job. */
+/** A slot that its job keeps although nothing waits for the job. */
 interface Held {
   readonly release: () => void;
   /** It is given back at the latest then, by `clock.now()`. */
   readonly until: number;
 }
 
-/** So many at once; the rest wait in the order in which they came. */
+/** A FIFO semaphore. */
 export class Semaphore {
   readonly #clock: Clock;
   #free: number;
   readonly #isUnlimited: boolean;
   readonly #queue: (() => void)[] = [];
   readonly #held = new Map<string, Held>();
-  /** The timer for those held, which runs while somebody waits: it keeps no process alive otherwise. */
+  /** The timer for held slots. It runs only while something waits, so that it keeps no process alive. */
   #cancelTimer: (() => void) | undefined;
 
   constructor(count: number, clock: Clock) {

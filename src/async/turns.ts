@@ -1,7 +1,7 @@
 // Not the global one: a test that fakes timers would stop every client after as many as begin at once.
 import { setImmediate } from "node:timers";
 
-/** As many begin in one turn of the event loop: what each begins takes about a tenth of a millisecond. */
+/** Calls started per event-loop turn (about 0.1 ms each). */
 const mostInTurn = 32;
 
 let begunInTurn = 0;

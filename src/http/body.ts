@@ -21,7 +21,7 @@ export interface Body {
   each(take: Take): Promise<void>;
 }
 
-/** A body that somebody else's transport gives. */
+/** A body from a custom transport. */
 export function bodyOf(chunks: AsyncIterable<unknown>): Body {
   return {
     each: (take) => (chunks instanceof Readable ? drained(chunks, take) : iterated(chunks, take)),

@@ -56,7 +56,7 @@ function watched(
       const member: unknown = Reflect.get(target, name);
       if (typeof member !== "function" || typeof name !== "string") return member;
       return (...given: unknown[]) => {
-        // Whoever waited has been told that nothing was sent: that must stay true.
+        // The caller was told that nothing was sent: that must stay true.
         if (isStart(name) && isOver(ends)) return abort(given[0]);
         if (!isError(name)) ends.onSending?.();
         return Reflect.apply(member, target, given);

@@ -132,7 +132,7 @@ function isPlain(head: Buffer): boolean {
     const text = new TextDecoder("utf-8", { fatal: true }).decode(head, { stream: true });
     return !control.test(text);
   } catch {
-    // It is no UTF-8.
+    // Not UTF-8.
     return false;
   }
 }
@@ -144,7 +144,7 @@ function refusing(contentEncoding: string, next: ByteSink): ByteSink {
   return { ...next, take };
 }
 
-/** A sink that is chosen by the first bytes, as soon as there are so many, or no more come. */
+/** A sink chosen by the first bytes, once enough of them have arrived or the body has ended. */
 function byHead(length: number, next: ByteSink, choose: (head: Buffer) => ByteSink): ByteSink {
   let head: Buffer = Buffer.alloc(0);
   let chosen: ByteSink | undefined;

@@ -3,7 +3,7 @@ import { type Clock, systemClock } from "../async/clock";
 
 /**
  * A create leaves on a connection that is new or has been idle for less. Servers close idle connections
- * after a second or more, and of a create that meets the close on its way nobody can say whether it was
+ * after a second or more, and of a create that meets the close on its way it cannot be known whether it was
  * charged. The rest of that second is for the way there.
  */
 const mostIdleMs = 500;

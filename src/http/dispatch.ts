@@ -71,10 +71,10 @@ export function dispatch<Value>(
   });
 }
 
-/** So many bytes may wait for somebody to take them before the sender is asked to wait. */
+/** Bytes buffered before backpressure is applied. */
 const mostWaitingBytes = 64 * 1024;
 
-/** So many where that takes undici's pause, which goes wrong if the connection ends meanwhile ({@link SocketReads}). */
+/** The same where backpressure takes undici's `pause`, which fails if the connection ends meanwhile ({@link SocketReads}). */
 const mostUnpausedBytes = 16 * 1024 * 1024;
 
 /**
@@ -85,7 +85,7 @@ class Exchange implements Dispatcher.DispatchHandler, Body {
   readonly #ends: ExchangeEnds;
   readonly #reads: SocketReads | undefined;
   readonly #open: (response: OpenResponse) => void;
-  /** Tells of a failure whoever waits by now: for the head, or for the end of the body. */
+  /** Rejects whichever promise is pending: the headers' or the body's. */
   #reject: (reason: unknown) => void;
   #resolve: (() => void) | undefined;
   #controller: Dispatcher.DispatchController | undefined;

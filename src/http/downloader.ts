@@ -21,7 +21,7 @@ export interface DownloaderOptions {
   readonly maxDownloadBytes: number;
 }
 
-/** What becomes of a download; once `end` has aborted nobody waits for it. */
+/** Where a download goes; it is abandoned once `end` aborts. */
 export type Read<Value> = (body: Body, end: AbortSignalLike) => Promise<Value>;
 
 /** Who may end a download, and who hears of its repetitions. */
@@ -189,7 +189,7 @@ async function discard(body: Body, end: LightAbortSignal, clock: Clock): Promise
     if (length > 16_384) throw notReadFurther();
     return undefined;
   });
-  // Whatever happens to a body that nobody wants is no concern of ours.
+  // Errors of a discarded body do not matter.
   await within(clock, rest, { deadlineAt: clock.now() + 1_000 }).catch(() => {});
   end.abort(notReadFurther());
 }

@@ -38,7 +38,7 @@ const typeField = /"type"\s*:\s*"([^"]*)"/;
 
 /**
  * What an event shows. One that broke off before it told its type, as some write it last, is a sketch as
- * likely as the picture: nobody may say that the picture has come.
+ * likely as the picture: the picture must not be reported as received.
  */
 type EventKind = "partial" | "completed" | "other" | "untold";
 
@@ -102,7 +102,7 @@ export class EventStreamBody {
     this.#tiny.push(bytes);
     this.#tinyLength += bytes.length;
     const endsLine = bytes.includes(lineFeed) || bytes.includes(carriageReturn);
-    // A drip of single bytes would leave as many pieces.
+    // Join tiny chunks: one byte at a time would leave a buffer per byte.
     if (bytes.length > 0 && this.#tinyLength < tinyBytes && !endsLine) return this.#reading;
     const [first = bytes, second] = this.#tiny;
     const waiting = second === undefined ? first : Buffer.concat(this.#tiny);
@@ -121,7 +121,7 @@ export class EventStreamBody {
 
   /** Lets go of whatever is not a whole image. */
   async discard(): Promise<void> {
-    // Whoever reads has heard of what went wrong there.
+    // The reader was already given that error.
     await this.#reading.catch(() => {});
     const { images } = this;
     const sketches = this.#scanner?.images.filter((each) => !images.includes(each)) ?? [];
@@ -150,7 +150,7 @@ export class EventStreamBody {
   }
 
   #createScanner(): JsonScanner {
-    // One that is no picture to be kept goes to no disk.
+    // An image that will be discarded is not written to disk.
     const isPartial = this.#options.isPartial?.(this.#parser.type) === true;
     const createSink = isPartial ? () => new MemorySink() : this.#createSink;
     return new JsonScanner(createSink, {

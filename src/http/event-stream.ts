@@ -41,7 +41,7 @@ export class EventStreamParser {
   #line: "field" | "data" | "event" | "other" = "field";
   /** Its field, as far as it has come. */
   #field = "";
-  /** A space before the value is no part of it. */
+  /** One space before the value is not part of it. */
   #isValueStart = false;
   /** One character a byte: a chunk may end within one. */
   #type = "";

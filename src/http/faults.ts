@@ -55,7 +55,7 @@ export class DownloadFault extends Error {
     if (facts.retryAfterMs !== undefined) this.retryAfterMs = facts.retryAfterMs;
   }
 
-  /** The URL was good once and is no longer. */
+  /** The URL has expired. */
   get expired(): boolean {
     return this.status === 403 || this.status === 404 || this.status === 410;
   }

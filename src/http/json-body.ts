@@ -4,10 +4,10 @@ import { shownCharacters } from "./json-skeleton";
 import { parseJson } from "./parse-json";
 import { type JsonBody, type JsonReading, type PieceReader, readerOf } from "./piece-reader";
 
-/** Below this, whatever is in it is text: two copies of it are no matter. */
+/** Smaller bodies are parsed whole: copying them twice is cheap. */
 const smallBytes = 64 * 1024;
 
-/** The stream goes on, and nobody reads it further. */
+/** The stream continues, but the rest is not read. */
 class NothingMoreError extends Error {
   override readonly name = "NothingMoreError";
 }
@@ -76,7 +76,7 @@ class BodyReader {
       from
         .each((chunk, isBorrowed) => this.#take(chunk, isBorrowed))
         .then(resolve, (error: unknown) => {
-          // That it broke off after the last picture is no matter.
+          // Breaking off after the last image is harmless.
           if (this.#reader?.isDone === true) resolve();
           else reject(error);
         });
@@ -107,7 +107,7 @@ class BodyReader {
     }
     const isRead = reader.isStream || chunk.byteLength >= tinyBytes;
     if (this.#tiny.length === 0 && isRead) return this.#watched(reader, this.#give(reader, chunk));
-    // A drip of single bytes would leave as many pieces.
+    // Join tiny chunks: one byte at a time would leave a buffer per byte.
     this.#tiny.push(owned(chunk, isBorrowed));
     this.#tinyLength += chunk.byteLength;
     return this.#tinyLength >= tinyBytes ? this.#flush(reader) : undefined;
@@ -132,7 +132,7 @@ class BodyReader {
 
   #give(to: PieceReader, bytes: Uint8Array): Promise<void> | undefined {
     const isReady = to.write(bytes);
-    // At once: whoever gives up on the rest does not wait for the end of this.
+    // Immediately: a caller that abandons the rest does not wait for this.
     this.#handOver(to);
     return isReady?.then(() => this.#handOver(to));
   }
@@ -148,7 +148,7 @@ class BodyReader {
     return this.#give(to, Buffer.concat(this.#tiny.splice(0)));
   }
 
-  /** It is no JSON, or broke off. */
+  /** Not JSON, or cut short. */
   #readSmall(text?: string): PieceReader {
     const all = Buffer.concat(this.#small.splice(0));
     this.#tiny.push(all);

@@ -6,7 +6,7 @@ export const backslash = 0x5c;
 /** What stands before the base64 in a data URL. Some escape the slash of the media type. */
 export const dataUrlHead = /^data:(?:[ !#-+\--[\]-~]|\\\/){0,100};base64,/i;
 
-/** So many bytes are looked at one by one first: escapes may follow each other closely. */
+/** Bytes scanned one by one first: escapes may be close together. */
 const nearBytes = 32;
 
 /**

@@ -112,7 +112,7 @@ export class JsonScanner {
   /**
    * The document.
    *
-   * @throws SyntaxError if it is no JSON.
+   * @throws SyntaxError if it is not JSON.
    */
   async end(): Promise<unknown> {
     if (this.#image !== undefined) this.#giveUp(this.#image);
@@ -201,7 +201,7 @@ export class JsonScanner {
     return end + 1;
   }
 
-  /** Goes on past the end of a string that nobody takes, or past the next escape. */
+  /** Skips past the end of an unused string, or past the next escape. */
   #skipString(bytes: Buffer, at: number): number {
     if (this.#isEscaped) {
       this.#isEscaped = false;
@@ -264,7 +264,7 @@ export class JsonScanner {
     return reached + 1;
   }
 
-  /** It is no image, or broke off: the string goes into the skeleton as the text that it was. */
+  /** Not an image, or cut short: the string is kept as the original text. */
   #giveUp(image: StringImage): void {
     this.#skeleton.addText(image.image);
     this.#leave(image);
@@ -279,7 +279,7 @@ export class JsonScanner {
   }
 }
 
-/** What a scanner has read; `undefined` where it is no JSON. */
+/** What a scanner has read; `undefined` if it is not JSON. */
 export async function documentOf(scanner: JsonScanner): Promise<unknown> {
   try {
     return await scanner.end();

@@ -3,7 +3,7 @@ import type { DecodedImage } from "../media/decoded-image";
 import type { Base64Image } from "./base64-image";
 import { parseJson } from "./parse-json";
 
-/** The start of a document that is no JSON, as far as it is shown. */
+/** The start of a body that is not JSON, as far as it is shown. */
 export const shownCharacters = 5_000;
 
 /**
@@ -102,7 +102,7 @@ export class JsonSkeleton {
     if (isInner) this.#inner.add(image);
   }
 
-  /** What is no image, or broke off: it stands there as the text that it was. */
+  /** Not an image, or cut short: kept as the original text. */
   addText(image: Base64Image): void {
     this.#pieces.push(image);
     this.#keptBytes += image.textBytes;
@@ -113,7 +113,7 @@ export class JsonSkeleton {
    * The document.
    *
    * @param decodesImages whether images stand in it decoded, or as the strings that they were.
-   * @throws SyntaxError if it is no JSON.
+   * @throws SyntaxError if it is not JSON.
    */
   async document(decodesImages: boolean): Promise<unknown> {
     if (!decodesImages) for (const image of this.#found) image.giveUp();

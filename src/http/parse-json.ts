@@ -5,7 +5,7 @@
  * `JSON.parse` shows a reviver the text of a number from Node 21 on, and Node 20 does not. So the text is
  * parsed again where the value shows that it is necessary, which is seldom.
  *
- * @throws SyntaxError if it is no JSON; RangeError if it is nested too deep to be looked at.
+ * @throws SyntaxError if it is not JSON; RangeError if it is nested too deep to be looked at.
  */
 export function parseJson(
   text: string,

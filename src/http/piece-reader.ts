@@ -71,10 +71,10 @@ const maxOtherBytes = 2 * 1024 * 1024;
 /** How a page of HTML begins, or any other XML. A warning of PHP's before the JSON, `<br />`, does not. */
 const pageStart = /^[\s\ufeff]*<(!doctype|!--|\?xml|html|head|body|svg)/i;
 
-/** Comments, as a cache writes them, before what is no page. */
+/** Comments, as caches insert them, before a body that is not an HTML page. */
 const commentsBeforeJson = /^[\s\ufeff]*(<!--([^-]|-(?!->))*-->\s*)+[{[]/;
 
-/** Whether a body is a page for people, whose images are logos: nobody paid for those. */
+/** Whether a body is an HTML page, whose images are logos that were not paid for. */
 function beginsPage(head: Buffer): boolean {
   const start = head.toString("utf8", 0, 1024);
   return pageStart.test(start) && !commentsBeforeJson.test(start);

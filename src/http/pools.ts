@@ -57,7 +57,7 @@ function createDirectPool(undici: Undici, route: Route): Pool {
 
 /**
  * How many polls are at one origin at once; the rest wait for their turn, however many jobs there
- * are. A create never waits: its time-out runs, and while it queued nobody could say whether it left.
+ * are. A create never waits: its time-out runs, and while queued it could not be known whether it was sent.
  */
 const mostPolls = 128;
 

@@ -56,7 +56,7 @@ export class Sender {
     return fetch === undefined && dispatcher === undefined;
   }
 
-  /** Has at hand what sends: once something has been sent it may be too late to load it. */
+  /** Loads what sends requests: after a first request it may be too late to load it. */
   async prepare(): Promise<void> {
     if (this.isOurs) this.#undici = await loadUndici();
   }

@@ -82,10 +82,10 @@ export class SocketReads {
     this.#socket = undefined;
     this.#isBorrowed = false;
     if (socket.readableLength === 0) return !this.#isHeld;
-    // A parser that does not take all of it at once finds it later, and nobody has written over it.
+    // A parser that consumes part of it finds the rest later: it is not overwritten.
     const rest: unknown = socket.read();
     if (isUint8Array(rest)) socket.unshift(Buffer.from(rest));
-    // By then nobody knows any more where the response ends: what follows is copied.
+    // From here on the end of the response is not known: copy what follows.
     this.#inBody.delete(socket);
     return socket.readableLength < socket.readableHighWaterMark;
   }

@@ -28,7 +28,7 @@ export function isPlainText(head: Buffer): boolean {
 }
 
 /**
- * Reads the images out of a text that is no JSON, such as bare base64, or a sentence with a data URL in
+ * Reads the images out of text that is not JSON, such as bare base64, or a sentence with a data URL in
  * it. Each long run of base64 letters goes through a scanner of JSON, as a string of a list.
  */
 export class TextScanner {

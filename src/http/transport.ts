@@ -56,7 +56,7 @@ interface Progress {
   isReadToEnd: boolean;
   /** Those that came whole. */
   readonly images: DecodedImage[];
-  /** Those that were there when nobody waited any longer. */
+  /** Those available when the wait ended. */
   handedOut: readonly DecodedImage[] | undefined;
 }
 
@@ -76,7 +76,7 @@ export class Transport {
     return this.#options.clock;
   }
 
-  /** Has at hand what sends: once something has been sent it may be too late to load it. */
+  /** Loads what sends requests: after a first request it may be too late to load it. */
   prepare(): Promise<void> {
     return this.#sender.prepare();
   }
@@ -105,7 +105,7 @@ export class Transport {
       const way = this.#sender.wayOf(request.url, limits.isPoll ? "poll" : "create");
       const read = (response: OpenResponse) => this.#read(response, limits, progress);
       const answering = this.#sender.send(request, way, ends, read);
-      // What is the caller's own, or a disk, may be deaf to the signal: nobody waits for it.
+      // A custom fetch or dispatcher, or the disk, may ignore the signal: stop waiting anyway.
       const isDeaf = (fetch ?? dispatcher ?? limits.createSink) !== undefined;
       const response = await (isDeaf ? within(clock, answering, { signal: timer }) : answering);
       // What was packed has ended, or the last event has come; what follows may have no end.
@@ -179,7 +179,7 @@ export class Transport {
     const { head, hasLeft } = progress;
     const images = [...progress.images];
     progress.handedOut = images;
-    // Images that came whole were paid for, whoever has left meanwhile.
+    // Complete images were paid for, even if the caller has left.
     if (images.length === 0) limits.signal?.throwIfAborted();
     // The status alone says no; that its explanation broke off changes nothing.
     if (head !== undefined && head.status >= 400) {

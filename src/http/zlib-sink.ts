@@ -16,7 +16,7 @@ export class ZlibSink implements ByteSink {
   #hasBegun = false;
   /** Why nothing more is taken. */
   #refusal: { readonly reason: unknown } | undefined;
-  /** Lets whoever brings more go on. */
+  /** Resumes the producer. */
   #goOn: (() => void) | undefined;
   /** The last piece is still being taken. */
   #taking: Promise<void> | undefined;

@@ -24,7 +24,7 @@ export class RunningCall {
   readonly job: RunningJob;
   /** Nothing is sent after its end. */
   readonly stop: Scope;
-  /** Nobody waits after its end: the same one, where nothing that was paid for is lost by that. */
+  /** Ends the wait; the same signal as `stop` where abandoning the response loses nothing that was paid for. */
   readonly scope: Scope;
   readonly #services: ClientServices;
   readonly #timeoutMs: number;
@@ -80,7 +80,7 @@ export class RunningCall {
       this.#end();
       return;
     }
-    // The pictures that are on their way were paid for: whoever has the job has them.
+    // Images in flight were paid for: holders of the job still receive them.
     void Promise.all(tasks.map((task) => task.created({}))).then(() => {
       this.scope.abort(reason);
       this.#end();
@@ -134,7 +134,7 @@ export class RunningCall {
       await within(clock, creating, { signal, deadlineAt: deadlineAt + graceMs, onDeadline });
     } catch (error) {
       isAnswered = false;
-      // Whoever still waits gets what went wrong below; whoever has left heard of it as an event.
+      // Remaining waiters get the error below; those who left received it as an event.
       // The slot is held while the create is, though no longer than its call could have been.
       void within(clock, creating, { deadlineAt })
         .catch(() => {})
@@ -149,7 +149,7 @@ export class RunningCall {
     }
   }
 
-  /** Creates, and tells the caller: `close` waits for it, whoever else has left. */
+  /** Creates and notifies the caller. `close` waits for it even if the caller has left. */
   async #create(task: JobTask, { signal, deadlineAt }: Limits): Promise<void> {
     const { tearing, underWay } = this.#services;
     underWay.begin();
@@ -168,7 +168,7 @@ export class RunningCall {
     return { signal: this.scope, deadlineAt: this.#services.clock.now() + timeoutMs, timeoutMs };
   }
 
-  /** What was submitted is at the provider still, and nobody may be waiting for it. */
+  /** A submitted job still occupies the provider, even if nothing waits for it. */
   #holdOrRelease({ id, progress }: JobTask, until: number, release: () => void): void {
     const isThere = this.#isSubmit && id !== undefined && !progress.hasEnded;
     if (isThere) this.#services.slots.hold(id, release, until);

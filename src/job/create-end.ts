@@ -41,7 +41,7 @@ export class CreateFailure extends Error {
   }
 }
 
-/** A response that is no success, with images in it. */
+/** An unsuccessful response that contains images. */
 const paidInPart = {
   state: "failed",
   kind: "malformed_response",

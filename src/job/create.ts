@@ -58,7 +58,7 @@ export interface CreateTask {
   readonly entry: TaskEntry | undefined;
   readonly cost: Cost | undefined;
   readonly pictures: TaskPictures;
-  /** Takes a picture that is not done, for whoever looks on. */
+  /** Reports a partial image. */
   showPartial(image: PartialImage): void;
   facts(facts: ErrorFacts): ErrorFacts;
 }
@@ -80,7 +80,7 @@ export type Created =
   | CreatedJob
   | CreatedPictures
   | { readonly end: CreateEnd }
-  /** It was somebody else's, by the journal. */
+  /** The journal says that another process owns it. */
   | { readonly taken: JournalRecord }
   | { readonly lost: JournalRecord };
 
@@ -139,7 +139,7 @@ export class Create {
     return this.#id;
   }
 
-  /** Nobody waits for it any more: what has not left by now never will. */
+  /** Abandons it: a create that has not been sent by now never will be. */
   giveUp(reason: unknown): void {
     this.#end.abort(reason);
   }
@@ -167,7 +167,7 @@ export class Create {
       return created;
     } catch (error) {
       const end = createEndOf(error, this.#fateBy(error), this.#task, this.#services);
-      // First, so that the key is free by the time that somebody hears that the call can be repeated.
+      // First, so that the key is free before the caller learns that the call can be retried.
       await recordEnd(entry, end, reasonOf(error), this.#services.warnings);
       return { end };
     } finally {
@@ -260,7 +260,7 @@ export class Create {
     if (isImageError(error) && !this.#isEnd(error)) this.#mayBeTaken = false;
     if (!(error instanceof TransportFault)) return error;
     this.#mayBeTaken = error.sent;
-    // Nothing has left because the call ended: that is no failure of the provider's.
+    // Not sent because the call ended: not a provider failure.
     if (!error.sent && stop.aborted) return stop.reason;
     const isLate = provider.adapter.answersWith === "images" && error.timeoutMs !== undefined;
     const context = {

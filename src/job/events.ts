@@ -34,7 +34,7 @@ export class JobEvents {
   /** The client's, and the call's. */
   readonly #onEvent: CallOptions["onEvent"];
   readonly #onCallEvent: CallOptions["onEvent"];
-  /** Those who iterate over the events; absent where nobody does. */
+  /** Iterators over the events; absent until there is one. */
   #listeners: Set<(event: ImageEvent) => void> | undefined;
   #subscribers: readonly Subscriber[] = [];
   /** The newest of each task, by its index. */
@@ -60,7 +60,7 @@ export class JobEvents {
     this.#subscribers = [...this.#subscribers, subscriber];
   }
 
-  /** Tells whoever listens what has happened. */
+  /** Notifies all listeners. */
   emit(task: number, event: TaskEvent, isEnd = false): void {
     // Most polls say what the one before said.
     if (isSameStatus(this.#newest[task]?.event, event)) return;
@@ -146,6 +146,6 @@ function notify(callback: CallOptions["onEvent"], event: ImageEvent): void {
   try {
     Promise.resolve(callback(event)).catch(() => {});
   } catch {
-    // As promised in the documentation of `onEvent`.
+    // A listener must not be able to fail the call.
   }
 }

@@ -1,7 +1,7 @@
 import { type AbortSignalLike, LightAbortSignal, sleep } from "../async/clock";
 import type { JobTask } from "./task";
 
-/** How long after a query that a webhook brought about there is none for the next, at first. */
+/** Initial minimum gap between two webhook-triggered polls. */
 const firstGapMs = 1_000;
 const longestGapMs = 30_000;
 
@@ -62,7 +62,7 @@ class HintFollower {
       if (each.aborted) end();
       else each.addEventListener("abort", end, { once: true });
     }
-    // It rejects where it ends early, which is no fault.
+    // It rejects when it is cut short, which is not an error.
     await sleep(this.#task.clock, delayMs, ended).catch(() => {});
     for (const each of signals) each.removeEventListener("abort", end);
   }

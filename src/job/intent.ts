@@ -9,7 +9,7 @@ import type { TaskServices } from "./services";
 /** How often a task looks whether another process has written what it waits for. */
 export const followMs = 250;
 
-/** What stands in the journal in place of a create that was to be sent: how it came out, or nobody knows. */
+/** What the journal already holds for a create that was about to be sent: its outcome, or unknown. */
 export type Claimed = { readonly taken: JournalRecord } | { readonly lost: JournalRecord };
 
 /** Whether a record says what came of its create. */
@@ -37,7 +37,7 @@ export async function claim(
   while (existing !== undefined) {
     if (isAnswered(existing)) return { taken: existing };
     if (entry.repeatable !== undefined) return undefined;
-    // Without a key nobody may take it over. Whoever began it may still be at it.
+    // Without a key it cannot be taken over: its first sender may still be working on it.
     const gone = entry.abandoned || existing.state === "unknown" || clock.now() >= deadlineAt;
     if (!gone) await sleep(clock, followMs, stop);
     // Read once more after its end was seen: what it wrote last counts.
@@ -54,7 +54,7 @@ export async function recordEnd(
   reason: string,
   warnings: string[],
 ): Promise<void> {
-  // A record of somebody else's is left as it stands, unless the create was sent again under its key.
+  // Another process's record is left alone, unless this create was resent under its key.
   if (entry === undefined || (!entry.begun && entry.repeatable === undefined)) return;
   try {
     if (state === "refused") await entry.refused();

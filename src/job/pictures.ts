@@ -87,7 +87,7 @@ export class TaskPictures {
     return { images, failures };
   }
 
-  /** Images in a response that is no success otherwise. */
+  /** Complete images recovered from an unsuccessful response. */
   async salvage(images: readonly Output[]): Promise<readonly GeneratedImage[]> {
     const made = this.#make(images);
     await Promise.all(made.map(nameInPlace));
@@ -117,7 +117,7 @@ export class TaskPictures {
       images.map(async (image, position) => entry.writeImage(position, await image.bytes())),
     );
     await entry.succeeded(outcome, this.#task.cost);
-    // Not before: until the record says so nobody reads them there, and the next try needs them all.
+    // Not earlier: they are not read from there until the record says so, and a retry needs them all.
     for (const image of images) letGo(image);
   }
 

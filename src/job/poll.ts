@@ -14,7 +14,7 @@ export type Step =
   | {
       readonly is: "running";
       readonly outcome: Pending;
-      /** Images beside a word for the state that nobody knows: it may have meant the end. */
+      /** Images beside an unknown state, which may have meant the end. */
       readonly images?: readonly GeneratedImage[] | undefined;
     }
   | { readonly is: "succeeded"; readonly outcome: Succeeded; readonly raw: unknown }
@@ -28,7 +28,7 @@ export type Step =
     }
   /** Something that ends the polling, and says nothing about the job. */
   | { readonly is: "stopped"; readonly error: unknown }
-  /** Nobody waits for it any more. */
+  /** The wait was abandoned. */
   | { readonly is: "left" };
 
 /** Whose job is asked after. */

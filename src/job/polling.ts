@@ -33,7 +33,7 @@ export class Polling implements PollLoop<Settled> {
   #runningAgeMs: number | undefined;
   /** Why the last poll told nothing, where it did not. */
   lastFailure: unknown;
-  /** Images in the response to a poll whose word for the state nobody knows. */
+  /** Images in a poll response whose state is unknown. */
   unsettledImages: readonly GeneratedImage[] = [];
 
   constructor(services: TaskServices, task: TaskProgress, asked: Asked) {
@@ -181,7 +181,7 @@ export class Polling implements PollLoop<Settled> {
     return { settled };
   }
 
-  /** It ends the waiting, though not the job: whoever listens hears why. */
+  /** Ends the wait but not the job, so listeners are told why. */
   #stopped(error: unknown): PollStep<Settled> {
     if (isImageError(error)) this.#task.emit({ type: "failed", error });
     return { stopped: error };

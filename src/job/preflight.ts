@@ -8,7 +8,7 @@ import type { Journal } from "../journal/journal";
 /** A directory that could be written to is taken at that for so long. */
 const triedForMs = 60_000;
 
-/** So many directories are remembered: a caller may have one for each job. */
+/** Limits the cache: a caller may use one directory per job. */
 const mostDirectories = 256;
 
 /**

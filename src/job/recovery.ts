@@ -205,7 +205,7 @@ export class Journaling {
       return;
     }
     const live = this.#live.byJobId(first.jobId);
-    // One that a webhook has asked after in vain, or that a call gave up on, is in nobody's hands.
+    // One that a webhook polled in vain, or that a call abandoned, has no owner.
     if (live !== undefined && !this.#unheld.delete(live) && !live.isGivenUp) return;
     if (this.#areExpired(records, retentionMs)) await this.#remove(records);
     else yield live ?? this.#restore(first, newest, unreadableIds);
@@ -227,7 +227,7 @@ export class Journaling {
     }
   }
 
-  /** The job of a record that waits for a response and that nobody in this process works on. */
+  /** The job of an unsettled record that nothing in this process works on. */
   async find(target: WebhookTarget): Promise<readonly RunningJob[]> {
     const id = await this.#finder.find(target);
     const found = id === undefined ? undefined : await this.#records.own(id);

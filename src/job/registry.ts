@@ -25,7 +25,7 @@ export class LiveJobs {
     this.#learn(job, () => true);
   }
 
-  /** The same, only while somebody waits for it: references are resumed freely. */
+  /** The same, only while something waits for it: references can be resumed any number of times. */
   followWhileAwaited(job: RunningJob): void {
     job.waiters.follow((isAwaited) => {
       if (!isAwaited) this.#delete(job);
@@ -54,7 +54,7 @@ export class LiveJobs {
     for (const { id } of job.tasks) if (id !== undefined) drop(this.#byTaskId, id, job);
   }
 
-  /** Another process goes on with it: nobody here would ever see its end. */
+  /** Another process continues it: its end would never be seen here. */
   forget(job: RunningJob): void {
     this.#delete(job);
     job.vacate();

@@ -81,7 +81,7 @@ export class RunningJob implements ImageJob {
     return this.#waiters;
   }
 
-  /** Minted when it is first asked for: nobody may have seen another before. */
+  /** Created on first access: until then nothing can have observed it. */
   get id(): string {
     this.#id ??= newId();
     return this.#id;
@@ -92,12 +92,12 @@ export class RunningJob implements ImageJob {
     return this.#tasks.every(({ progress }) => progress.hasEnded);
   }
 
-  /** It ended while nobody waited for it. */
+  /** It settled while nothing waited for it. */
   get endedUnattended(): boolean {
     return this.#endedUnattended;
   }
 
-  /** Whoever waited has left before the end, by a time-out or an abort. */
+  /** Every waiter left before the end, by time-out or abort. */
   get isGivenUp(): boolean {
     return this.#isGivenUp;
   }
@@ -270,7 +270,7 @@ export class RunningJob implements ImageJob {
   readonly #onEvent: Subscriber = (index, _, isEnd) => {
     if (!isEnd) return;
     const id = this.#tasks[index]?.id;
-    // It is no longer at the provider, and keeps no place from others.
+    // It no longer occupies the provider, so its slot is free.
     if (id !== undefined) this.#services.slots.vacate(id);
     if (this.isSettled) this.#endedUnattended = !this.#waiters.isAwaited;
   };

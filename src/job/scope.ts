@@ -1,6 +1,6 @@
 import { type AbortSignalLike, LightAbortSignal } from "../async/clock";
 
-/** A caller's signal and the client's end in one, for as long as somebody waits. */
+/** Combines the caller's signal with the client's close, for the duration of one wait. */
 export class Scope extends LightAbortSignal {
   readonly #waiters: Waiters;
   readonly #signal: AbortSignalLike | undefined;
@@ -19,7 +19,7 @@ export class Scope extends LightAbortSignal {
   readonly #onEnd = () =>
     this.abort(this.#closing.aborted ? this.#waiters.closedError() : this.#signal?.reason);
 
-  /** Nobody waits any more. */
+  /** Ends the wait. */
   end(): void {
     this.#signal?.removeEventListener("abort", this.#onEnd);
     this.#closing.removeEventListener("abort", this.#onEnd);
@@ -42,12 +42,12 @@ export class Waiters {
     return this.#count > 0;
   }
 
-  /** Hears when somebody begins to wait, and when the last one has left. */
+  /** Calls back when the first waiter arrives and when the last one leaves. */
   follow(onChange: (isAwaited: boolean) => void): void {
     this.#onChange = onChange;
   }
 
-  /** Somebody waits; the scope's `end` says until when. */
+  /** Adds a waiter, until the returned scope's `end`. */
   enter(signal: AbortSignalLike | undefined, closing: AbortSignalLike): Scope {
     this.#count += 1;
     if (this.#count === 1) this.#onChange?.(true);

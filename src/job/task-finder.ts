@@ -61,7 +61,7 @@ export class TaskFinder {
     const dueInMs = this.#listedAt + listingGapMs - clock.now();
     // No longer than the gap, though the system's clock was set back.
     await (dueInMs > 0 && sleep(clock, Math.min(dueInMs, listingGapMs), closing));
-    // Whoever comes from here on may be about a record that this listing misses.
+    // A webhook from here on may name a record that this listing misses.
     this.#listing = undefined;
     this.#listedAt = clock.now();
     await this.#read();

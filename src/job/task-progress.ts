@@ -141,7 +141,7 @@ export class TaskProgress {
 
   /** The picture has come so far. */
   showPartial(image: PartialImage): void {
-    // Nobody waits for a stream that was given up on.
+    // The stream was abandoned.
     if (this.#stage.is === "settled") return;
     this.#partialImage = image;
     this.emit({ type: "partial", ...image });
@@ -185,7 +185,7 @@ export class TaskProgress {
     return stage.is !== "elsewhere";
   }
 
-  /** Nobody hears of the pictures before they are where they outlive the process. */
+  /** The images are announced only once they are stored where they survive the process. */
   succeed(outcome: Succeeded, raw: unknown): Settled | Promise<Settled> {
     const stage = this.#stage;
     if (stage.is === "settled") return stage.settled;
@@ -208,12 +208,12 @@ export class TaskProgress {
     if (!isImageError(error)) return error;
     const { job } = this.#services;
     if (!isUnkept(error)) return Object.assign(error, { job });
-    // Whoever hears of it has what was paid for, and goes on with the job once there is room.
+    // The error carries what was paid for; the job can continue once there is disk space.
     const images = this.pictures.of(outcome);
     return Object.assign(error, { job, images, ...(this.cost && { cost: this.cost }) });
   }
 
-  /** Somebody hears of an error of {@link succeed}, and has the pictures by it, where it has them. */
+  /** Records that a waiter was given an error of {@link succeed}, with its images where it has any. */
   tellUnkept(error: unknown): void {
     if (this.#stage.is !== "unkept" || !isUnkept(error)) return;
     this.#stage = { ...this.#stage, isTold: true };
@@ -256,7 +256,7 @@ export class TaskProgress {
     return settled;
   }
 
-  /** The images hold their base64 themselves from now on, and let go of it once it is on a disk. */
+  /** From now on the images own their base64 and drop it once it is on disk. */
   dropBase64(): void {
     const stage = this.#stage;
     if (stage.is !== "settled" || "error" in stage.settled) return;

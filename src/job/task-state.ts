@@ -44,7 +44,7 @@ export interface Unkept extends Stage {
   readonly is: "unkept";
   readonly outcome: Succeeded;
   readonly raw: unknown;
-  /** Somebody was told that they cannot be kept, and given them with that. */
+  /** A waiter received them with the error that they could not be stored. */
   readonly isTold: boolean;
 }
 

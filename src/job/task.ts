@@ -11,7 +11,7 @@ import type { Settled } from "./task-state";
 /** How long the create of a task may take, and who ends it. */
 export type SendLimits = Omit<CreateLimits, "limitMs" | "retryRefused">;
 
-/** One native request, from its create until it has settled. Creates and polls are sent only here. */
+/** One native request, from create to terminal state. Creates and polls are sent only here. */
 export class JobTask {
   readonly progress: TaskProgress;
   readonly #services: TaskServices;
@@ -60,7 +60,7 @@ export class JobTask {
     this.progress.become({ is: "draft", state: "waiting", sending });
   }
 
-  /** It will never be sent: the call ended first. */
+  /** Settles a task whose call ended before its create was sent. */
   abandon(): void {
     if (this.progress.stage.is !== "draft") return;
     const facts = this.progress.facts({ charged: "no", detail: "The call ended before" });
@@ -89,7 +89,7 @@ export class JobTask {
       const keeping = this.#learn(await create.run(sending));
       if (keeping !== undefined) await keeping;
     } catch (error) {
-      // The pictures are in memory, and whoever waits tries once more to keep them.
+      // The images are in memory: each waiter retries writing them to the journal.
       this.#keepFailure = error;
     } finally {
       progress.entry?.sent();
@@ -237,7 +237,7 @@ export class JobTask {
     if (this.progress.startedAt !== undefined) this.#polled.tellEnd();
   }
 
-  /** There may be news: whoever waits has the next poll now. False where nobody waits. */
+  /** Polls now instead of at the scheduled time. False if nothing waits. */
   nudge(): boolean {
     const poller = this.#polling?.poller;
     if (!poller?.isWatched) return false;

@@ -18,7 +18,7 @@ const temporaryMark = ".part-";
 /** The files of which each names the record of a task by the provider's id. */
 const taskMark = ".task-";
 
-/** Of what this module makes: nobody else's file may go. */
+/** Matches only files that this module wrote: no other file may be deleted. */
 const leftOver = /^(?:\.part-[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}|\.task-[\da-f]{32})$/;
 
 /** No write takes so long: what is older is of a process that died. */
@@ -105,7 +105,7 @@ export function journalIn(
 
   /** What a file called `*.json` holds; `undefined` where it has gone. */
   async function contentOf(name: string, isOther: boolean): Promise<unknown> {
-    // To open a named pipe waits for whoever writes to it, and a device may have no end.
+    // Opening a named pipe blocks until a writer opens it, and a device may never end.
     if (isOther && !(await isRegular(name))) return "It is no regular file";
     const text = await unlessMissing(fileSystem.readFile(place(name), "utf8")).catch(String);
     return text === undefined ? undefined : parsed(text);

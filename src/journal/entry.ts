@@ -32,13 +32,13 @@ export interface LedgerFacts {
 
 const longestSkewMs = 5 * 60 * 1000;
 
-/** How long a create may be sent again under its key: nobody documents how long a key lives. */
+/** How long a create may be sent again under its key: no provider documents how long it remembers a key. */
 const keyLifetimeMs = 60 * 60 * 1000;
 
 /** The first task's marker while it is being written: the other tasks of the call wait for it. */
 const firstMarkers = new WeakMap<LedgerFacts, Promise<unknown>>();
 
-/** The tasks whose creates this process is at, or about to be, whichever client of it, by the ids of their records. */
+/** Tasks whose create this process is sending or about to send, across its clients, by record id. */
 const sending = new Map<string, Set<TaskEntry>>();
 
 /** One task's page in the journal: written ahead of what it tells of. */
@@ -188,7 +188,7 @@ export class TaskEntry {
     return { method: "POST", path, body: { json }, ...(headers !== undefined && { headers }) };
   }
 
-  /** Whether nobody can be working on it any more: the process that wrote it has ended. */
+  /** Whether no process can still be working on it: the one that wrote it has exited. */
   get abandoned(): boolean {
     return this.#record !== undefined && isAbandoned(this.#record);
   }
@@ -212,12 +212,12 @@ export class TaskEntry {
     return record?.owner !== undefined && !isOwnedHere(record) && !isAbandoned(record);
   }
 
-  /** The journal has let go of it. */
+  /** The record was released from the journal. */
   get released(): boolean {
     return this.#released;
   }
 
-  /** A create that nobody may take over, and that another process still seems to be at. */
+  /** A create that cannot be taken over, and that another process may still be sending. */
   get isElsewhere(): boolean {
     if (this.#begun || this.#record?.state !== "submitting") return false;
     return this.repeatable === undefined && !this.abandoned;
@@ -232,7 +232,7 @@ export class TaskEntry {
     return this.#update({ state: "submitted", taskId, ...(cost !== undefined && { cost }) });
   }
 
-  /** Nobody knows what became of the create, unless another process has learnt it meanwhile. */
+  /** The create's outcome is unknown, unless another process has recorded it since. */
   async unknown(message: string): Promise<void> {
     const current = await this.refresh();
     if (current?.state !== "submitting") return;
@@ -257,7 +257,7 @@ export class TaskEntry {
     return this.#guarded("yes", () => this.#journal.readImage(this.#id, position));
   }
 
-  /** Written last: whoever reads it finds the images beside it. */
+  /** Written last, so that a reader of the record always finds its images. */
   succeeded({ outputs, usage, model }: Succeeded, cost: Cost | undefined): Promise<void> {
     const change: Partial<JournalRecord> = {
       state: "succeeded",
@@ -303,7 +303,7 @@ export class TaskEntry {
   async #update(change: Partial<JournalRecord>, charged: Charged = "unknown"): Promise<void> {
     if (this.#record === undefined || this.#released) return;
     const { call, ...record } = { ...this.#record, ...change };
-    // Once it is accepted nobody needs to send it again.
+    // Once accepted it is never sent again.
     if (isSettledRecord(record))
       record.settledAt ??= new Date(this.#clock.wallTime()).toISOString();
     const open = record.state === "submitting" || record.state === "unknown";

@@ -54,7 +54,7 @@ export interface Journal {
   /**
    * Everything that is there, also what is corrupt or not ours. A filter says what is wanted of it:
    * a journal that finds that by an index saves reading, and one that gives more is as right.
-   * Whoever iterates may take minutes between two records: no connection may be held meanwhile.
+   * A consumer may take minutes between two records: hold no connection meanwhile.
    */
   list(filter?: JournalFilter): AsyncIterable<JournalEntry>;
   /** Forgets a record and its images. */

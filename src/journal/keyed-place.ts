@@ -46,7 +46,7 @@ export async function placeUnder(
   const isOther = (each: JournalRecord) => each.account !== undefined && each.account !== current;
   const others = all.filter(isOther);
   if (account.isNamed) {
-    // What a version without accounts left belongs to whoever asks.
+    // Records written before accounts existed match every account.
     if (others.length < all.length) return placed(shared, common);
     await stopAtOwnKey(others, provider, account);
     return placed({ ...apart, taskKey }, own);

@@ -44,7 +44,7 @@ export const journalRecordSchema = z
      * record of its own, so that whoever is late with the end of one cannot touch the next.
      */
     attempt: z.optional(z.int().check(z.minimum(0))),
-    /** Whose money it is; absent in records of a version without accounts, which belong to whoever asks. */
+    /** The account that pays; absent in records written before accounts existed, which match every account. */
     account: z.optional(z.string().check(z.minLength(1))),
     provider: z.string().check(z.minLength(1)),
     baseURL: z.string().check(z.minLength(1)),

@@ -6,7 +6,7 @@ export interface ImageSink {
   reserve(length: number): Buffer;
   /** Takes the first `length` bytes of what was reserved last. */
   commit(length: number): void;
-  /** Whoever brings more waits for this first; absent where nothing has to be waited for. */
+  /** The producer awaits this before the next chunk; absent if it need not wait. */
   ready?(): Promise<void> | undefined;
   /** Nothing follows. */
   end?(): void;
@@ -18,7 +18,7 @@ export interface ImageSink {
   moveTo?(path: string): Promise<boolean>;
   /** Takes the bytes back from that file, which goes: they are no image that may have a name. */
   toMemory?(): Promise<void>;
-  /** Nobody needs what was taken. */
+  /** Discards what was taken. */
   discard(): Promise<void>;
 }
 

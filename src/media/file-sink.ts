@@ -11,11 +11,11 @@ const blockBytes = 256 * 1024;
 const freeBlocks: Buffer[] = [];
 let openFiles = 0;
 
-/** So many of them are kept: four megabytes. */
+/** How many are pooled: four megabytes. */
 const mostFreeBlocks = 16;
 
 /**
- * An image on its way into a directory, under a name that nobody looks for until it is moved. If the
+ * An image on its way into a directory, under a temporary name until it is moved. If the
  * disk fails, the image was paid for all the same: it goes on in memory.
  */
 export class FileSink implements ImageSink {
@@ -94,7 +94,7 @@ export class FileSink implements ImageSink {
   async moveTo(path: string, end?: AbortSignalLike): Promise<boolean> {
     await this.#ended();
     end?.throwIfAborted();
-    // From then on the file is somebody else's.
+    // From then on the file belongs to the caller.
     if (this.#memory !== undefined || this.#isMoved) return false;
     try {
       await rename(this.#path, path);
@@ -126,7 +126,7 @@ export class FileSink implements ImageSink {
   async discard(): Promise<void> {
     this.#full.length = 0;
     this.#used = 0;
-    // Whatever goes wrong with a file that nobody wants is no concern of ours.
+    // Errors of a discarded file do not matter.
     await this.#ended().catch(() => {});
     await this.#close().catch(() => {});
     if (!this.#isMoved) await rm(this.#path, { force: true }).catch(() => {});
@@ -148,7 +148,7 @@ export class FileSink implements ImageSink {
 
   #start(): void {
     this.#writing ??= this.#write();
-    // Whoever reads hears of it; that nobody does must not end the process.
+    // Readers get the error; unread, it must not end the process.
     this.#writing.catch(() => {});
   }
 

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-/** Writes a file under a name that nobody looks for until all of it is there. Returns its path. */
+/** Writes a file under a temporary name until it is complete. Returns its path. */
 export async function writeBeside(
   directory: string,
   path: string,

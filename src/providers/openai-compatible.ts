@@ -52,7 +52,7 @@ export interface OpenAICompatibleSettings extends ProviderSettings {
   readonly prices?: TokenPrices;
   /**
    * Statuses that this endpoint answers to a create only when it has not begun it. Such a refusal is
-   * not charged, and the create is sent again. Default none: what a 503 means nobody knows, since
+   * not charged, and the create is sent again. Default none: what a 503 means cannot be known, since
    * proxies and caches answer it for a create that went through, with `Retry-After` too. Name a status
    * only if everything between here and the endpoint is known. Whole numbers from 400 to 599.
    *
@@ -266,13 +266,13 @@ function listIn({ body, events }: ProviderResponse): unknown {
   const usages = found.flatMap(({ usage }) => usage ?? []);
   return {
     data: found.flatMap((each) => each.data ?? [each]),
-    // Of several nobody says whether they add up.
+    // With several entries it is not documented whether they add up.
     usage: usages.length === 1 ? usages[0] : undefined,
     model: found.find(({ model }) => model !== undefined)?.model,
   };
 }
 
-/** Whether an item names work that may go on, where a picture is due: then nobody knows what was paid. */
+/** Whether an item names a running job where an image is due: the charge is then unknown. */
 function namesWork(item: unknown): boolean {
   if (typeof item !== "object") return true;
   return Object.entries(item ?? {}).some(

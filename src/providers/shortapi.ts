@@ -113,7 +113,7 @@ function read(phase: Phase, response: ProviderResponse): Outcome {
   const id = data?.job_id ?? job_id;
   if (response.status >= 300 || (code !== undefined && code !== "0" && code !== "200")) {
     const no = readRefusal(phase, response, body.data);
-    // A no that names a job contradicts itself: somebody may have accepted it.
+    // A refusal that names a job contradicts itself: it may have been accepted.
     const contradictsItself = phase === "create" && id !== undefined && no.state === "refused";
     return contradictsItself ? { ...no, charged: "unknown", resend: "never" } : no;
   }
@@ -206,7 +206,7 @@ function saysNo(code: number): boolean {
   return !isSuccess && !isServerError && ![3000, 408, 423, 424, 425, 499].includes(code);
 }
 
-/** It says nothing of the job: it is asked again, save where asking again is no use. */
+/** It says nothing of the job: it is asked again, except where asking again cannot help. */
 function readRefusedPoll(
   response: ProviderResponse,
   message: string,

@@ -5,7 +5,7 @@ import { asUint8Array, isBytes, isURL } from "../realm";
 import { type ImageInput, isLoadable, isLocalFile, type ParsedRequest } from "./request";
 
 /**
- * What a call under a caller's key is called: the same for the same key at the same provider, and of
+ * Ids derived from the caller's key: deterministic for the same key at the same provider, and for
  * the same account where one is given. Names of earlier versions must stay what they were: a message
  * that is delivered again after an upgrade would else be paid for again.
  */

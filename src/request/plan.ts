@@ -169,7 +169,7 @@ function ownOptions(
 
 const builtIn = ["shortapi", "aigptimage", "trinetra", "openai", "openai-compatible"];
 
-/** Entries that are nobody's: misspelt, or those of a provider of somebody's own. */
+/** Entries that no built-in provider reads: misspelt, or for a custom provider. */
 function strayOptions(
   given: ParsedRequest["providerOptions"],
   provider: Provider,

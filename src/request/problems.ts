@@ -63,7 +63,7 @@ export function problemsOf(
       return new InvalidRequestError({
         charged: "no",
         field: fieldName([...path, key]),
-        // Nobody knows what it is: it may be a key, or a prompt under a misspelt name.
+        // Never shown: it may be an API key, or a prompt under a misspelt name.
         given: shown("prompt", value),
         taken: hintFor(key, namesAt(issue.path), Object.keys(commonFields())),
         isUnknown: true,

@@ -109,7 +109,7 @@ async function read(
   }
 }
 
-/** What an image of somebody else's class gives. */
+/** The bytes of an image made by another copy of this package. */
 function bytesFrom(given: unknown): Uint8Array {
   if (isUint8Array(given)) return given;
   throw new TypeError("its `bytes()` gives no Uint8Array");

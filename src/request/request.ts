@@ -51,7 +51,7 @@ export interface ProviderOptions {
     /** Fields that this endpoint alone takes, written into the body as they are. */
     readonly extraBody?: Readonly<Record<string, unknown>>;
   };
-  /** For a provider of your own: what its adapter declares. A name that is nobody's is refused. */
+  /** For a provider of your own: what its adapter declares. Unknown names are refused. */
   readonly [provider: string]: object | undefined;
 }
 

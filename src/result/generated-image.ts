@@ -158,14 +158,14 @@ export class GeneratedImage implements Picture {
       const { directory } = sink;
       if (directory === undefined) return;
       const placing = isTruncated ? sink.toMemory?.() : saveInto(image, directory, undefined);
-      // If it cannot be done, whoever saves or reads it hears why.
+      // If it fails, saving or reading the image reports the error.
       await placing?.catch(() => {});
     };
     letGo = (image) => image.#letGo();
   }
 
   async #save(directory: string, pathFor: PathFor, signal?: AbortSignal): Promise<string> {
-    // Whoever else wants the picture waits for a download that is under way.
+    // Other readers wait for the download in progress.
     while (this.#streaming !== undefined) await this.#streaming;
     const saving = this.#saveOnce(directory, pathFor, signal);
     if (!this.#isAtHand()) {

@@ -145,7 +145,7 @@ export class Poller<Value> {
     return waiter;
   }
 
-  /** Who could only wait in vain hears why at once. */
+  /** Rejects a waiter whose deadline is before the provider's Retry-After. */
   #releaseBlocked(waiter: Waiter<Value>): void {
     const { deadlineAt = Number.POSITIVE_INFINITY } = waiter.limits;
     const isBlocked = this.#blockedBy !== undefined && this.#blockedUntil > this.#loop.clock.now();
@@ -179,7 +179,7 @@ export class Poller<Value> {
 
   async #poll(running: LightAbortSignal): Promise<void> {
     await inTurn();
-    // It rejects where nobody waits any more.
+    // It rejects once nothing waits.
     await this.#loop.turn?.(running)?.catch(() => {});
     if (running.aborted) return;
     const step = await this.once(running);

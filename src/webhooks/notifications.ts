@@ -61,7 +61,7 @@ export class WebhookNotifications {
     const { url } = this.#options;
     const address = given ?? url;
     if (address === undefined) return undefined;
-    // A token is for our own receiver, and goes to nobody else.
+    // A token is for our own receiver only.
     const isOurs = url !== undefined && new URL(address).origin === new URL(url).origin;
     const addressFor = (jobId: string, index: number) =>
       isOurs ? this.receiver.addressFor(address, jobId, index) : address;
@@ -105,7 +105,7 @@ export class WebhookNotifications {
     try {
       Promise.resolve(this.#options.onSettled?.(job)).catch(() => {});
     } catch {
-      // As promised in the documentation of `onSettled`.
+      // A listener must not be able to fail the webhook.
     }
   }
 }

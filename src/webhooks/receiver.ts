@@ -48,7 +48,7 @@ export class WebhookReceiver implements Webhooks {
       const target = request.method === "POST" ? await this.#targetOf(request) : undefined;
       if (target !== undefined) this.#notice(target);
     } catch {
-      // A body that broke off or is no JSON: what cannot be read is about nothing.
+      // Cut short, or not JSON: an unreadable webhook is ignored.
     }
     return new Response(null, { status: 204 });
   }

@@ -3,7 +3,7 @@ import type { ImageClient } from "../../index";
 import type { GatewayRefusal, GatewayRequest } from "./authorize";
 import type { GatewayStore } from "./store";
 
-/** What a gateway is made of. */
+/** Options of {@link createImageGateway}. */
 export interface ImageGatewayOptions {
   /** The clients, by the names that callers give in `model`. A request without a `model` takes the only one. */
   readonly models: Readonly<Record<string, ImageClient>>;

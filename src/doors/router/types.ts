@@ -100,7 +100,7 @@ export interface RouterCallOptions extends CallOptions {
   readonly onUnknown?: "buy-again";
 }
 
-/** What a router is made of. */
+/** Options of {@link createImageRouter}. */
 export interface ImageRouterOptions {
   /** In order of preference. */
   readonly clients: readonly (ImageClient | RoutedClient)[];
