@@ -1,90 +1,30 @@
 import { rmSync, writeFileSync } from "node:fs";
-import {
-  type FileHandle,
-  mkdir,
-  mkdtemp,
-  open,
-  readdir,
-  readFile,
-  readlink,
-  rm,
-  stat,
-  writeFile,
-} from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import type { ServerResponse } from "node:http";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import type { Clock } from "../../src/async/clock";
 import { ProviderClient } from "../../src/client";
-import {
-  createImageClient,
-  directoryJournal,
-  type ImageEvent,
-  openaiCompatible,
-} from "../../src/index";
-import { FileSink } from "../../src/media/file-sink";
+import { directoryJournal, type ImageEvent, openaiCompatible } from "../../src/index";
 import { pictureOf } from "../support/media";
 import { startServer, type TestServer } from "../support/server";
 import { failureOf, prompt, reasonOf } from "../support/stage";
-
-let directory = "";
-beforeAll(async () => {
-  directory = await mkdtemp(join(tmpdir(), "streaming-"));
-});
-afterAll(() => rm(directory, { recursive: true, force: true }));
-
-async function emptyPlace(): Promise<string> {
-  return mkdtemp(join(directory, "place-"));
-}
-
-const picture = pictureOf(1_500_000);
-const other = pictureOf(900_000, 5);
-const documentOf = (...pictures: Buffer[]) =>
-  JSON.stringify({ data: pictures.map((each) => ({ b64_json: each.toString("base64") })) });
-const document = documentOf(picture);
-const small = documentOf(pictureOf(200));
-/** Where the second of two pictures is half there. */
-const inTheSecond = document.length + 300_000;
-
-function clientOf({ url }: TestServer, options = {}) {
-  const provider = openaiCompatible({ baseURL: url, apiKey: "sk-of-the-test" });
-  return createImageClient({ provider, ...options });
-}
-
-function sendText(response: ServerResponse, text: string): void {
-  response.writeHead(200, { "content-type": "application/json" });
-  response.end(text);
-}
-
-/** Begins a response, and leaves the rest to the caller. */
-function sendStart(response: ServerResponse, text: string): void {
-  response.writeHead(200, { "content-type": "application/json" });
-  response.write(text);
-}
-
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  const giveUpAt = performance.now() + 20_000;
-  while (!(await condition())) {
-    if (performance.now() > giveUpAt) throw new Error("it never came true");
-    await pause(2);
-  }
-}
-
-/** How many bytes of it are in files whose names nobody looks for. */
-async function partBytes(place: string): Promise<number> {
-  const names = (await readdir(place)).filter((name) => name.endsWith(".part"));
-  const sizes = await Promise.all(
-    names.map(async (name) => {
-      // It may be gone by now.
-      const found = await stat(join(place, name)).catch(() => undefined);
-      return found?.size ?? 0;
-    }),
-  );
-  return sizes.reduce((sum, size) => sum + size, 0);
-}
+import {
+  clientOf,
+  document,
+  documentOf,
+  emptyPlace,
+  inTheSecond,
+  openParts,
+  other,
+  partBytes,
+  picture,
+  sendStart,
+  sendText,
+  small,
+  until,
+} from "./support/streaming";
 
 test("a large base64 image is on the disk in part before its response has come whole", async () => {
   const place = await emptyPlace();
@@ -400,160 +340,4 @@ test("a download whose directory is cleared away while it comes is saved all the
   expect((await readFile(image.file ?? "")).equals(picture)).toBe(true);
   expect(server.requests).toHaveLength(2);
   expect(await openParts()).toBe(0);
-});
-
-/** How many files on their way this process has open, where the system can tell. */
-async function openParts(): Promise<number> {
-  const handles = await readdir("/proc/self/fd").catch(() => []);
-  const targets = await Promise.all(
-    // What has been closed meanwhile leads nowhere.
-    handles.map((each) => readlink(`/proc/self/fd/${each}`).catch(() => "")),
-  );
-  return targets.filter((target) => target.includes(".part")).length;
-}
-
-/** Every handle's `write`; a file named "any" is left in the directory. */
-async function handlePrototype(place: string): Promise<Pick<FileHandle, "write">> {
-  const handle = await open(join(place, "any"), "w");
-  await handle.close();
-  return Object.getPrototypeOf(handle);
-}
-
-async function fill(sink: FileSink, bytes: Buffer): Promise<void> {
-  for (let at = 0; at < bytes.length; at += 48_000) {
-    const piece = bytes.subarray(at, at + 48_000);
-    piece.copy(sink.reserve(piece.length));
-    sink.commit(piece.length);
-    await sink.ready();
-  }
-}
-
-test("a disk that fills up midway costs no image: it goes on in memory", async () => {
-  const place = await emptyPlace();
-  const prototype = await handlePrototype(place);
-  const { write } = prototype;
-  for (const failing of [1, 2, 4]) {
-    let writes = 0;
-    const spy = vi.spyOn(prototype, "write").mockImplementation(function (this: unknown, ...call) {
-      writes += 1;
-      if (writes >= failing) return Promise.reject(new Error("no space left on device"));
-      return Reflect.apply(write, this, call);
-    });
-    const sink = new FileSink(join(place, "sink"));
-    await fill(sink, picture);
-    expect((await sink.read()).equals(picture)).toBe(true);
-    expect(writes).toBe(failing);
-    expect(await sink.moveTo(join(place, "moved"))).toBe(false);
-    expect(await readdir(join(place, "sink"))).toEqual([]);
-    spy.mockRestore();
-  }
-});
-
-test("a file that is discarded is gone, before and after its end", async () => {
-  const place = await emptyPlace();
-  await mkdir(place, { recursive: true });
-  const [begun, ended] = [new FileSink(place), new FileSink(place)];
-  await fill(begun, picture);
-  await fill(ended, picture);
-  ended.end();
-  await Promise.all([begun.discard(), ended.discard()]);
-  expect(await readdir(place)).toEqual([]);
-});
-
-test("images that are written at once, after and beside discarded ones, keep apart", async () => {
-  const place = await emptyPlace();
-  const pictures = [1, 2, 3, 4, 5, 6].map((seed) => pictureOf(900_000 + seed * 1_000, seed));
-  for (let round = 0; round < 3; round += 1) {
-    const files = await Promise.all(
-      pictures.map(async (bytes, index) => {
-        const sink = new FileSink(place);
-        await fill(sink, bytes);
-        if (index % 3 === 2) return sink.discard();
-        const path = join(place, `${round}-${index}`);
-        expect(await sink.moveTo(path)).toBe(true);
-        return path;
-      }),
-    );
-    for (const [index, path] of files.entries()) {
-      const expected = pictures[index] ?? picture;
-      if (path !== undefined) expect((await readFile(path)).equals(expected)).toBe(true);
-    }
-  }
-  expect((await readdir(place)).every((name) => !name.startsWith("."))).toBe(true);
-});
-
-test("a sink takes a piece larger than its blocks, whatever was written before", async () => {
-  const place = await emptyPlace();
-  const open = new FileSink(place);
-  await fill(open, picture);
-  await until(async () => (await partBytes(place)) > 700_000);
-  const sink = new FileSink(place);
-  picture.copy(sink.reserve(picture.length));
-  sink.commit(picture.length);
-  expect((await sink.read()).equals(picture)).toBe(true);
-  await Promise.all([open.discard(), sink.discard()]);
-});
-
-/** Is given its image's URL, and the image in pieces of that size. */
-function clientInPieces(byteLength = picture.length) {
-  const pieces = async function* () {
-    for (let at = 0; at < picture.length; at += byteLength) {
-      yield new Uint8Array(picture.subarray(at, at + byteLength));
-    }
-  };
-  const fetch: typeof globalThis.fetch = async (_, init) =>
-    init?.method === "GET"
-      ? new Response(ReadableStream.from(pieces()))
-      : Response.json({ data: [{ url: "http://127.0.0.1/a.png" }] });
-  const provider = openaiCompatible({ baseURL: "http://127.0.0.1", apiKey: "sk-of-the-test" });
-  return createImageClient({ provider, fetch });
-}
-
-test("a download that comes in one large piece is saved", async () => {
-  const place = await emptyPlace();
-  for (let count = 0; count < 2; count += 1) {
-    const { image } = await clientInPieces().generate({ prompt }, { saveTo: place });
-    expect((await readFile(image.file ?? "")).equals(picture)).toBe(true);
-  }
-});
-
-test("a download that the disk does not take says why, and can be had again", async () => {
-  const place = await emptyPlace();
-  const prototype = await handlePrototype(place);
-  const full = new Error("no space left on device");
-  const spy = vi.spyOn(prototype, "write").mockRejectedValue(full);
-  const error = await failureOf(clientInPieces().generate({ prompt }, { saveTo: place }));
-  spy.mockRestore();
-  expect(error).toMatchObject({ code: "download_failed", charged: "yes" });
-  expect(error.message).toContain(full.message);
-  expect(await readdir(place)).toEqual(["any"]);
-  const { image } = (await error.job?.result({ saveTo: place })) ?? {};
-  expect((await readFile(image?.file ?? "")).equals(picture)).toBe(true);
-});
-
-test("a save that is aborted while its last bytes go to the disk leaves nothing there", async () => {
-  const place = await emptyPlace();
-  const prototype = await handlePrototype(place);
-  const { write } = prototype;
-  const controller = new AbortController();
-  const reason = new Error("enough");
-  let writes = 0;
-  const spy = vi.spyOn(prototype, "write").mockImplementation(async function (
-    this: unknown,
-    ...call
-  ) {
-    writes += 1;
-    // Of the six blocks that it has.
-    if (writes === 6) controller.abort(reason);
-    await pause(1);
-    return Reflect.apply(write, this, call);
-  });
-  const { signal } = controller;
-  const saving = clientInPieces(64 * 1024).generate({ prompt }, { saveTo: place, signal });
-  expect(await reasonOf(saving)).toBe(reason);
-  await until(async () => (await readdir(place)).every((name) => !name.endsWith(".part")));
-  await pause(20);
-  spy.mockRestore();
-  expect(writes).toBe(6);
-  expect(await readdir(place)).toEqual(["any"]);
 });

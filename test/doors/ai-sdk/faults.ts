@@ -116,8 +116,8 @@ export async function measureOurs(
     async (access, { provider }, abortSignal) => {
       const client: ImageClient = createImageClient({
         provider: makers[provider](access),
-        ...{ poll: 20, attemptTimeoutMs: 1_000, maxAnswerBytes: 5e6, maxDownloadBytes: 5e6 },
-        timeoutMs: fault?.fault === "hang" || fault?.times === Infinity ? 3_000 : 8_000,
+        ...{ poll: 20, attemptTimeoutMs: 3_000, maxAnswerBytes: 5e6, maxDownloadBytes: 5e6 },
+        timeoutMs: fault?.fault === "hang" || fault?.times === Infinity ? 6_000 : 30_000,
       });
       const model = imageModel(client);
       let calls = 0;
