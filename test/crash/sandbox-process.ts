@@ -5,7 +5,8 @@ import type { SandboxFault } from "../../src/testing/sandbox";
 import { startSandbox } from "../../src/testing/sandbox";
 import { type Ledger, tagsIn } from "./plan";
 
-const sandbox = await startSandbox({ jobDurationMs: 60, plainImages: true });
+const jobDurationMs = Number(process.argv[2] ?? 60);
+const sandbox = await startSandbox({ jobDurationMs, plainImages: true });
 
 function ledger(): Ledger {
   const creates = sandbox.requests.flatMap(({ provider, phase, body, jobId }) =>

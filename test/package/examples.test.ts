@@ -250,6 +250,16 @@ describe("what single examples show", { timeout: 600_000 }, () => {
     expect(stdout).toContain("Bought: 5");
   });
 
+  test("queue: a worker is killed, and each order is made and paid for once", async () => {
+    const { stdout, pictures } = await runOf("queue");
+
+    // Where there is no Redis, it says how to get one.
+    if (stdout.includes("found none")) return;
+    expect(stdout).toContain("the second worker was killed");
+    expect(Object.keys(pictures)).toHaveLength(8);
+    expect(stdout).toContain("Charges at the provider: 8");
+  });
+
   test("custom-provider: says how small an adapter is", async () => {
     const { stdout } = await runOf("custom-provider");
 

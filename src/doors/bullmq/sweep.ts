@@ -4,6 +4,7 @@ import { UnrecoverableError } from "./errors";
 import { jobsOf } from "./listing";
 import type { StepParts } from "./step";
 import type { ImageJobData, ImageJobResult, ListedJob, QueueJob, SweptQueue } from "./types";
+import { isAskable } from "./verdict";
 
 /** The name of the job that sweeps. */
 export const sweepName = "image-sweep";
@@ -74,10 +75,13 @@ export async function sweep(
   const orphans: string[] = [];
   let released = 0;
   if (canRecover(client)) {
-    for await (const [job, isDelivered] of leftOver(queue, client, Date.now() - 2 * everyMs)) {
-      if (isDelivered) {
+    for await (const { job, is, failed } of leftOver(queue, client, Date.now() - 2 * everyMs)) {
+      if (is === "delivered") {
         await job.release();
         released += 1;
+      } else if (failed !== undefined) {
+        await retry(failed, "failed", { reference: job.reference });
+        retried.push(failed.id);
       } else {
         orphans.push(job.id);
         await onOrphan(job);
@@ -88,6 +92,8 @@ export async function sweep(
   return { ...none, durationMs: 0, retried, released, orphans };
 }
 
+type EndedJob = ListedJob & { readonly id: string; readonly data: ImageJobData };
+
 /** Lets what ended wrongly since then run again. */
 async function putBack(
   queue: SweptQueue,
@@ -95,30 +101,44 @@ async function putBack(
   since: number,
   isWrong: (data: ImageJobData, job: ListedJob) => boolean,
 ): Promise<string[]> {
-  const wrong: (ListedJob & { readonly id: string; readonly data: ImageJobData })[] = [];
+  const wrong: EndedJob[] = [];
   for await (const job of jobsOf(queue, state)) {
     if ((job.finishedOn ?? Number.POSITIVE_INFINITY) < since) break;
     const { data } = job;
     if (!isImageJobData(data) || !isWrong(data, job) || (data.sweeps ?? 0) >= mostSweeps) continue;
     wrong.push(Object.assign(job, { data }));
   }
-  for (const job of wrong) {
-    const { sweeps = 0 } = job.data;
-    await job.updateData({ ...job.data, sweeps: sweeps + 1 });
-    await job.retry(state);
-  }
+  for (const job of wrong) await retry(job, state);
   return wrong.map(({ id }) => id);
+}
+
+async function retry(
+  job: EndedJob,
+  state: "failed" | "completed",
+  news: Partial<ImageJobData> = {},
+): Promise<void> {
+  const { sweeps = 0 } = job.data;
+  await job.updateData({ ...job.data, ...news, sweeps: sweeps + 1 });
+  await job.retry(state);
 }
 
 /** What the queue knows of the jobs in the journal. */
 interface Known {
-  /** By the ids of their references: whether they were delivered. */
-  readonly delivered: ReadonlyMap<string, boolean>;
+  /** By the ids of their references. */
+  readonly jobs: ReadonlyMap<string, EndedJob>;
   /**
    * When the oldest job was added that was begun and has no reference: a worker may have died between the
    * two, and its record may be any that is younger.
    */
   readonly unnamedSince: number;
+}
+
+/** A job of the journal that no job of the queue will see to. */
+interface LeftOver {
+  readonly job: ImageJob;
+  readonly is: "delivered" | "answered" | "orphan";
+  /** The job of the queue that was given up, before the answer to its create was known after all. */
+  readonly failed?: EndedJob;
 }
 
 /** Two machines may have clocks that are so far apart. */
@@ -127,27 +147,34 @@ const skewMs = 5 * 60 * 1000;
 /** No create takes longer. */
 const orphanAgeMs = 60 * 60 * 1000;
 
-/** The jobs of the journal that no job of the queue will see to, with whether they were delivered. */
 async function* leftOver(
   queue: SweptQueue,
   client: Pick<ProviderImageClient, "recover">,
   before: number,
-): AsyncIterableIterator<readonly [ImageJob, boolean]> {
+): AsyncIterableIterator<LeftOver> {
   const old: ImageJob[] = [];
   const sentAt = ({ reference }: ImageJob) => Date.parse(reference.submittedAt);
   for await (const job of client.recover()) if (sentAt(job) < before) old.push(job);
   if (old.length === 0) return;
-  const { delivered, unnamedSince } = await knownTo(queue);
+  const { jobs, unnamedSince } = await knownTo(queue);
   const orphansUntil = Math.min(Date.now() - orphanAgeMs, unnamedSince - skewMs);
   for (const job of old) {
-    const isDelivered = delivered.get(job.id);
-    if (isDelivered) yield [job, true];
-    else if (isDelivered === undefined && sentAt(job) < orphansUntil) yield [job, false];
+    const known = jobs.get(job.id);
+    if (known === undefined) {
+      if (sentAt(job) < orphansUntil) yield { job, is: "orphan" };
+    } else if (known.data.result !== undefined) yield { job, is: "delivered" };
+    else if (isAnsweredByNow(known.data, job)) yield { job, is: "answered", failed: known };
   }
 }
 
+/** It was given up as of unknown fate, and a worker that was cut off, or a person, has its name by now. */
+function isAnsweredByNow({ charged, reference, sweeps = 0 }: ImageJobData, job: ImageJob): boolean {
+  const wasUnknown = charged === "unknown" && reference !== undefined && !isAskable(reference);
+  return wasUnknown && isAskable(job.reference) && sweeps < mostSweeps;
+}
+
 async function knownTo(queue: SweptQueue): Promise<Known> {
-  const delivered = new Map<string, boolean>();
+  const jobs = new Map<string, EndedJob>();
   let unnamedSince = Number.POSITIVE_INFINITY;
   // In the order in which a job goes, so that one that moves on meanwhile is seen.
   for (const state of [
@@ -158,16 +185,17 @@ async function knownTo(queue: SweptQueue): Promise<Known> {
     "failed",
     "completed",
   ] as const) {
-    for await (const { data, timestamp, attemptsStarted } of jobsOf(queue, state)) {
+    for await (const job of jobsOf(queue, state)) {
+      const { data, timestamp, attemptsStarted } = job;
       if (!isImageJobData(data)) continue;
-      const { reference, result, charged } = data;
-      if (reference !== undefined) delivered.set(reference.id, result !== undefined);
+      const { reference, charged } = data;
+      if (reference !== undefined) jobs.set(reference.id, Object.assign(job, { data }));
       else if (attemptsStarted > 0 && charged === undefined) {
         unnamedSince = Math.min(unnamedSince, timestamp);
       }
     }
   }
-  return { delivered, unnamedSince };
+  return { jobs, unnamedSince };
 }
 
 function everyMsOf(data: unknown): number {

@@ -379,6 +379,25 @@ test("a sweep lets the journal forget what was delivered, and hands out what no 
   expect(await sweeping()).toMatchObject({ released: 0, orphans: [] });
 });
 
+test("a sweep goes on with an order of unknown fate whose answer is known by now", async () => {
+  const fault = { phase: "create", fault: "reset-after-acceptance", times: 1 } as const;
+  stage.sandbox.inject({ provider: "trinetra", ...fault });
+  const job = await queue.run(processorOf(), await order());
+  expect(job.known.charged).toBe("unknown");
+  for (const record of await recordsOf()) {
+    const submittedAt = new Date(Date.now() - 3 * 60 * 60 * 1000).toISOString();
+    await journal.update({ ...record, submittedAt });
+  }
+  expect(await sweep(processorOf())).toMatchObject({ retried: [], orphans: [] });
+  // A person has found it in the provider's console.
+  const [taskId = ""] = stage.sandbox.jobs.map(({ jobId }) => jobId);
+  await client().settle(job.known.reference, { charged: "yes", taskId });
+  expect(await sweep(processorOf())).toMatchObject({ retried: ["order-1"], orphans: [] });
+  await queue.run(processorOf(), job);
+  expect(job.state).toBe("completed");
+  expect(stage.count("create")).toBe(1);
+});
+
 test("a webhook has the delayed job asked after at once", async () => {
   const job = await order();
   await queue.step(processorOf(), job);
