@@ -89,6 +89,32 @@ async function verdict(name: string, ...args: string[]): Promise<string> {
   }
 }
 
+describe("the command", () => {
+  const command = () => join(project, "node_modules/.bin/gpt-image-client");
+
+  test("runs by its name, and makes a picture without a key and without an optional package", async () => {
+    const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
+    const told = await run(command(), ["--version"], { cwd: project, env });
+    expect(told.stdout).toBe(`${version}\n`);
+    const state = { ...env, XDG_STATE_HOME: join(place, "state") };
+    const argv = ["generate", "--provider", "sandbox", "A fox in the snow"];
+    const { stdout } = await run(command(), argv, { cwd: project, env: state, timeout: 60_000 });
+    const bytes = await readFile(stdout.trimEnd());
+    expect(bytes.subarray(0, 4).toString("hex")).toBe("89504e47");
+    await rm(stdout.trimEnd());
+  });
+
+  test("asks for sharp before it pays for what only that can draw", async () => {
+    const state = { ...env, XDG_STATE_HOME: join(place, "state") };
+    const argv = ["generate", "--provider", "sandbox", "--sheet", "A fox in the snow"];
+    const failing = run(command(), argv, { cwd: project, env: state, timeout: 60_000 });
+    await expect(failing).rejects.toMatchObject({
+      ...{ code: 2, stdout: "" },
+      stderr: expect.stringContaining("npm install sharp"),
+    });
+  });
+});
+
 describe("the tarball", () => {
   test("holds dist, docs, examples and what npm always packs, and nothing else", async () => {
     const { stdout } = await run("tar", ["tzf", tarball]);

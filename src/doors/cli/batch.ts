@@ -4,14 +4,15 @@ import type { Cost, ImageRequest } from "../../index";
 import { type BatchLine, readLines } from "./batch-lines";
 import { parseDurationMs } from "./duration";
 import { forgetOld } from "./forget";
-import { Interruption } from "./interruption";
+import type { Interruption } from "./interruption";
 import { costProblem, costText, parseAmount } from "./money";
 import { follow, hasAll, type OrderEnd, send, type Watch, watching } from "./order";
 import { stateDirectory } from "./places";
 import { type ChosenProvider, chooseProvider, type ProviderFlags } from "./providers";
 import { documentOf } from "./report";
 import { wholeNumber } from "./request";
-import { type Target, targetOf, UserFiles } from "./save";
+import { type Target, targetOf, type UserFiles } from "./save";
+import { inSession } from "./session";
 import type { Shell } from "./shell";
 import { openShop, type Shop } from "./shop";
 import { exitCodes } from "./tally";
@@ -59,36 +60,29 @@ export async function batch(
     throw new UsageError("batch takes one file of JSON lines");
   const { env } = shell.platform;
   const { timeout, concurrency, name } = flags;
-  const interruption = new Interruption(shell.platform);
-  const files = new UserFiles();
-  const ends: (() => Promise<unknown>)[] = [];
-  try {
-    const target = directoryOf(flags.output);
+  return inSession(shell, async ({ interruption, files, after }) => {
+    const target = directoryOf(flags.output, shell);
     const width =
       concurrency === undefined ? defaultConcurrency : wholeNumber("--concurrency", concurrency);
     const lines = await readLines(file, { name, shell });
     const chosen = await chooseProvider(flags, env, "generate");
-    ends.push(chosen.end);
+    after(chosen.end);
     const state = stateDirectory(flags.state, env);
     const limits =
       timeout === undefined ? {} : { timeoutMs: parseDurationMs("--timeout", timeout) };
     const shop = await openShop(chosen, state, limits);
-    ends.push(() => shop.router.close());
+    after(() => shop.router.close());
     const { label } = chosen;
     const isJson = flags.json === true;
     const given: Batch = { shell, shop, label, files, target, interruption, isJson };
     const code = await runBatch(lines.map(withOptions(chosen)), given, { width, flags });
     await forgetOld(shop.journal, state, shell);
     return code;
-  } finally {
-    interruption.end();
-    files.end();
-    for (const end of ends.reverse()) await end();
-  }
+  });
 }
 
-function directoryOf(output: string | undefined): Batch["target"] {
-  const target = targetOf(output);
+function directoryOf(output: string | undefined, shell: Shell): Batch["target"] {
+  const target = targetOf(output, shell.isStdoutTerminal);
   if (target.to === "directory") return target;
   if (target.to === "stdout") throw new UsageError("batch writes files: name a directory");
   return { to: "directory", directory: target.path };

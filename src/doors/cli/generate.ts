@@ -3,14 +3,14 @@ import { basename, dirname, join, parse } from "node:path";
 import type { Cost, ImageRequest } from "../../index";
 import { parseDurationMs } from "./duration";
 import { forgetOld } from "./forget";
-import { Interruption } from "./interruption";
 import { costProblem, costText, parseAmount } from "./money";
 import { type OrderEnd, type OrderPlan, place, type Telling } from "./order";
 import { stateDirectory } from "./places";
 import { type ChosenProvider, chooseProvider, type ProviderFlags } from "./providers";
 import { documentOf, printDocument, sayEnd } from "./report";
 import { type RequestFlags, readPrompt, requestOf, wholeNumber } from "./request";
-import { type Target, targetOf, UserFiles } from "./save";
+import { type Target, targetOf } from "./save";
+import { inSession } from "./session";
 import { type DrawSheet, loadSheets } from "./sheet";
 import type { Shell } from "./shell";
 import { openShop } from "./shop";
@@ -40,26 +40,19 @@ export async function order(
   shell: Shell,
 ): Promise<number> {
   const { env } = shell.platform;
-  const interruption = new Interruption(shell.platform);
-  const files = new UserFiles();
-  const ends: (() => Promise<unknown>)[] = [];
-  try {
+  return inSession(shell, async ({ interruption, files, after }) => {
     const request = await readRequest(operation, words, flags, shell);
-    const target = targetOf(flags.output);
+    const target = targetOf(flags.output, shell.isStdoutTerminal);
     const telling = tellingOf(flags, target, request);
     const chosen = await chooseProvider(flags, env, operation);
-    ends.push(chosen.end);
+    after(chosen.end);
     const shop = await openShop(chosen, stateDirectory(flags.state, env), clientOptions(flags));
-    ends.push(() => shop.router.close());
+    after(() => shop.router.close());
     const full = { ...request, ...withOptions(chosen) };
     const { label } = chosen;
     const plan = { shell, shop, label, request: full, files, target, telling, interruption };
-    return await orderUnder(plan, flags);
-  } finally {
-    interruption.end();
-    files.end();
-    for (const end of ends.reverse()) await end();
-  }
+    return orderUnder(plan, flags);
+  });
 }
 
 /** Checks it, says the price, and orders. */
@@ -80,7 +73,7 @@ async function orderUnder(plan: OrderPlan, flags: OrderFlags): Promise<number> {
   await files.prepare(target);
   sayPrice(shell, label, request, estimate);
   const end = await place(plan);
-  sayEnd(shell, end);
+  sayEnd(shell, end, label);
   const sheet = draw && (await writeSheet(draw, end, plan));
   await forgetOld(shop.journal, stateDirectory(flags.state, shell.platform.env), shell);
   if (telling === "paths") return end.exitCode;

@@ -21,6 +21,7 @@ export interface InterruptionHandler {
 export class Interruption {
   readonly #platform: Pick<Platform, "signals" | "exit">;
   #handler: InterruptionHandler | undefined;
+  #exitCode: number | undefined;
   #heard = 0;
   #heardAt = Number.NEGATIVE_INFINITY;
 
@@ -39,12 +40,19 @@ export class Interruption {
     this.#handler = handler;
   }
 
-  /** Signals do again what they do without this package. */
-  end(): void {
-    for (const name of names) this.#platform.signals.off(name, this.#hear);
+  /**
+   * The command is over, with this exit code, which whatever is heard from here on ends it with. Without a
+   * listener a signal would kill the process on its last steps, and nobody would learn about the money.
+   */
+  end(exitCode: number): void {
+    this.#exitCode = exitCode;
   }
 
   readonly #hear = (): void => {
+    if (this.#exitCode !== undefined) {
+      this.#platform.exit(this.#exitCode);
+      return;
+    }
     const now = performance.now();
     if (now - this.#heardAt < sameKeyMs) return;
     this.#heardAt = now;

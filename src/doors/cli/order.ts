@@ -148,9 +148,10 @@ async function rescue(
   const rescued: DeliveredPicture[] = [];
   for (const error of errors) {
     const { images = [] } = error;
-    shell.complain(reasonOf(error));
+    const charged = await chargedNow(error, shop.journal);
+    shell.complain(error.code === "client_closed" ? stopped[charged] : reasonOf(error));
     const isWhole = error.code === "journal_failed" && images.length > 0;
-    if (!isWhole) tally.lose(await chargedNow(error, shop.journal));
+    if (!isWhole) tally.lose(charged);
     if (images.length === 0) continue;
     // Of a picture that ends early, what there is: it counts as none.
     const counting = isWhole ? tally : new Tally();
@@ -159,6 +160,13 @@ async function rescue(
   }
   return rescued;
 }
+
+/** What the client calls being closed was a Ctrl-C. */
+const stopped: Readonly<Record<Charged, string>> = {
+  no: "Stopped. Nothing was charged.",
+  unknown: "Stopped while the provider is at it. It may be charged.",
+  yes: "Stopped. It was charged.",
+};
 
 /**
  * Whether what went wrong was charged. Who was stopped by Ctrl-C has not heard how it ended: the journal has,

@@ -11,7 +11,7 @@ export interface Platform {
   readonly stdout: Output;
   readonly stderr: Output;
   /** Where SIGINT, SIGTERM and SIGHUP are heard. */
-  readonly signals: Pick<EventEmitter, "on" | "off">;
+  readonly signals: Pick<EventEmitter, "on">;
   /** The package.json of this package. */
   readonly manifest: URL;
   /** Ends the process at once, whatever is under way. */

@@ -7,7 +7,11 @@ import { exitCodes } from "./tally";
 import { clean, cleanUpTo, count, jsonOf } from "./text";
 
 /** Says what an order came to, on stderr: its cost, its job, and what to do next. */
-export function sayEnd(shell: Shell, { exitCode, job, result, pictures }: OrderEnd): void {
+export function sayEnd(
+  shell: Shell,
+  { exitCode, job, result, pictures }: OrderEnd,
+  label?: string,
+): void {
   for (const { revisedPrompt } of pictures) {
     if (revisedPrompt !== undefined) shell.say(`revised prompt: ${cleanUpTo(400, revisedPrompt)}`);
   }
@@ -23,6 +27,11 @@ export function sayEnd(shell: Shell, { exitCode, job, result, pictures }: OrderE
   }
   if (exitCode <= exitCodes.usage || job === undefined) return;
   if (exitCode === exitCodes.partial) return;
+  if (label === "sandbox" && result === undefined) {
+    shell.say("The sandbox has ended with this command, and the job with it: nothing was billed.");
+    shell.say('"gpt-image-client sandbox" plays one that stays.');
+    return;
+  }
   shell.say(`job ${job.id}: to have what comes of it, type`);
   shell.say(`  gpt-image-client resume ${job.id}`);
 }

@@ -1,7 +1,7 @@
 import type { ImageEvent, ImageJob } from "../../index";
 import { type Delivery, deliver } from "./delivery";
 import { parseDurationMs } from "./duration";
-import { Interruption } from "./interruption";
+import type { Interruption } from "./interruption";
 import { findJobs, type KeptJob } from "./kept-jobs";
 import {
   type Followed,
@@ -15,7 +15,8 @@ import {
 import { stateDirectory } from "./places";
 import { providerOfJob } from "./providers";
 import { documentOf, printDocument, sayEnd } from "./report";
-import { type Target, targetOf, UserFiles } from "./save";
+import { type Target, targetOf, type UserFiles } from "./save";
+import { inSession } from "./session";
 import type { Shell } from "./shell";
 import { type Books, openBooks, openShop } from "./shop";
 import { exitCodes, Tally } from "./tally";
@@ -49,12 +50,10 @@ export async function withTakeUp(
   shell: Shell,
   work: (given: TakeUp) => Promise<number>,
 ): Promise<number> {
-  const interruption = new Interruption(shell.platform);
-  const files = new UserFiles();
-  try {
+  return inSession(shell, async ({ interruption, files }) => {
     const { json, events, timeout, output } = flags;
     if (json && events) throw new UsageError("It is either --json or --events");
-    const target = targetOf(output);
+    const target = targetOf(output, shell.isStdoutTerminal);
     if (target.to === "stdout" && (json || events)) {
       throw new UsageError("-o - writes the picture where --json writes its text");
     }
@@ -63,11 +62,8 @@ export async function withTakeUp(
     await files.prepare(target);
     const telling = json ? "document" : events ? "events" : "paths";
     const timeoutMs = timeout === undefined ? undefined : parseDurationMs("--timeout", timeout);
-    return await work({ shell, books, state, files, target, telling, interruption, timeoutMs });
-  } finally {
-    interruption.end();
-    files.end();
-  }
+    return work({ shell, books, state, files, target, telling, interruption, timeoutMs });
+  });
 }
 
 /** `resume`: the pictures of a job, whichever process has ordered it. */

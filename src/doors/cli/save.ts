@@ -12,10 +12,16 @@ export type Target =
   | { readonly to: "file"; readonly path: string; readonly isStem?: boolean }
   | { readonly to: "stdout" };
 
-/** Reads `-o`; without it, pictures go to the working directory. */
-export function targetOf(given: string | undefined): Target {
+/**
+ * Reads `-o`; without it, pictures go to the working directory.
+ *
+ * @throws {@link UsageError} for the bytes of a picture on a terminal, which would take them for commands.
+ */
+export function targetOf(given: string | undefined, isTerminal: boolean): Target {
   if (given === undefined) return { to: "directory", directory: resolve(".") };
   if (given === "") throw new UsageError("-o takes a file, a directory or -");
+  if (given === "-" && isTerminal)
+    throw new UsageError("-o - is for a pipe or a file, not a terminal");
   if (given === "-") return { to: "stdout" };
   const expanded = withHome(given);
   const path = resolve(expanded);

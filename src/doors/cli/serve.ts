@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import { join } from "node:path";
-import { Interruption } from "./interruption";
+import type { Interruption } from "./interruption";
 import { stateDirectory } from "./places";
 import {
   type ChosenProvider,
@@ -13,7 +13,7 @@ import {
   providersWithKeys,
 } from "./providers";
 import { wholeNumber } from "./request";
-import { UserFiles } from "./save";
+import { inSession } from "./session";
 import type { Shell } from "./shell";
 import { openShops } from "./shop";
 import { exitCodes } from "./tally";
@@ -33,18 +33,15 @@ const longestMs = 24 * 60 * 60 * 1000;
 /** `serve`: OpenAI's images API on this machine, over the providers whose keys are there. */
 export async function serve(flags: ServeFlags, shell: Shell): Promise<number> {
   const { createImageGateway, directoryStore } = await import("../gateway/index");
-  const interruption = new Interruption(shell.platform);
-  const files = new UserFiles();
-  const ends: (() => Promise<unknown>)[] = [];
-  try {
+  return inSession(shell, async ({ interruption, after }) => {
     const chosen = await chosenFor(flags, shell);
-    ends.push(...chosen.map(({ end }) => end));
+    for (const { end } of chosen) after(end);
     const state = stateDirectory(flags.state, shell.platform.env);
     const shop = await openShops(chosen, state);
-    ends.push(() => shop.router.close());
+    after(() => shop.router.close());
     const key = keyIn(state);
     const { server, port } = await listening(flags.port);
-    ends.push(() => closed(server));
+    after(() => closed(server));
     const gateway = createImageGateway({
       models: { [model]: shop.router },
       authorize: ({ headers }) => (isKey(headers, key) ? "the user" : undefined),
@@ -60,11 +57,7 @@ export async function serve(flags: ServeFlags, shell: Shell): Promise<number> {
     await shell.print(`OPENAI_API_KEY=${key}`);
     await stopped;
     return exitCodes.allCame;
-  } finally {
-    interruption.end();
-    files.end();
-    for (const end of ends.reverse()) await end();
-  }
+  });
 }
 
 /** The provider that was named, or all whose keys are in the environment. */

@@ -59,8 +59,18 @@ async function drawn(sharp: MakeSharp, entries: readonly SheetEntry[]): Promise<
     .toBuffer();
 }
 
+/** As long as the cell is wide; what tells one name from another stands at its end. */
+function shortened(text: string): string {
+  const characters = [...text];
+  if (characters.length <= 40) return text;
+  return `${characters.slice(0, 19).join("")}…${characters.slice(-20).join("")}`;
+}
+
 function captionOf(text: string): string {
-  const escaped = text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
-  const style = 'font-family="sans-serif" font-size="13" fill="#b9b9b2"';
+  const escaped = shortened(text).replace(
+    /[&<>"']/g,
+    (character) => `&#${character.charCodeAt(0)};`,
+  );
+  const style = 'font-family="sans-serif" font-size="12" fill="#b9b9b2"';
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${cell}" height="${caption}"><text x="2" y="19" ${style}>${escaped}</text></svg>`;
 }

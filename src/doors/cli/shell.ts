@@ -29,6 +29,11 @@ export class Shell {
     return this.platform.stderr.isTTY === true && this.platform.env.TERM !== "dumb";
   }
 
+  /** Whether results go to a terminal. */
+  get isStdoutTerminal(): boolean {
+    return this.platform.stdout.isTTY === true;
+  }
+
   /** What is on stderr, in a colour where the terminal has one. */
   styled(style: Style, text: string): string {
     // It would ask stdout, which may be a pipe while stderr is a terminal.
@@ -84,9 +89,14 @@ export class Shell {
   async write(data: string | Uint8Array): Promise<void> {
     if (this.#stdoutError !== undefined) throw this.#stdoutError;
     const { stdout } = this.platform;
+    const drawn = this.#drawn;
+    // Both may be the same terminal: what is drawn there must not stand before a path.
+    const isInTheWay = drawn !== "" && stdout.isTTY === true;
+    if (isInTheWay) this.erase();
     await new Promise<void>((resolve, reject) => {
       stdout.write(data, (error) => (error ? reject(error) : resolve()));
     });
+    if (isInTheWay) this.draw(drawn);
   }
 
   /** All that comes in, as text. */

