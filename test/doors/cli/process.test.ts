@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSy
 import { join } from "node:path";
 import { type SandboxOptions, startSandbox } from "gpt-image-client/testing";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { child } from "./child";
+import { child, program } from "./child";
 import { place } from "./here";
 
 async function stage(name: "trinetra" | "openai" = "trinetra", options: SandboxOptions = {}) {
@@ -214,4 +214,19 @@ test("help and version need no home, no state and no terminal", async () => {
   const version = await child(["--version"]);
   expect(version.stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
   expect((await child([])).code).toBe(2);
+});
+
+test("--help takes at most 120 ms more than Node by itself", async () => {
+  const timed = (args: readonly string[]) => {
+    const startedAt = performance.now();
+    execFileSync(process.execPath, args, { stdio: "ignore" });
+    return performance.now() - startedAt;
+  };
+  const more: number[] = [];
+  // One after the other: a machine that is busy is so for both.
+  for (let round = 0; round < 9; round += 1)
+    more.push(timed([program, "--help"]) - timed(["-e", "0"]));
+  more.sort((a, b) => a - b);
+  console.log(`--help beside node -e 0, median of 9: ${(more[4] ?? 0).toFixed(0)} ms more`);
+  expect(more[4]).toBeLessThanOrEqual(120);
 });
