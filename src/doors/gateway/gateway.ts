@@ -1,6 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { CallOptions, ImageClient } from "../../index";
-import type { GatewayRefusal } from "./authorize";
 import { readForm } from "./body";
 import { OrderBook, type Ticket } from "./book";
 import { type Clock, systemClock } from "./clock";
@@ -13,10 +12,12 @@ import { NodeIncoming, writeReply } from "./listener";
 import { checkedOptions, type GatewayOptions } from "./options";
 import type { Order } from "./order";
 import { mostBytesInMemory, Spool } from "./pictures";
+import { misconfigured, refusalOf } from "./refusals";
 import { namesOf, replyOfEnd, replyTo } from "./replies";
 import { restoreOrders } from "./restore";
 import { routeOf } from "./routes";
 import { Shelf } from "./shelf";
+import { Teller } from "./teller";
 import type { ImageGateway, ImageGatewayOptions } from "./types";
 import { responseOf, WebIncoming } from "./web";
 import { purchase, repeatableForMs, savingIn, type Workshop } from "./work";
@@ -55,6 +56,7 @@ export class Gateway implements ImageGateway {
    * all the rest, it waits in memory.
    */
   readonly #lastBytes = new Map<string, number>();
+  readonly #teller: Teller;
   #starting: Promise<void> | undefined;
   #isClosed = false;
 
@@ -62,6 +64,7 @@ export class Gateway implements ImageGateway {
     const options = checkedOptions(given);
     this.#options = options;
     this.#clock = clock;
+    this.#teller = new Teller(options.onError);
     const { store, spoolDirectory = store?.directory } = options;
     this.#spool = new Spool(spoolDirectory);
     this.#shelf = new Shelf(store, this.#spool, (error) => this.#tell(error));
@@ -135,7 +138,9 @@ export class Gateway implements ImageGateway {
   async #callerOf(incoming: Incoming): Promise<string> {
     const said = await this.#options.authorize(incoming.request);
     if (typeof said === "string" && said !== "") return said;
-    throw refusal(typeof said === "object" ? said : undefined);
+    const caller = refusalOf(said);
+    if (caller.status === 500) this.#tell(new TypeError(misconfigured));
+    throw caller;
   }
 
   async #order(incoming: Incoming, caller: string, operation: Asked["operation"]): Promise<Reply> {
@@ -282,22 +287,8 @@ export class Gateway implements ImageGateway {
   }
 
   #tell(error: unknown): void {
-    try {
-      this.#options.onError?.(error);
-    } catch {
-      // What listens must not break what it listens to.
-    }
+    this.#teller.tell(error);
   }
-}
-
-function refusal(said: GatewayRefusal | undefined): GatewayFault {
-  const { status = 401, message = "The key of this gateway is missing or wrong." } = said ?? {};
-  const isRefusal = status >= 400 && status < 500;
-  return new GatewayFault(isRefusal ? status : 403, codeOf(status), message);
-}
-
-function codeOf(status: number): string {
-  return status === 401 ? "invalid_api_key" : "refused";
 }
 
 type Models = ReadonlyMap<string, ImageClient>;

@@ -27,18 +27,23 @@ const known: Readonly<Record<keyof ImageGatewayOptions, true>> = {
 
 /** @throws {@link InvalidRequestError} naming the option that is wrong. */
 export function checkedOptions(given: ImageGatewayOptions): GatewayOptions {
+  if (typeof given !== "object" || given === null) {
+    throw wrong("", kindOf(given), "an object with models and authorize");
+  }
+  const models = checkedModels(given.models);
   for (const name of Object.keys(given)) {
     if (!Object.hasOwn(known, name)) throw wrong(name, "", "another", true);
   }
-  const entries = Object.entries(given.models ?? {});
-  if (entries.length === 0) throw wrong("models", "nothing", "at least one client, by its name");
-  for (const [name, client] of entries) {
-    const isClient = typeof client === "object" && client !== null && "generate" in client;
-    const taken = "a client, as `createImageClient` makes one";
-    if (!isClient) throw wrong(`models.${name}`, typeof client, taken);
+  const { authorize, store, spoolDirectory, onError } = given;
+  if (typeof authorize !== "function") {
+    throw wrong("authorize", kindOf(authorize), "a function that says who calls");
   }
-  if (typeof given.authorize !== "function") {
-    throw wrong("authorize", typeof given.authorize, "a function that says who calls");
+  if (store !== undefined) checkStore(store);
+  if (spoolDirectory !== undefined && typeof spoolDirectory !== "string") {
+    throw wrong("spoolDirectory", kindOf(spoolDirectory), "the path of a directory");
+  }
+  if (onError !== undefined && typeof onError !== "function") {
+    throw wrong("onError", kindOf(onError), "a function that is told of errors");
   }
   const numbers = Object.fromEntries(
     Object.entries(defaults).map(([name, fallback]) => [
@@ -58,7 +63,53 @@ export function checkedOptions(given: ImageGatewayOptions): GatewayOptions {
   if (whitespaceEveryMs !== undefined) numberOf("whitespaceEveryMs", whitespaceEveryMs);
   // Every name of `defaults` is there now, and each is a number.
   const checked = numbers as Record<keyof typeof defaults, number>;
-  return { ...given, ...checked, models: new Map(entries) };
+  return { ...given, ...checked, models };
+}
+
+function checkedModels(models: unknown): ReadonlyMap<string, ImageClient> {
+  const taken = 'a plain object with at least one client by its name, { "gpt-image-2": client }';
+  const prototype: unknown =
+    typeof models === "object" && models !== null ? Object.getPrototypeOf(models) : undefined;
+  // A Map, a list or a client has entries of its own, which are no models.
+  const isPlain = prototype === null || prototype === Object.prototype;
+  if (!isPlain || isClient(models)) throw wrong("models", kindOf(models), taken);
+  const clients = new Map<string, ImageClient>();
+  for (const [name, client] of Object.entries(Object(models))) {
+    if (!isClient(client)) {
+      throw wrong(`models.${name}`, kindOf(client), "a client, as `createImageClient` makes one");
+    }
+    clients.set(name, client);
+  }
+  if (clients.size === 0) throw wrong("models", "nothing", taken);
+  return clients;
+}
+
+function isClient(value: unknown): value is ImageClient {
+  return hasMembers(value, {
+    ...{ name: "string", capabilities: "object" },
+    ...{ generate: "function", edit: "function", resume: "function" },
+  });
+}
+
+function checkStore(store: unknown): void {
+  const members = { directory: "string", put: "function", delete: "function", list: "function" };
+  if (hasMembers(store, members)) return;
+  const path = typeof store === "string" ? JSON.stringify(store) : '"./.orders"';
+  const taken = `a store with directory, put, delete and list, such as directoryStore(${path})`;
+  throw wrong("store", kindOf(store), taken);
+}
+
+/** Whether a value has members of these types. */
+function hasMembers(value: unknown, members: Readonly<Record<string, string>>): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  return Object.entries(members).every(([name, type]) => typeof Reflect.get(value, name) === type);
+}
+
+/** What was given, in a word. */
+function kindOf(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value.slice(0, 60));
+  if (typeof value !== "object") return typeof value;
+  return value === null ? "null" : (value.constructor?.name ?? "object");
 }
 
 function numberOf(name: string, value: unknown): number {
@@ -67,7 +118,7 @@ function numberOf(name: string, value: unknown): number {
 }
 
 function wrong(name: string, given: string, taken: string, isUnknown = false) {
-  const field = `options.${name}`;
+  const field = name === "" ? "options" : `options.${name}`;
   return new InvalidRequestError({
     ...{ charged: "no", field, isUnknown },
     ...(isUnknown ? {} : { given, taken }),

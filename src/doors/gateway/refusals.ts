@@ -1,0 +1,33 @@
+import type { GatewayRefusal } from "./authorize";
+import { GatewayFault } from "./faults";
+
+/** For whoever runs the gateway. */
+export const misconfigured =
+  "`authorize` must give the name of the caller (a string), a refusal ({ status, message }), or undefined";
+
+/** What a request is answered whose caller has no name. */
+export function refusalOf(said: unknown): GatewayFault {
+  if (said === undefined || said === null || said === false || said === "") {
+    const message = "The key of this gateway is missing or wrong.";
+    return new GatewayFault(401, "invalid_api_key", message);
+  }
+  if (!isRefusal(said)) {
+    const message =
+      "The gateway is configured wrongly, and its operator was told. Nothing was ordered.";
+    const headers = { "x-should-retry": "false" };
+    return new GatewayFault(500, "gateway_misconfigured", message, { headers });
+  }
+  const { status, message } = said;
+  const code = status === 401 ? "invalid_api_key" : "refused";
+  return new GatewayFault(status >= 400 && status < 500 ? status : 403, code, message);
+}
+
+function isRefusal(said: unknown): said is GatewayRefusal {
+  if (typeof said !== "object" || said === null) return false;
+  return (
+    "status" in said &&
+    typeof said.status === "number" &&
+    "message" in said &&
+    typeof said.message === "string"
+  );
+}
