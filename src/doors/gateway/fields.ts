@@ -18,6 +18,7 @@ export type Purchase =
 export type Asked = Purchase & {
   readonly model: string | undefined;
   readonly stream: boolean;
+  readonly partialImages: 0 | 1 | 2 | 3;
   /** Whether the provider's URLs are wanted beside the bytes. */
   readonly wantsUrls: boolean;
   /** What tells one request from another: the path and the fields, however they were written down. */
@@ -63,8 +64,8 @@ export function askedIn(operation: Asked["operation"], { fields, images, mask }:
     else if (Object.hasOwn(ownFields, name)) own[name] = readValue(name, ownFields[name], value);
     else throw unknownField(name, value);
   }
-  const partial = own.partial_images ?? 0;
-  if (![0, 1, 2, 3].some((each) => each === partial)) {
+  const partialImages = ([0, 1, 2, 3] as const).find((each) => each === (own.partial_images ?? 0));
+  if (partialImages === undefined) {
     throw wrongField("partial_images", "partial_images takes 0 to 3.");
   }
   const format = own.response_format;
@@ -75,6 +76,7 @@ export function askedIn(operation: Asked["operation"], { fields, images, mask }:
     ...purchaseOf(operation, { prompt: "", ...request }, { images, mask }),
     model: typeof own.model === "string" ? own.model : undefined,
     stream: own.stream === true,
+    partialImages,
     wantsUrls: format === "url",
     digest: digestOf(operation, { fields, images, mask }),
   };

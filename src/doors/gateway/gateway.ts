@@ -12,11 +12,12 @@ import { NodeIncoming, writeReply } from "./listener";
 import { checkedOptions, type GatewayOptions } from "./options";
 import type { Order } from "./order";
 import { mostBytesInMemory, Spool } from "./pictures";
-import { misconfigured, refusalOf } from "./refusals";
+import { callerIn } from "./refusals";
 import { namesOf, replyOfEnd, replyTo } from "./replies";
 import { restoreOrders } from "./restore";
 import { routeOf } from "./routes";
 import { Shelf } from "./shelf";
+import { boughtOf, SketchQueue, showing } from "./sketches";
 import { Teller } from "./teller";
 import type { ImageGateway, ImageGatewayOptions } from "./types";
 import { responseOf, WebIncoming } from "./web";
@@ -122,7 +123,7 @@ export class Gateway implements ImageGateway {
   }
 
   async #reply(incoming: Incoming): Promise<Reply> {
-    const caller = await this.#callerOf(incoming);
+    const caller = callerIn(await this.#options.authorize(incoming.request), this.#teller);
     const route = routeOf(incoming.method, incoming.path);
     switch (route.to) {
       case "models":
@@ -135,21 +136,14 @@ export class Gateway implements ImageGateway {
     }
   }
 
-  async #callerOf(incoming: Incoming): Promise<string> {
-    const said = await this.#options.authorize(incoming.request);
-    if (typeof said === "string" && said !== "") return said;
-    const caller = refusalOf(said);
-    if (caller.status === 500) this.#tell(new TypeError(misconfigured));
-    throw caller;
-  }
-
   async #order(incoming: Incoming, caller: string, operation: Asked["operation"]): Promise<Reply> {
     const key = incoming.header("idempotency-key");
     if (key !== undefined && (key === "" || key.length > 255)) {
       throw new GatewayFault(400, "invalid_value", "Idempotency-Key takes 1 to 255 characters.");
     }
-    const asked = askedIn(operation, await readForm(incoming, this.#options));
-    const [model, client] = clientOf(this.#options.models, asked.model);
+    const wanted = askedIn(operation, await readForm(incoming, this.#options));
+    const [model, client] = clientOf(this.#options.models, wanted.model);
+    const asked = boughtOf(wanted, client);
     if (operation === "edit" && client.capabilities.edit === undefined) {
       throw wrongField("model", `${client.name} cannot edit images.`);
     }
@@ -160,8 +154,10 @@ export class Gateway implements ImageGateway {
     }
     const placing = { caller, digest: asked.digest, key: key && hashOf(key), model };
     const ticket = this.#book.take(placing);
+    const sketches = asked.request.partialImages === undefined ? undefined : new SketchQueue();
+    if (sketches !== undefined) ticket.order.watchers.add(sketches);
     if (ticket.begins) this.#begin(ticket.order, client, asked);
-    const close = this.#closing(ticket);
+    const close = this.#closing(ticket, sketches);
     // Its caller may leave at any time: whoever comes next for the same is given the order.
     const left = new Promise<undefined>((resolve) => {
       incoming.onLeave(() => {
@@ -169,7 +165,8 @@ export class Gateway implements ImageGateway {
         resolve(undefined);
       });
     });
-    const pace = { clock: this.#clock, whitespaceEveryMs: this.#options.whitespaceEveryMs };
+    const { whitespaceEveryMs } = this.#options;
+    const pace = { clock: this.#clock, whitespaceEveryMs, sketches };
     try {
       const reply = await Promise.race([replyTo(ticket.order, asked, pace), left]);
       if (reply === undefined) return { status: 499, headers: {}, body: [] };
@@ -186,7 +183,7 @@ export class Gateway implements ImageGateway {
   }
 
   /** Closes a ticket, for which `close` waits. */
-  #closing(ticket: Ticket): (isDelivered: boolean) => void {
+  #closing(ticket: Ticket, sketches?: SketchQueue): (isDelivered: boolean) => void {
     let end = () => {};
     this.#track(
       new Promise<void>((resolve) => {
@@ -195,6 +192,7 @@ export class Gateway implements ImageGateway {
     );
     return (isDelivered) => {
       ticket.close(isDelivered);
+      if (sketches !== undefined) ticket.order.watchers.delete(sketches);
       end();
     };
   }
@@ -226,6 +224,9 @@ export class Gateway implements ImageGateway {
       ...saving,
       ...(repeatableForMs(client) > 0 && { idempotencyKey: order.id }),
       onSubmitted: ({ reference }) => this.#book.submitted(order, reference),
+      ...(asked.request.partialImages !== undefined && {
+        onEvent: showing(asked, (each) => order.show(each)),
+      }),
     };
     return purchase(client, asked, order, options, workshop);
   }

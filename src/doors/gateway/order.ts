@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { End } from "./ends";
 import type { Reply } from "./exchange";
+import type { Sketch, SketchQueue } from "./sketches";
 import type { OrderRecord } from "./store";
 
 /** What an order is of. */
@@ -42,6 +43,8 @@ export class Order {
   isRerun = false;
   /** Its time as a job is over. */
   isExpired = false;
+  /** Where its partial images go: nobody keeps them for a reader who comes later. */
+  readonly watchers = new Set<SketchQueue>();
   /** What asks after a job that its provider still has. */
   review: Promise<Reply> | undefined;
   /** Lets the client's journal forget it. */
@@ -62,6 +65,10 @@ export class Order {
 
   get isKeyed(): boolean {
     return this.record.key !== undefined;
+  }
+
+  show(sketch: Sketch): void {
+    for (const watcher of this.watchers) watcher.push(sketch);
   }
 
   /** A later end, as a job that was fetched again may have one, takes the place of an earlier one. */

@@ -1,12 +1,24 @@
 import type { GatewayRefusal } from "./authorize";
 import { GatewayFault } from "./faults";
+import type { Teller } from "./teller";
 
 /** For whoever runs the gateway. */
-export const misconfigured =
+const misconfigured =
   "`authorize` must give the name of the caller (a string), a refusal ({ status, message }), or undefined";
 
-/** What a request is answered whose caller has no name. */
-export function refusalOf(said: unknown): GatewayFault {
+/**
+ * The name of a caller, as `authorize` has said it.
+ *
+ * @throws {@link GatewayFault} where it has said no, or nothing that can be understood.
+ */
+export function callerIn(said: unknown, teller: Teller): string {
+  if (typeof said === "string" && said !== "") return said;
+  const refusal = refusalOf(said);
+  if (refusal.status === 500) teller.tell(new TypeError(misconfigured));
+  throw refusal;
+}
+
+function refusalOf(said: unknown): GatewayFault {
   if (said === undefined || said === null || said === false || said === "") {
     const message = "The key of this gateway is missing or wrong.";
     return new GatewayFault(401, "invalid_api_key", message);

@@ -3,6 +3,7 @@ import { costText, type End, isSuccess, type Picture, type Success } from "./end
 import { jsonReply, type Piece, type Reply } from "./exchange";
 import type { Asked } from "./fields";
 import type { Order } from "./order";
+import type { SketchQueue } from "./sketches";
 
 /** What a request wants of its reply. */
 export type Wanted = Pick<Asked, "operation" | "stream" | "wantsUrls">;
@@ -11,6 +12,8 @@ export type Wanted = Pick<Asked, "operation" | "stream" | "wantsUrls">;
 export interface Pace {
   readonly clock: Clock;
   readonly whitespaceEveryMs: number | undefined;
+  /** The partial images of a stream. */
+  readonly sketches?: SketchQueue | undefined;
 }
 
 /** Proxies and load balancers cut what is silent for 60 s, some for 30. */
@@ -18,15 +21,15 @@ const commentEveryMs = 10_000;
 
 /**
  * The reply of an order: complete once it has ended, with a status that says how. One that streams begins
- * after the first pause at the latest.
+ * with the first partial image, and after the first pause at the latest.
  */
 export async function replyTo(order: Order, wanted: Wanted, pace: Pace): Promise<Reply> {
   const { end } = order;
   if (end !== undefined) return replyOfEnd(order, end, wanted);
   const everyMs = wanted.stream ? commentEveryMs : pace.whitespaceEveryMs;
   if (everyMs === undefined) return replyOfEnd(order, await order.ended, wanted);
-  const soon = await endWithin(order, everyMs, pace.clock);
-  if (soon !== undefined) return replyOfEnd(order, soon, wanted);
+  const soon = await nextWithin(order, everyMs, pace);
+  if (typeof soon === "object") return replyOfEnd(order, soon, wanted);
   const headers = { ...namesOf(order), "cache-control": "no-cache, no-transform" };
   if (!wanted.stream) {
     const type = { "content-type": "application/json" };
@@ -90,16 +93,26 @@ function eventsOf(end: End, { operation, wantsUrls }: Wanted): Piece[] {
   });
 }
 
-/** Passing partial images on, where the provider streams, belongs here: between two comments. */
-async function* commented(order: Order, wanted: Wanted, { clock }: Pace): AsyncIterable<Piece> {
-  yield ": keep-alive\n\n";
+async function* commented(order: Order, wanted: Wanted, pace: Pace): AsyncIterable<Piece> {
+  if (pace.sketches?.isEmpty !== false) yield ": keep-alive\n\n";
   for (;;) {
-    const end = await endWithin(order, commentEveryMs, clock);
-    if (end !== undefined) {
-      yield* eventsOf(end, wanted);
+    const next = await nextWithin(order, commentEveryMs, pace);
+    if (next === "sketch") yield* sketchesOf(pace.sketches, wanted);
+    else if (next === undefined) yield ": keep-alive\n\n";
+    else {
+      yield* eventsOf(next, wanted);
       return;
     }
-    yield ": keep-alive\n\n";
+  }
+}
+
+/** What has come since the last were sent. */
+function* sketchesOf(sketches: SketchQueue | undefined, { operation }: Wanted): Iterable<Piece> {
+  const type = operation === "edit" ? "image_edit.partial_image" : "image_generation.partial_image";
+  for (let each = sketches?.shift(); each !== undefined; each = sketches?.shift()) {
+    yield `event: ${type}\ndata: {"type":"${type}","b64_json":"`;
+    yield each.bytes;
+    yield `"${membersOf(each.told)}}\n\n`;
   }
 }
 
@@ -108,8 +121,8 @@ async function* spaced(order: Order, wanted: Wanted, pace: Pace): AsyncIterable<
   const { clock, whitespaceEveryMs = commentEveryMs } = pace;
   yield " ";
   for (;;) {
-    const end = await endWithin(order, whitespaceEveryMs, clock);
-    if (end !== undefined) {
+    const end = await nextWithin(order, whitespaceEveryMs, { clock });
+    if (typeof end === "object") {
       if (isSuccess(end)) yield* bodyOf(end, wanted);
       else yield JSON.stringify({ error: end.error });
       return;
@@ -118,13 +131,20 @@ async function* spaced(order: Order, wanted: Wanted, pace: Pace): AsyncIterable<
   }
 }
 
-function endWithin(order: Order, delayMs: number, clock: Clock): Promise<End | undefined> {
+/** What comes first: its end, a partial image, or the end of a pause, which is `undefined`. */
+function nextWithin(
+  order: Order,
+  delayMs: number,
+  { clock, sketches }: Omit<Pace, "whitespaceEveryMs">,
+): Promise<End | "sketch" | undefined> {
   return new Promise((resolve) => {
     const cancel = clock.after(delayMs, () => resolve(undefined));
-    void order.ended.then((end) => {
+    const settle = (next: End | "sketch") => {
       cancel();
-      resolve(end);
-    });
+      resolve(next);
+    };
+    sketches?.listen(() => settle("sketch"));
+    void order.ended.then(settle);
   });
 }
 
