@@ -84,6 +84,8 @@ export interface Succeeded {
   readonly cost?: Cost | undefined;
   readonly usage?: Usage | undefined;
   readonly model?: string | undefined;
+  /** What is not as it was asked, by the provider's own word. */
+  readonly warnings?: readonly string[] | undefined;
 }
 
 /** One picture, as a URL or as base64; both where the provider gives both. */
@@ -219,8 +221,8 @@ export interface Adapter {
    */
   isCompleted?(type: string): boolean;
   /**
-   * Its endpoint is the caller's own: an `error.charged` of `"no"` in a body is believed. `"yes"` and
-   * `"unknown"` always are, by the client.
+   * Its endpoint is the caller's own: an `error.charged` of `"no"` in a body is believed, and `cost` and
+   * `warnings` beside its images. `"yes"` and `"unknown"` always are, by the client.
    */
   readonly trustsCharged?: boolean;
   /** For how long after the create `absent` means "not yet". Default 15,000. */

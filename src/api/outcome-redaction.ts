@@ -37,7 +37,8 @@ export class OutcomeRedaction {
       case "succeeded": {
         const outputs = outcome.outputs.map((each) => this.output(each));
         const { state, cost, usage } = outcome;
-        return { state, cost, usage, outputs, model: this.text(outcome.model) };
+        const warnings = outcome.warnings?.map((each) => this.#words(each));
+        return { state, cost, usage, outputs, model: this.text(outcome.model), warnings };
       }
       case "absent":
         return { ...outcome, message: this.#words(outcome.message) };

@@ -8,6 +8,7 @@ import type {
 } from "../adapter/contract";
 import { meaningOfCode } from "../adapter/error-codes";
 import { moderated, unreadable } from "../adapter/refusals";
+import { withReport } from "./own-report";
 
 /**
  * What a response means: what the adapter reads in it, and what holds at every provider, whoever wrote
@@ -22,7 +23,8 @@ export function readResponse(
   url: string,
 ): Outcome {
   const isRedirect = response.status >= 300 && response.status < 400;
-  const outcome = isRedirect ? redirected(phase, response, url) : readBy(adapter, phase, response);
+  const read = isRedirect ? redirected(phase, response, url) : readBy(adapter, phase, response);
+  const outcome = adapter.trustsCharged === true ? withReport(response.body, read) : read;
   if (outcome.state !== "refused" && outcome.state !== "failed") return outcome;
   const told = withMeaning(phase, response, withWords(response, outcome));
   // A poll is free, and one that was refused says nothing of the job.

@@ -76,20 +76,23 @@ function failureOf([failure, ...others]: readonly ImageError[], job: ImageJob): 
   return new MalformedResponseError({ provider: job.provider, charged: "yes", job, detail });
 }
 
-/** The warnings, and one where not as many images came as were paid for. */
+/** The warnings, those of the provider's own, and one where not as many images came as were paid for. */
 function withCount(
   warnings: readonly string[],
   delivered: readonly DeliveredTask[],
 ): readonly string[] {
   let asked = 0;
   let came = 0;
+  // The tasks of a split request are likely told the same.
+  const all = new Set(warnings);
   for (const { n, succeeded } of delivered) {
     asked += n;
     came += succeeded.outputs.length;
+    for (const each of succeeded.warnings ?? []) all.add(each);
   }
-  if (came === asked) return [...warnings];
+  if (came === asked) return [...all];
   const limit = came > asked ? ": of each task one too many is kept, and no more" : "";
-  return [...warnings, `${asked} images were asked for and paid tasks gave ${came}${limit}`];
+  return [...all, `${asked} images were asked for and paid tasks gave ${came}${limit}`];
 }
 
 /** When a job was sent, and how long it took. */

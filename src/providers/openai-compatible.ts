@@ -60,9 +60,9 @@ export interface OpenAICompatibleSettings extends ProviderSettings {
    */
   readonly refusalStatuses?: readonly number[];
   /**
-   * The endpoint is your own, and may say in an error's body that nothing was charged
-   * (`error.charged: "no"`). Default false: `"yes"` and `"unknown"` are believed
-   * from anybody, `"no"` from nobody.
+   * The endpoint is your own, such as our gateway: it may say that nothing was charged
+   * (`error.charged: "no"`), and its `cost` and `warnings` are the result's. Default false: `"yes"` and
+   * `"unknown"` are believed from anybody, `"no"` from nobody.
    */
   readonly trustCharged?: boolean;
 }

@@ -124,7 +124,7 @@ const rooms = {
   provider: ["adapter", "cost", "media", "parse", "types"],
   providers: ["provider"],
   capabilities: ["adapter"],
-  api: ["adapter", "async", "errors", "http", "media", "types"],
+  api: ["adapter", "async", "cost", "errors", "http", "media", "types"],
   request: ["adapter", "async", "cost", "errors", "http", "media", "parse", "realm", "types"],
   result: ["adapter", "async", "cost", "errors", "http", "media", "sentences", "types"],
   schedule: ["adapter", "async", "request", "types"],

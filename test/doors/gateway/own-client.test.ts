@@ -17,6 +17,7 @@ import {
   RateLimitError,
   SubmissionUnknownError,
   TimeoutError,
+  trinetra,
   UnsupportedError,
 } from "gpt-image-client";
 import { createImageGateway } from "gpt-image-client/gateway";
@@ -71,6 +72,7 @@ test.each(errors.map(([error, code]) => [error.code, error.charged, code, error]
     server.closeAllConnections();
     server.close();
     if (!isImageError(found)) throw found;
+    expect(found.cost).toEqual(error.cost);
     expect({ code: found.code, charged: found.charged }).toEqual({ code, charged });
     expect(found.requestId).toMatch(/^[\da-f]{32}$/);
     expect(found.message).toContain(error.message.split(".")[0]);
@@ -91,6 +93,55 @@ test("our own client has the pictures, what was used and the model through a gat
   expect(await result.image.info()).toMatchObject({ mediaType: "image/png", width: 1024 });
   expect(result.usage?.outputTokens).toBeGreaterThan(0);
   await client.close();
+});
+
+/** Through a gateway whose provider reports what it costs, and is told to leave out what it cannot do. */
+async function throughGateway(settings: { trustCharged?: boolean }, stream: boolean) {
+  await using stage = await GatewayStage.open();
+  const jobs = createImageClient({
+    ...{ provider: trinetra(stage.sandbox.trinetra), poll: 5, onUnsupported: "omit" },
+  });
+  await using front = await GatewayStage.open({ gateway: { models: { "gpt-image-2": jobs } } });
+  const client = createImageClient({
+    provider: openaiCompatible({ baseURL: front.baseURL, apiKey: "key-of-anna", ...settings }),
+  });
+  const request = { prompt: "A web", n: 2, quality: "low", safetyIdentifier: "a" } as const;
+  const result = await client.generate(stream ? { ...request, stream } : request);
+  await client.close();
+  return { result, billed: stage.sandbox.charges.reduce((sum, { amount }) => sum + amount, 0) };
+}
+
+test.each([false, true])(
+  "our own client is told what it cost and what was left out: streaming %s",
+  async (stream) => {
+    const { result, billed } = await throughGateway({ trustCharged: true }, stream);
+    expect(billed).toBeGreaterThan(0);
+    expect(result.cost).toEqual({ amount: billed, unit: "credits", basis: "reported" });
+    expect(result.warnings).toContainEqual(expect.stringContaining("safetyIdentifier"));
+    expect(new Set(result.warnings).size).toBe(result.warnings.length);
+    expect(result.images).toHaveLength(2);
+  },
+);
+
+test("who does not trust its endpoint believes neither its costs nor its warnings", async () => {
+  const { result } = await throughGateway({}, false);
+  expect(result.cost).toBeUndefined();
+  expect(result.warnings).toEqual([]);
+});
+
+test("of a cost that cannot be one, and warnings that are none, nothing is believed", async () => {
+  const png = await (await fakeImageClient().generate({ prompt: "A" })).image.base64();
+  const server = createServer((_, response) => {
+    const cost = { amount: -1, unit: "USD", basis: "reported" };
+    response.setHeader("content-type", "application/json");
+    response.end(JSON.stringify({ data: [{ b64_json: png }], cost, warnings: [7, { a: 1 }] }));
+  });
+  const baseURL = await listen(server);
+  const provider = openaiCompatible({ baseURL, apiKey: "key-of-anna", trustCharged: true });
+  const result = await createImageClient({ provider }).generate({ prompt: "A web" });
+  expect([result.cost, result.warnings]).toEqual([undefined, []]);
+  server.closeAllConnections();
+  server.close();
 });
 
 test("a provider's key never reaches a caller, nor a caller's the provider", async () => {
