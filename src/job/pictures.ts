@@ -118,7 +118,8 @@ export class TaskPictures {
     );
     await entry.succeeded(outcome, this.#task.cost);
     // Not earlier: they are not read from there until the record says so, and a retry needs them all.
-    for (const image of images) letGo(image);
+    // A job that was released meanwhile has them in memory alone.
+    if (!entry.released) for (const image of images) letGo(image);
   }
 
   #make(outputs: readonly Output[]): readonly GeneratedImage[] {

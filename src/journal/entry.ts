@@ -15,6 +15,8 @@ import {
   packSplit,
   recordId,
 } from "./record";
+import { repeatableCall } from "./repeatable";
+import { Writes } from "./writes";
 
 /** What the records of a job have in common. */
 export interface LedgerFacts {
@@ -29,11 +31,6 @@ export interface LedgerFacts {
   /** The record of the first task, which tells of which request a caller's key is; absent without one. */
   readonly firstId?: string;
 }
-
-const longestSkewMs = 5 * 60 * 1000;
-
-/** How long a create may be sent again under its key: no provider documents how long it remembers a key. */
-const keyLifetimeMs = 60 * 60 * 1000;
 
 /** The first task's marker while it is being written: the other tasks of the call wait for it. */
 const firstMarkers = new WeakMap<LedgerFacts, Promise<unknown>>();
@@ -53,6 +50,7 @@ export class TaskEntry {
   #record: JournalRecord | undefined;
   #released = false;
   #begun = false;
+  readonly #writes = new Writes();
 
   constructor(
     journal: Journal,
@@ -178,14 +176,7 @@ export class TaskEntry {
 
   /** Whether a create of unknown fate may be sent again: under its key, while that is young. */
   get repeatable(): Call | undefined {
-    const record = this.#record;
-    if (record?.call === undefined) return undefined;
-    if (record.state !== "submitting" && record.state !== "unknown") return undefined;
-    const ageMs = this.#clock.wallTime() - Date.parse(record.submittedAt);
-    // A clock that was ahead tells nothing of how old the key is.
-    if (ageMs > keyLifetimeMs || ageMs < -longestSkewMs) return undefined;
-    const { path, headers, json } = record.call;
-    return { method: "POST", path, body: { json }, ...(headers !== undefined && { headers }) };
+    return this.#record && repeatableCall(this.#record, this.#clock.wallTime());
   }
 
   /** Whether no process can still be working on it: the one that wrote it has exited. */
@@ -247,8 +238,10 @@ export class TaskEntry {
     return this.#update({ state: "failed", failure });
   }
 
-  writeImage(position: number, bytes: Uint8Array): Promise<void> {
-    return this.#guarded("yes", () => this.#journal.writeImage(this.#id, position, bytes));
+  async writeImage(position: number, bytes: Uint8Array): Promise<void> {
+    if (this.#released) return;
+    const write = () => this.#journal.writeImage(this.#id, position, bytes);
+    await this.#writes.add(this.#guarded("yes", write));
   }
 
   /** An image that the journal keeps; `undefined` before it does. */
@@ -281,6 +274,7 @@ export class TaskEntry {
   /** Lets go of the record and its images. */
   async forget(): Promise<void> {
     this.#released = true;
+    await this.#writes.settled();
     await this.#guarded("unknown", () => this.#journal.delete(this.#id));
   }
 
@@ -290,6 +284,7 @@ export class TaskEntry {
     if (record?.attempt !== undefined && isFree(record)) {
       // Another process may be at the next try: without this one the key would lead past it.
       this.#released = true;
+      await this.#writes.settled();
       const { request: _, ...rest } = record;
       return this.#guarded("no", () => this.#journal.update({ ...rest, released: true }));
     }
@@ -309,7 +304,7 @@ export class TaskEntry {
     const open = record.state === "submitting" || record.state === "unknown";
     this.#record = open && call !== undefined ? { ...record, call } : record;
     const written = this.#record;
-    await this.#guarded(charged, () => this.#journal.update(written));
+    await this.#writes.add(this.#guarded(charged, () => this.#journal.update(written)));
   }
 
   async #guarded<Value>(charged: Charged, work: () => Promise<Value>): Promise<Value> {
