@@ -3,7 +3,7 @@ import type { JournalRecord } from "./record";
 
 const longestSkewMs = 5 * 60 * 1000;
 
-/** How long a create may be sent again under its key: nobody documents how long a key lives. */
+/** How long a create may be sent again under its key: no provider documents how long it remembers a key. */
 const keyLifetimeMs = 60 * 60 * 1000;
 
 /** The create of a record as it may be sent again: under its key, while that is young. */

@@ -58,8 +58,8 @@ async function byHand(job: OrderJob, token?: string): Promise<ImageJobResult> {
   await journal.create(record);
   const body = JSON.stringify({ prompt: data.request.prompt });
   const path = `${baseURL}/v1/image/gpt-image-2`;
-  const answer = await fetch(path, { method: "POST", headers, body });
-  const accepted: { job_id: string } = JSON.parse(await answer.text());
+  const response = await fetch(path, { method: "POST", headers, body });
+  const accepted: { job_id: string } = JSON.parse(await response.text());
   const named = { ...record, state: "submitted" as const, taskId: accepted.job_id };
   await journal.update(named);
   records.set(id, named);
@@ -79,9 +79,9 @@ async function goOn(
   { id, taskId }: { readonly id: string; readonly taskId: string },
   headers: Record<string, string>,
 ): Promise<ImageJobResult> {
-  const answer = await fetch(`${plan.access.baseURL}/v1/jobs/${taskId}`, { headers });
+  const response = await fetch(`${plan.access.baseURL}/v1/jobs/${taskId}`, { headers });
   const state: { status: string; output?: { outputs: { url: string }[] } } = JSON.parse(
-    await answer.text(),
+    await response.text(),
   );
   if (state.status !== "succeeded") return delay(job, token);
   const url = state.output?.outputs[0]?.url ?? "";

@@ -137,7 +137,7 @@ interface Known {
 interface LeftOver {
   readonly job: ImageJob;
   readonly is: "delivered" | "answered" | "orphan";
-  /** The job of the queue that was given up, before the answer to its create was known after all. */
+  /** The job of the queue that was given up, before the response to its create was known after all. */
   readonly failed?: EndedJob;
 }
 

@@ -9,7 +9,7 @@ export interface ImageGatewayOptions {
   readonly models: Readonly<Record<string, ImageClient>>;
   /**
    * Says who calls: a name of that caller, which no other has, or a refusal; `undefined` is a 401. Orders
-   * of one caller are never given to another. If it throws, or gives anything else, the answer is a 500,
+   * of one caller are never given to another. If it throws, or gives anything else, the response is a 500,
    * `onError` hears of it, and nothing is ordered.
    */
   authorize(
@@ -50,7 +50,7 @@ export interface ImageGatewayOptions {
    */
   readonly spoolDirectory?: string;
   /**
-   * Hears what went wrong inside and is nobody's answer: the store, the spool, or `authorize` that
+   * Hears what went wrong inside and is nobody's response: the store, the spool, or `authorize` that
    * threw. What it throws is ignored. Default: each error is written to stderr, once.
    */
   readonly onError?: (error: unknown) => void;

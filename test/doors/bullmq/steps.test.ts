@@ -379,7 +379,7 @@ test("a sweep lets the journal forget what was delivered, and hands out what no 
   expect(await sweeping()).toMatchObject({ released: 0, orphans: [] });
 });
 
-test("a sweep goes on with an order of unknown fate whose answer is known by now", async () => {
+test("a sweep goes on with an order of unknown fate whose response is known by now", async () => {
   const fault = { phase: "create", fault: "reset-after-acceptance", times: 1 } as const;
   stage.sandbox.inject({ provider: "trinetra", ...fault });
   const job = await queue.run(processorOf(), await order());

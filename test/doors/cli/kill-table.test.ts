@@ -13,7 +13,7 @@ const hits = (["trinetra", "openai"] as const).flatMap((name) =>
     .flatMap((point) => signals.map((signal) => [name, signal, point] as const)),
 );
 
-/** The one window in which nobody can know: the create was sent, and its answer was torn off or lost. */
+/** The one window in which nobody can know: the create was sent, and its response was torn off or lost. */
 function mayBeUnknown(signal: SignalName, point: Point): boolean {
   const isBefore = ["price said", "create on its way", "create received"].includes(point);
   return isBefore && (signal === "SIGKILL" || signal === "SIGINT twice");

@@ -150,7 +150,7 @@ describe("without a network", () => {
 });
 
 describe("in a CI job", () => {
-  test("no home, no terminal and no input: plain lines without colours, and an answer", async () => {
+  test("no home, no terminal and no input: plain lines without colours, and a response", async () => {
     const { env, generate, directory } = await stage();
     const script = '"$@" < /dev/null';
     const options = { env: { ...env, CI: "true" }, script, cwd: directory };

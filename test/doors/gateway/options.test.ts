@@ -153,7 +153,7 @@ test("without onError what fails inside is written to stderr, once", async () =>
   expect(write.mock.calls).toEqual([["gpt-image-client/gateway:", failure]]);
 });
 
-test("with onError nothing is written, and what it throws is nobody's answer", async () => {
+test("with onError nothing is written, and what it throws is nobody's response", async () => {
   const write = vi.spyOn(console, "error").mockImplementation(() => {});
   let heard = 0;
   const gateway = createImageGateway({
