@@ -13,3 +13,11 @@ export interface GatewayRefusal {
   /** For the caller to read. */
   readonly message: string;
 }
+
+/** Who calls, and for what the money is counted. */
+export interface GatewayCaller {
+  /** The name of the caller, which no other has. */
+  readonly caller: string;
+  /** Goes with each order to its client: a router's budgets and ledger are by them. */
+  readonly tags?: Readonly<Record<string, string>> | undefined;
+}

@@ -21,6 +21,8 @@ export type Asked = Purchase & {
   readonly partialImages: 0 | 1 | 2 | 3;
   /** Whether the provider's URLs are wanted beside the bytes. */
   readonly wantsUrls: boolean;
+  /** Of its caller, as `authorize` has said. */
+  readonly tags?: Readonly<Record<string, string>> | undefined;
   /** What tells one request from another: the path and the fields, however they were written down. */
   readonly digest: string;
 };

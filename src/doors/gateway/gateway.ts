@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { CallOptions, ImageClient } from "../../index";
+import type { GatewayCaller } from "./authorize";
 import { readForm } from "./body";
 import { OrderBook, type Ticket } from "./book";
 import { type Clock, systemClock } from "./clock";
@@ -123,7 +124,10 @@ export class Gateway implements ImageGateway {
   }
 
   async #reply(incoming: Incoming): Promise<Reply> {
-    const caller = callerIn(await this.#options.authorize(incoming.request), this.#teller);
+    const { caller, tags } = callerIn(
+      await this.#options.authorize(incoming.request),
+      this.#teller,
+    );
     const route = routeOf(incoming.method, incoming.path);
     switch (route.to) {
       case "models":
@@ -132,19 +136,16 @@ export class Gateway implements ImageGateway {
         if (this.#starting !== undefined) await this.#starting;
         return this.#job(hashOf(caller), route.id);
       default:
-        return this.#order(incoming, hashOf(caller), route.to);
+        return this.#order(incoming, { caller: hashOf(caller), tags }, route.to);
     }
   }
 
-  async #order(incoming: Incoming, caller: string, operation: Asked["operation"]): Promise<Reply> {
-    const key = incoming.header("idempotency-key");
-    if (key !== undefined && (key === "" || key.length > 255)) {
-      throw new GatewayFault(400, "invalid_value", "Idempotency-Key takes 1 to 255 characters.");
-    }
-    const wanted = askedIn(operation, await readForm(incoming, this.#options));
+  async #order(incoming: Incoming, by: GatewayCaller, to: Asked["operation"]): Promise<Reply> {
+    const key = keyOf(incoming);
+    const wanted = askedIn(to, await readForm(incoming, this.#options));
     const [model, client] = clientOf(this.#options.models, wanted.model);
-    const asked = boughtOf(wanted, client);
-    if (operation === "edit" && client.capabilities.edit === undefined) {
+    const asked = { ...boughtOf(wanted, client), tags: by.tags };
+    if (to === "edit" && client.capabilities.edit === undefined) {
       throw wrongField("model", `${client.name} cannot edit images.`);
     }
     if (this.#starting !== undefined) await this.#starting;
@@ -152,7 +153,7 @@ export class Gateway implements ImageGateway {
       const message = "The gateway is shutting down. Nothing was ordered.";
       throw new GatewayFault(503, "shutting_down", message, { headers: { "retry-after": "5" } });
     }
-    const placing = { caller, digest: asked.digest, key: key && hashOf(key), model };
+    const placing = { caller: by.caller, digest: asked.digest, key: key && hashOf(key), model };
     const ticket = this.#book.take(placing);
     const sketches = asked.request.partialImages === undefined ? undefined : new SketchQueue();
     if (sketches !== undefined) ticket.order.watchers.add(sketches);
@@ -222,6 +223,7 @@ export class Gateway implements ImageGateway {
     }
     const options: CallOptions = {
       ...saving,
+      ...(asked.tags !== undefined && { tags: asked.tags }),
       ...(repeatableForMs(client) > 0 && { idempotencyKey: order.id }),
       onSubmitted: ({ reference }) => this.#book.submitted(order, reference),
       ...(asked.request.partialImages !== undefined && {
@@ -290,6 +292,12 @@ export class Gateway implements ImageGateway {
   #tell(error: unknown): void {
     this.#teller.tell(error);
   }
+}
+
+function keyOf(incoming: Incoming): string | undefined {
+  const key = incoming.header("idempotency-key");
+  if (key === undefined || (key !== "" && key.length <= 255)) return key;
+  throw new GatewayFault(400, "invalid_value", "Idempotency-Key takes 1 to 255 characters.");
 }
 
 type Models = ReadonlyMap<string, ImageClient>;

@@ -4,9 +4,9 @@
  * @module gpt-image-client/gateway
  */
 
-export type { GatewayRefusal, GatewayRequest } from "./authorize";
+export type { GatewayCaller, GatewayRefusal, GatewayRequest } from "./authorize";
 export { directoryStore } from "./directory-store";
 export type { Failure, SuccessFacts } from "./ends";
 export { createImageGateway } from "./gateway";
 export type { GatewayStore, OrderRecord, StoredEnd, StoredPicture } from "./store";
-export type { ImageGateway, ImageGatewayOptions } from "./types";
+export type { Authorized, ImageGateway, ImageGatewayOptions } from "./types";

@@ -1,18 +1,19 @@
-import type { GatewayRefusal } from "./authorize";
+import type { GatewayCaller, GatewayRefusal } from "./authorize";
 import { GatewayFault } from "./faults";
 import type { Teller } from "./teller";
 
 /** For whoever runs the gateway. */
 const misconfigured =
-  "`authorize` must give the name of the caller (a string), a refusal ({ status, message }), or undefined";
+  "`authorize` must give the name of the caller (a string, or { caller, tags } with tags of strings), a refusal ({ status, message }), or undefined";
 
 /**
- * The name of a caller, as `authorize` has said it.
+ * Who calls, as `authorize` has said it.
  *
  * @throws {@link GatewayFault} where it has said no, or nothing that can be understood.
  */
-export function callerIn(said: unknown, teller: Teller): string {
-  if (typeof said === "string" && said !== "") return said;
+export function callerIn(said: unknown, teller: Teller): GatewayCaller {
+  if (typeof said === "string" && said !== "") return { caller: said };
+  if (isCaller(said)) return said;
   const refusal = refusalOf(said);
   if (refusal.status === 500) teller.tell(new TypeError(misconfigured));
   throw refusal;
@@ -32,6 +33,14 @@ function refusalOf(said: unknown): GatewayFault {
   const { status, message } = said;
   const code = status === 401 ? "invalid_api_key" : "refused";
   return new GatewayFault(status >= 400 && status < 500 ? status : 403, code, message);
+}
+
+function isCaller(said: unknown): said is GatewayCaller {
+  if (typeof said !== "object" || said === null || !("caller" in said)) return false;
+  const tags = "tags" in said ? (said.tags ?? {}) : {};
+  const isTags = typeof tags === "object" && !Array.isArray(tags);
+  const isName = typeof said.caller === "string" && said.caller !== "";
+  return isName && isTags && Object.values(tags).every((each) => typeof each === "string");
 }
 
 function isRefusal(said: unknown): said is GatewayRefusal {

@@ -1,20 +1,22 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { ImageClient } from "../../index";
-import type { GatewayRefusal, GatewayRequest } from "./authorize";
+import type { GatewayCaller, GatewayRefusal, GatewayRequest } from "./authorize";
 import type { GatewayStore } from "./store";
+
+/** What `authorize` gives. */
+export type Authorized = string | GatewayCaller | GatewayRefusal | undefined;
 
 /** Options of {@link createImageGateway}. */
 export interface ImageGatewayOptions {
   /** The clients, by the names that callers give in `model`. A request without a `model` takes the only one. */
   readonly models: Readonly<Record<string, ImageClient>>;
   /**
-   * Says who calls: a name of that caller, which no other has, or a refusal; `undefined` is a 401. Orders
-   * of one caller are never given to another. If it throws, or gives anything else, the response is a 500,
+   * Says who calls: a name of that caller, which no other has, alone or with the tags of its orders; or a
+   * refusal; `undefined` is a 401. Orders
+   * of one caller are never given to another. If it throws, or gives anything else, the answer is a 500,
    * `onError` hears of it, and nothing is ordered.
    */
-  authorize(
-    request: GatewayRequest,
-  ): string | GatewayRefusal | undefined | Promise<string | GatewayRefusal | undefined>;
+  authorize(request: GatewayRequest): Authorized | Promise<Authorized>;
   /**
    * Where orders outlive the process, such as `directoryStore("./.orders")`. One gateway at a time may
    * use a store. Default: memory.

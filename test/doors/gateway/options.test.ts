@@ -84,33 +84,39 @@ const post = (gateway: ReturnType<typeof createImageGateway>) =>
     }),
   );
 
-test.each([true, 1, { name: "anna" }, ["anna"], { status: "401", message: "no" }])(
-  "an authorize that gives %j is the operator's fault, and not the caller's",
-  async (said) => {
-    const errors: unknown[] = [];
-    const model = fakeImageClient();
-    const gateway = createImageGateway({
-      ...{ models: { m: model }, onError: (error) => errors.push(error) },
-      // What TypeScript would not let through.
-      authorize: (() => said) as unknown as ImageGatewayOptions["authorize"],
-    });
-    const response = await post(gateway);
-    expect(response.status).toBe(500);
-    expect(await response.json()).toMatchObject({
-      error: {
-        ...{ code: "gateway_misconfigured", charged: "no", type: "server_error" },
-        message: expect.not.stringContaining("key"),
-      },
-    });
-    expect(response.headers.get("x-should-retry")).toBe("false");
-    expect(errors).toEqual([
-      expect.objectContaining({
-        message: expect.stringMatching(/`authorize`.*name of the caller/),
-      }),
-    ]);
-    expect(model.calls).toHaveLength(0);
-  },
-);
+test.each([
+  true,
+  1,
+  { name: "anna" },
+  ["anna"],
+  { status: "401", message: "no" },
+  { caller: "" },
+  { caller: "anna", tags: { team: 1 } },
+  { caller: "anna", tags: ["a"] },
+])("an authorize that gives %j is the operator's fault, and not the caller's", async (said) => {
+  const errors: unknown[] = [];
+  const model = fakeImageClient();
+  const gateway = createImageGateway({
+    ...{ models: { m: model }, onError: (error) => errors.push(error) },
+    // What TypeScript would not let through.
+    authorize: (() => said) as unknown as ImageGatewayOptions["authorize"],
+  });
+  const response = await post(gateway);
+  expect(response.status).toBe(500);
+  expect(await response.json()).toMatchObject({
+    error: {
+      ...{ code: "gateway_misconfigured", charged: "no", type: "server_error" },
+      message: expect.not.stringContaining("key"),
+    },
+  });
+  expect(response.headers.get("x-should-retry")).toBe("false");
+  expect(errors).toEqual([
+    expect.objectContaining({
+      message: expect.stringMatching(/`authorize`.*name of the caller/),
+    }),
+  ]);
+  expect(model.calls).toHaveLength(0);
+});
 
 test.each([undefined, null, false, ""])(
   "an authorize that gives %j refuses its caller",
