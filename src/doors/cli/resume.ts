@@ -189,10 +189,13 @@ async function deliverKept(job: KeptJob, given: TakeUp): Promise<OrderEnd> {
 }
 
 /** A job that runs where this process cannot ask. */
-function outOfReach(job: KeptJob, label: string, { shell }: TakeUp): OrderEnd {
-  if (label === "sandbox") {
+async function outOfReach(job: KeptJob, label: string, given: TakeUp): Promise<OrderEnd> {
+  const { shell, books } = given;
+  if (label === "sandbox" && job.liveProcess === undefined) {
     shell.complain(`Job ${job.id} was played by a sandbox that has ended. Nothing was charged.`);
-    return { exitCode: exitCodes.nothingCharged, job, pictures: [] };
+    // It would else be found by every `recover`, and nobody can ever end it.
+    for (const { id } of job.allRecords) await books.journal.delete(id);
+    return { exitCode: exitCodes.nothingCharged, pictures: [] };
   }
   const where = `${clean(job.provider)} at ${clean(job.baseURL)}`;
   shell.complain(

@@ -196,6 +196,23 @@ describe("costs", () => {
   });
 });
 
+test("a job of a sandbox that has ended is said once, and then forgotten", async () => {
+  const directory = place();
+  const env = { XDG_STATE_HOME: join(directory, "state") };
+  const signals = new EventEmitter();
+  const onStderr = (text: string) => {
+    if (/queued|running/.test(text)) setTimeout(() => signals.emit("SIGINT"), 20);
+  };
+  const argv = ["generate", "-p", "sandbox", "-o", directory, "test"];
+  const stopped = await here(argv, { env, signals, onStderr });
+  expect(stopped.code).toBe(5);
+  expect(stopped.stderr).toContain("The sandbox has ended with this command");
+  const first = await here(["recover", "-o", directory], { env });
+  expect([first.code, first.stderr.includes("sandbox that has ended")]).toEqual([1, true]);
+  const second = await here(["recover", "-o", directory], { env });
+  expect([second.code, second.stderr]).toEqual([0, "Nothing is to be recovered.\n"]);
+});
+
 test("what was delivered more than 30 days ago is forgotten, and nothing that was not", async () => {
   const { generate, call, state } = await user("trinetra");
   const ids: string[] = [];
