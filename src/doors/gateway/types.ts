@@ -13,7 +13,7 @@ export interface ImageGatewayOptions {
   /**
    * Says who calls: a name of that caller, which no other has, alone or with the tags of its orders; or a
    * refusal; `undefined` is a 401. Orders
-   * of one caller are never given to another. If it throws, or gives anything else, the answer is a 500,
+   * of one caller are never given to another. If it throws, or gives anything else, the response is a 500,
    * `onError` hears of it, and nothing is ordered.
    */
   authorize(request: GatewayRequest): Authorized | Promise<Authorized>;
