@@ -27,15 +27,9 @@ export function beginsImage(bytes: Uint8Array): boolean {
 }
 
 function hasSignature(bytes: Uint8Array): boolean {
-  return signatures.some((signature) => begins(bytes, signature));
-}
-
-function begins(bytes: Uint8Array, signature: readonly (number | undefined)[]): boolean {
-  for (let index = 0; index < signature.length; index += 1) {
-    const due = signature[index];
-    if (due !== undefined && due !== bytes[index]) return false;
-  }
-  return true;
+  return signatures.some((signature) =>
+    signature.every((each, index) => each === undefined || each === bytes[index]),
+  );
 }
 
 /** What is decoded here is looked at by its length, or at once. */
