@@ -20,7 +20,7 @@ import { RedisServer } from "./support/redis";
 
 const [what = "cost", only] = process.argv.slice(2);
 const redis = await RedisServer.start();
-const postgres = await PostgresServer.start();
+const postgres = await PostgresServer.start({ maxConnections: 400 });
 const directory = await mkdtemp(join(tmpdir(), "queue-measure-"));
 let made = 0;
 

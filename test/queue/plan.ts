@@ -34,5 +34,5 @@ export const queueNameOf = (provider: SandboxProvider) => `images-${provider}`;
 export const points = [
   ...["marker:before", "marker:after", "submit:after", "id:after", "succeeded:after"],
   ...["data:before", "data:after", "delay:before", "delay:after"],
-  ...["save:before", "save:after", "forget:before", "forget:after", "return"],
+  ...["save:before", "save:after", "return"],
 ] as const;

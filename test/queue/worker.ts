@@ -119,7 +119,7 @@ function dyingJob(job: Job<ImageJobData, ImageJobResult>): typeof job {
 async function opened(provider: SandboxProvider): Promise<ImageQueue> {
   for (;;) {
     try {
-      return await openQueue(queueNameOf(provider), plan.address);
+      return await openQueue(queueNameOf(provider), plan.address, { migrate: false });
     } catch {
       await pause(300);
     }

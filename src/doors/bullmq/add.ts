@@ -63,7 +63,11 @@ export async function addImageJob<Options extends object, Added>(
   });
 }
 
-const defaults = { attempts: 5, backoff: { type: "exponential", delay: 2_000 } };
+const defaults = {
+  ...{ attempts: 5, backoff: { type: "exponential", delay: 2_000 } },
+  // The sweep must find what was delivered, so that the journal can forget it. In seconds.
+  removeOnComplete: { age: 24 * 60 * 60 },
+};
 
 /** The request as JSON, which is what a queue keeps. */
 function plainRequest(request: ImageRequest): ImageRequest {

@@ -171,14 +171,16 @@ export class Step {
     this.#data = data;
   }
 
-  /** Saves the pictures, and lets the journal forget them once the queue knows that they are saved. */
+  /**
+   * Saves the pictures. The journal keeps them: a worker that was cut off before its intent record may still
+   * write one, and would buy again if the key were free. The sweep lets go of them once none can be left.
+   */
   async #deliver(result: ImageResult, job: ImageJob): Promise<ImageJobResult> {
     const files = await this.#saved(result.images);
     const { problem: _, ...data } = this.#data;
     const summary = resultOf(result, files);
     await this.#write({ ...data, reference: job.reference, result: summary });
     this.#parts.held.delete(this.#id);
-    await job.release().catch(warnOfRecord);
     return summary;
   }
 
@@ -286,7 +288,7 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** The pictures are where they belong: the sweep, or the journal's retention, clears it away. */
+/** The journal's retention clears it away. */
 function warnOfRecord(error: unknown): void {
-  process.emitWarning(`The journal keeps a job that was delivered: ${messageOf(error)}`);
+  process.emitWarning(`The journal keeps a job that was given up: ${messageOf(error)}`);
 }

@@ -141,6 +141,12 @@ interface LeftOver {
   readonly failed?: EndedJob;
 }
 
+/**
+ * How long the journal keeps what was delivered. A worker that a network cuts off holds a statement for the
+ * journal's `timeoutMs`, 30 s by default, and there are three before its create: later than this none leaves.
+ */
+const keptMs = 10 * 60 * 1000;
+
 /** Two machines may have clocks that are so far apart. */
 const skewMs = 5 * 60 * 1000;
 
@@ -162,8 +168,10 @@ async function* leftOver(
     const known = jobs.get(job.id);
     if (known === undefined) {
       if (sentAt(job) < orphansUntil) yield { job, is: "orphan" };
-    } else if (known.data.result !== undefined) yield { job, is: "delivered" };
-    else if (isAnsweredByNow(known.data, job)) yield { job, is: "answered", failed: known };
+    } else if (known.data.result !== undefined) {
+      const { finishedOn = Number.POSITIVE_INFINITY } = known;
+      if (finishedOn < Date.now() - keptMs) yield { job, is: "delivered" };
+    } else if (isAnsweredByNow(known.data, job)) yield { job, is: "answered", failed: known };
   }
 }
 

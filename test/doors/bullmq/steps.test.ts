@@ -66,7 +66,8 @@ test.each(allProviders)("%s: an order is made, saved and paid for once", async (
   expect(JSON.stringify(job.returnvalue).length).toBeLessThan(1_000);
   expect(stage.sandbox.charges).toHaveLength(1);
   expect(stage.count("create")).toBe(1);
-  expect(await recordsOf()).toEqual([]);
+  // A worker that was cut off may come with the same order yet, and must not buy it.
+  expect(await recordsOf()).toMatchObject([{ state: "succeeded" }]);
 });
 
 test.each(jobProviders)(
@@ -121,6 +122,16 @@ test.each(allProviders)(
     expect(stage.sandbox.charges).toHaveLength(1);
   },
 );
+
+test("a worker that was cut off before its intent record, and comes after the delivery, buys nothing", async () => {
+  const job = await order();
+  const [late, data] = [new ModelJob(job.id, job.data), structuredClone(job.data)];
+  await queue.run(processorOf(), job);
+  late.data = data;
+  await queue.run(processorOf(), late);
+  expect(stage.count("create")).toBe(1);
+  expect(stage.sandbox.charges).toHaveLength(1);
+});
 
 test("a job that was saved, and whose end the queue has lost, is not made again", async () => {
   const job = await queue.run(processorOf(), await order());
@@ -346,8 +357,6 @@ async function sweep(processor: ReturnType<typeof processorOf>): Promise<unknown
 }
 
 test("a sweep lets the journal forget what was delivered, and hands out what no job is about", async () => {
-  const kept = vi.spyOn(journal, "delete").mockRejectedValue(new Error("no connection"));
-  const warned = vi.spyOn(process, "emitWarning").mockImplementation(() => {});
   const [delivered, gone, running] = [
     await order("delivered-1"),
     await order("gone-1"),
@@ -357,8 +366,6 @@ test("a sweep lets the journal forget what was delivered, and hands out what no 
   await queue.step(processorOf(), gone);
   await queue.step(processorOf(), running);
   queue.jobs.delete("gone-1");
-  kept.mockRestore();
-  warned.mockRestore();
   expect(await recordsOf()).toHaveLength(3);
   const orphans: string[] = [];
   const sweeping = () =>
@@ -367,6 +374,9 @@ test("a sweep lets the journal forget what was delivered, and hands out what no 
   expect(await sweeping()).toMatchObject({ released: 0, orphans: [] });
   const submittedAt = new Date(Date.now() - 3 * 60 * 60 * 1000).toISOString();
   for (const record of await recordsOf()) await journal.update({ ...record, submittedAt });
+  expect(await sweeping()).toMatchObject({ released: 0 });
+  delivered.finishedOn = Date.now() - 11 * 60 * 1000;
+  orphans.length = 0;
   const orphan = gone.known.reference?.id;
   expect(await sweeping()).toMatchObject({ released: 1, orphans: [orphan] });
   expect(orphans).toEqual([orphan]);

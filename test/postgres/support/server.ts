@@ -51,12 +51,15 @@ export class PostgresServer implements AsyncDisposable {
   #databases = 0;
   readonly #pools = new Set<Pool>();
 
-  private constructor(port: number, folder: string) {
+  readonly #maxConnections: number;
+
+  private constructor(port: number, folder: string, maxConnections: number) {
     this.port = port;
     this.#folder = folder;
+    this.#maxConnections = maxConnections;
   }
 
-  static async start(): Promise<PostgresServer> {
+  static async start({ maxConnections = 80 } = {}): Promise<PostgresServer> {
     const folder = mkdtempSync(join(tmpdir(), "postgres-"));
     if (isRoot) chownSync(folder, unprivilegedId, unprivilegedId);
     const [program, args] = unprivileged("initdb", [
@@ -64,7 +67,7 @@ export class PostgresServer implements AsyncDisposable {
       ...["--encoding=UTF8", "--locale=C.UTF-8"],
     ]);
     execFileSync(program, args, { cwd: folder, stdio: ["ignore", "ignore", "pipe"] });
-    const server = new PostgresServer(await freePort(), folder);
+    const server = new PostgresServer(await freePort(), folder, maxConnections);
     await server.restart();
     return server;
   }
@@ -73,7 +76,7 @@ export class PostgresServer implements AsyncDisposable {
   async restart(): Promise<void> {
     const [program, args] = unprivileged("postgres", [
       ...["-D", join(this.#folder, "data"), "-p", String(this.port), "-k", this.#folder],
-      ...["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=80"],
+      ...["-c", "listen_addresses=127.0.0.1", "-c", `max_connections=${this.#maxConnections}`],
     ]);
     const child = spawn(program, args, { cwd: this.#folder, stdio: ["ignore", "pipe", "pipe"] });
     this.#process = child;

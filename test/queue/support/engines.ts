@@ -42,15 +42,22 @@ export interface EngineAddress {
   readonly databaseUrl: string;
 }
 
-/** A queue of an engine. On PostgreSQL BullMQ makes its tables here, once. */
-export async function openQueue(name: string, address: EngineAddress): Promise<ImageQueue> {
+/**
+ * A queue of an engine. On PostgreSQL BullMQ makes its tables here, unless they are there: under a lock of the
+ * database's, which a process that is cut off would keep from all others.
+ */
+export async function openQueue(
+  name: string,
+  address: EngineAddress,
+  { migrate = true }: { readonly migrate?: boolean } = {},
+): Promise<ImageQueue> {
   const { engine, redisPort: port, databaseUrl: connectionString } = address;
   const queue =
     engine === "redis"
       ? new Queue(name, { connection: { port } })
       : new Queue(
           name,
-          { connection: { connectionString, migrate: true, max: 3 } },
+          { connection: { connectionString, migrate, max: 3 } },
           createPostgresBackend,
         );
   queue.on("error", () => {});
