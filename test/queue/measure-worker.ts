@@ -96,7 +96,6 @@ async function goOn(
   const facts = { provider: "trinetra", jobId: `${job.id}`, warnings: [], failures: [] };
   const result: ImageJobResult = { files: [file], ...facts, durationMs: 0 };
   await job.updateData({ ...job.data, result });
-  await journal.delete(id);
   return result;
 }
 

@@ -63,11 +63,6 @@ function watched(inner: Journal): Journal {
       if (record.state === "submitted") at("id:after");
       if (record.state === "succeeded") at("succeeded:after");
     },
-    async delete(id) {
-      at("forget:before");
-      await inner.delete(id);
-      at("forget:after");
-    },
   };
 }
 
