@@ -4,6 +4,10 @@ import { DelayedError } from "./errors";
 const mostTries = 9;
 const longestPauseMs = 5_000;
 
+/** Some ten minutes of them: what is saved exists in this process alone. */
+const mostSaves = 30;
+const longestSavePauseMs = 30_000;
+
 /**
  * Does something in the queue, for some 20 s again and again. What is thrown instead is BullMQ's word for a
  * job that was moved, which leaves it where it stands: a lost connection, thrown on, would fail the job once
@@ -17,6 +21,29 @@ export async function insist<Value>(work: () => Promise<Value>): Promise<Value> 
     } catch (error) {
       if (isLost(error) || tries >= mostTries) throw new DelayedError();
       await pause(Math.min(longestPauseMs, 100 * 2 ** tries));
+    }
+  }
+}
+
+/**
+ * Saves what exists nowhere but in memory, again and again for some ten minutes, or 20 s where the worker is
+ * to stop; then it throws what was thrown last.
+ */
+export async function insistOnSave<Value>(
+  save: () => Promise<Value> | Value,
+  isStopping: () => boolean,
+): Promise<Value> {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      return await save();
+    } catch (error) {
+      if (tries >= (isStopping() ? mostTries : mostSaves)) throw error;
+      await pause(
+        Math.min(
+          isStopping() ? longestPauseMs : longestSavePauseMs,
+          100 * 2 ** Math.min(tries, 20),
+        ),
+      );
     }
   }
 }

@@ -12,11 +12,19 @@ import {
 import { keyOf } from "./data";
 import { DelayedError, UnrecoverableError } from "./errors";
 import type { HeldJobs } from "./held-jobs";
-import { insist } from "./insist";
+import { insist, insistOnSave } from "./insist";
 import { Progress } from "./progress";
 import { rescuedResult, resultOf } from "./result";
 import type { ImageJobData, ImageJobResult, ImageProcessorOptions, QueueJob } from "./types";
-import { isAskable, verdictOn } from "./verdict";
+import {
+  allOf,
+  decisiveOf,
+  isAskable,
+  isUnkept,
+  type Verdict,
+  verdictOn,
+  withoutSucceeded,
+} from "./verdict";
 
 /** What all steps of a processor share. */
 export interface StepParts {
@@ -176,7 +184,11 @@ export class Step {
    * write one, and would buy again if the key were free. The sweep lets go of them once none can be left.
    */
   async #deliver(result: ImageResult, job: ImageJob): Promise<ImageJobResult> {
-    const files = await this.#saved(result.images);
+    await this.#waitForOthers(result, job);
+    // First what is in memory alone.
+    const unkept = result.failures.filter(isUnkept).flatMap(({ images = [] }) => images);
+    const rescued = await this.#saved(unkept, result.images.length, true);
+    const files = [...(await this.#saved(result.images)), ...rescued];
     const { problem: _, ...data } = this.#data;
     const summary = resultOf(result, files);
     await this.#write({ ...data, reference: job.reference, result: summary });
@@ -184,11 +196,39 @@ export class Step {
     return summary;
   }
 
-  async #saved(images: readonly GeneratedImage[]): Promise<string[]> {
+  /** Some tasks of a split request gave images: another one that was paid for may be had later. */
+  async #waitForOthers({ failures }: ImageResult, { reference }: ImageJob): Promise<void> {
+    const left = withoutSucceeded(reference);
+    for (const failure of failures) {
+      // Where no id is known, its images are in the error alone.
+      if (failure.charged === "no" || (isUnkept(failure) && !isAskable(left))) continue;
+      const verdict = this.#verdictOn(failure, left);
+      if (verdict !== "again" && verdict !== "pause") continue;
+      this.#data = { ...this.#data, reference };
+      // The one that this process holds has ended, and would say the same each time.
+      this.#parts.held.delete(this.#id);
+      await this.#again(failure.code, failure.message, failure.retryAfterMs);
+    }
+  }
+
+  #verdictOn(error: ImageError, reference: JobReference | undefined): Verdict {
+    const isIdempotent = this.#parts.client.capabilities.idempotent;
+    return verdictOn(error, reference, { tries: this.#triesBefore, isIdempotent });
+  }
+
+  async #saved(
+    images: readonly GeneratedImage[],
+    firstIndex = 0,
+    isInMemoryAlone = false,
+  ): Promise<string[]> {
     const files: string[] = [];
-    for (const [index, image] of images.entries()) {
+    const { save } = this.#parts.options;
+    const isStopping = () => this.#signal?.aborted === true;
+    for (const [position, image] of images.entries()) {
+      const index = firstIndex + position;
       const context = { id: this.#id, index, metadata: this.#data.metadata };
-      files.push(await this.#parts.options.save(image, context));
+      const saving = () => save(image, context);
+      files.push(await (isInMemoryAlone ? insistOnSave(saving, isStopping) : saving()));
     }
     return files;
   }
@@ -197,6 +237,10 @@ export class Step {
     const isOurs = isImageError(error);
     const reference = (isOurs ? error.job?.reference : undefined) ?? this.#data.reference;
     if (reference !== undefined) this.#data = { ...this.#data, reference };
+    // Before anything else: they are in memory alone.
+    if (isOurs && reference !== undefined && !isAskable(reference) && allOf(error).some(isUnkept)) {
+      return this.#rescue(error, reference);
+    }
     if (this.#signal?.aborted) {
       await this.#write(this.#data);
       return this.#moveToDelayed(putBackMs);
@@ -206,22 +250,18 @@ export class Step {
       if (reference !== undefined) return this.#again("save_failed", messageOf(error));
       return this.#attempt(error);
     }
-    const hasImages = error.charged !== "no" && (error.images?.length ?? 0) > 0;
-    if (hasImages && reference !== undefined && !isAskable(reference)) {
-      return this.#rescue(error, reference);
-    }
-    const tries = this.#triesBefore;
-    const isIdempotent = this.#parts.client.capabilities.idempotent;
-    switch (verdictOn(error, reference, { tries, isIdempotent })) {
+    const decisive = decisiveOf(error);
+    const { code, message, retryAfterMs } = decisive;
+    switch (this.#verdictOn(decisive, reference)) {
       case "pause":
-        await this.#pause(error.retryAfterMs);
-        return this.#again(error.code, error.message, error.retryAfterMs);
+        await this.#pause(retryAfterMs);
+        return this.#again(code, message, retryAfterMs);
       case "again":
-        return this.#again(error.code, error.message, error.retryAfterMs);
+        return this.#again(code, message, retryAfterMs);
       case "attempt":
         return this.#attempt(error);
       case "final":
-        return this.#giveUp(error);
+        return this.#giveUp(decisive);
     }
   }
 
@@ -252,7 +292,9 @@ export class Step {
     };
     const isLast = this.#job.attemptsMade + 1 >= attempts;
     this.#parts.held.delete(this.#id);
-    await this.#write({ ...data, problem, ...(isLast && { charged: "no" }) });
+    // An error that is not ours does not say whether a create had left.
+    const charged = isImageError(error) ? error.charged : "unknown";
+    await this.#write({ ...data, problem, ...(isLast && { charged }) });
     throw error;
   }
 
@@ -271,7 +313,21 @@ export class Step {
 
   /** They came whole, and neither the journal nor the provider has them: there is no second chance. */
   async #rescue(error: ImageError, reference: JobReference): Promise<ImageJobResult> {
-    const files = await this.#saved(error.images ?? []);
+    const unkept = allOf(error).filter(isUnkept);
+    // The reference first, for whoever looks after a crash. A queue that is away must not keep the images
+    // from being saved: what is written after them throws the same.
+    await this.#write(this.#data).catch(() => {});
+    let files: string[];
+    try {
+      files = await this.#saved(
+        unkept.flatMap(({ images = [] }) => images),
+        0,
+        true,
+      );
+    } catch (cause) {
+      process.emitWarning(`${this.#id}: images were paid for, and not saved: ${messageOf(cause)}`);
+      return this.#giveUp(decisiveOf(error));
+    }
     const { problem: _, ...data } = this.#data;
     const summary = rescuedResult(error, reference, files);
     await this.#write({ ...data, result: summary });

@@ -15,7 +15,7 @@ export type Verdict =
 const mostRepeats = 5;
 
 /** Whether anything of a job may still run, or be fetched. */
-export function isOpen({ tasks }: JobReference): boolean {
+export function isOpen({ tasks }: Pick<JobReference, "tasks">): boolean {
   const ended = ["failed", "refused", "unknown"];
   return tasks.some(({ state }) => !ended.includes(state));
 }
@@ -27,6 +27,31 @@ export function isAskable({ tasks }: JobReference): boolean {
     tasks.some(({ id }) => id !== undefined) &&
     tasks.every(({ id, state }) => id !== undefined || ended.includes(state))
   );
+}
+
+/** An error and those of the other tasks of a split request: the first of them says nothing of the rest. */
+export function allOf(error: ImageError): readonly ImageError[] {
+  return [error, ...error.failures];
+}
+
+/** The one that decides: what may have been paid for, before what was, before what cost nothing. */
+export function decisiveOf(error: ImageError): ImageError {
+  const errors = allOf(error);
+  const withCharge = (wanted: ImageError["charged"]) =>
+    errors.find(({ charged }) => charged === wanted);
+  return withCharge("unknown") ?? withCharge("yes") ?? error;
+}
+
+/** Whether an error has whole images that the journal could not keep. Those of other codes may be torn. */
+export function isUnkept({ code, charged, images = [] }: ImageError): boolean {
+  return code === "journal_failed" && charged !== "no" && images.length > 0;
+}
+
+/** What is left of a job once the images of the tasks that succeeded are there. */
+export function withoutSucceeded<Reference extends Pick<JobReference, "tasks">>(
+  reference: Reference,
+): Reference {
+  return { ...reference, tasks: reference.tasks.filter(({ state }) => state !== "succeeded") };
 }
 
 /** What becomes of a job after an error, of which `tries` were met in a row. */
@@ -42,6 +67,9 @@ export function verdictOn(
     if (error.code === "journal_failed") return "again";
     return error.retryable ? "attempt" : "final";
   }
+  // An image that ends early: the journal has it, and each further request gives the same bytes.
+  const isCutShort = error.code === "malformed_response" && error.images !== undefined;
+  if (isCutShort && !isOpen(withoutSucceeded(reference ?? { tasks: [] }))) return "final";
   // What can be resumed is never final.
   if (reference !== undefined && isOpen(reference)) return "again";
   const isLost = error.code === "submission_unknown" || error.code === "journal_failed";

@@ -1,0 +1,137 @@
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import {
+  addImageJob,
+  createImageProcessor,
+  type ImageProcessorOptions,
+  listUnknown,
+} from "../../../src/doors/bullmq/index";
+import { type Journal, memoryJournal } from "../../../src/journal/journal";
+import type { SandboxProvider } from "../../../src/testing/sandbox";
+import { prompt, type Stage, startStage } from "../../support/stage";
+import { type ModelJob, ModelQueue } from "./model-queue";
+
+let stage: Stage;
+let queue: ModelQueue;
+let journal: Journal;
+/** Writes of images that the journal is to refuse, by the record's id. */
+let refuses: (id: string) => boolean;
+const saved: string[] = [];
+
+beforeEach(async () => {
+  stage = await startStage();
+  queue = new ModelQueue();
+  refuses = () => false;
+  const memory = memoryJournal();
+  journal = {
+    ...memory,
+    ...{ shared: true, volatile: false },
+    async writeImage(id, position, bytes) {
+      if (refuses(id)) throw new Error("no space left on device");
+      return memory.writeImage(id, position, bytes);
+    },
+  };
+  saved.length = 0;
+});
+afterEach(() => stage[Symbol.asyncDispose]());
+
+const save: ImageProcessorOptions["save"] = async (image, { id, index }) => {
+  await image.bytes();
+  saved.push(`${id}-${index}`);
+  return `/out/${id}-${index}.png`;
+};
+
+const processorOf = (provider: SandboxProvider, options: Partial<ImageProcessorOptions> = {}) =>
+  createImageProcessor(stage.client(provider, { journal }), { save, queue, ...options });
+
+const order = (n = 1, jobId = "order-1") =>
+  addImageJob(queue, { prompt, n }, { jobId }) as Promise<ModelJob>;
+
+async function unknown(): Promise<string[]> {
+  const found: string[] = [];
+  for await (const { id } of listUnknown(queue)) found.push(id);
+  return found;
+}
+
+test("of a split order the image that the journal could not keep is waited for, not written off", async () => {
+  let left = 1;
+  refuses = () => left-- > 0;
+  const job = await order(3);
+  await queue.run(processorOf("shortapi"), job);
+  expect(job.returnvalue).toMatchObject({
+    files: [0, 1, 2].map((index) => `/out/order-1-${index}.png`),
+    failures: [],
+  });
+  expect(stage.count("create")).toBe(3);
+  expect(stage.sandbox.charges).toHaveLength(3);
+  expect(await unknown()).toEqual([]);
+});
+
+test("the image that nobody can ask for again is saved from its error", async () => {
+  refuses = () => true;
+  const job = await queue.run(processorOf("openaiCompatible"), await order());
+  expect(job.returnvalue).toMatchObject({
+    files: ["/out/order-1-0.png"],
+    failures: [],
+    warnings: [expect.stringContaining("no space left on device")],
+  });
+  expect(stage.count("create")).toBe(1);
+  expect(await unknown()).toEqual([]);
+});
+
+test("a save that throws once loses nothing of what is in memory alone", async () => {
+  refuses = () => true;
+  let failures = 1;
+  const processor = processorOf("openaiCompatible", {
+    save(image, context) {
+      failures -= 1;
+      if (failures >= 0) throw new Error("the bucket is away");
+      return save(image, context);
+    },
+  });
+  const job = await queue.run(processor, await order());
+  expect(job).toMatchObject({ state: "completed", delaysMs: [] });
+  expect(saved).toEqual(["order-1-0"]);
+});
+
+test("what is in memory alone is saved though the worker is to stop", async () => {
+  const abort = new AbortController();
+  refuses = () => {
+    abort.abort(new Error("the worker is to stop"));
+    return true;
+  };
+  const job = await order();
+  await queue.step(processorOf("openaiCompatible"), job, abort.signal);
+  expect(job.state).toBe("completed");
+  expect(saved).toEqual(["order-1-0"]);
+});
+
+test("an image that ends early is not delivered as a whole one", async () => {
+  stage.sandbox.inject({
+    ...{ provider: "openaiCompatible", phase: "create", fault: "truncated", times: 1 },
+  } as const);
+  const job = await queue.run(processorOf("openaiCompatible"), await order());
+  expect(job.state).toBe("failed");
+  expect(job.known.charged).not.toBe("no");
+  expect(saved).toEqual([]);
+  expect(await unknown()).toEqual(["order-1"]);
+  expect(stage.count("create")).toBe(1);
+});
+
+test("an error of unknown origin does not claim that nothing was charged", async () => {
+  const client = stage.client("trinetra", { journal });
+  vi.spyOn(client, "submit").mockRejectedValue(new TypeError("a fault of ours"));
+  const job = await queue.run(createImageProcessor(client, { save, queue }), await order());
+  expect(job.state).toBe("failed");
+  expect(job.known.charged).toBe("unknown");
+});
+
+test("a failure that cost nothing does not speak for another task of the order that did", async () => {
+  stage.sandbox.inject({ provider: "shortapi", phase: "create", fault: "moderation", times: 1 });
+  stage.sandbox.inject({
+    ...{ provider: "shortapi", phase: "create", fault: "reset-after-acceptance", times: 1 },
+  } as const);
+  const job = await queue.run(processorOf("shortapi"), await order(2));
+  expect(job.state).toBe("failed");
+  expect(job.known.charged).toBe("unknown");
+  expect(await unknown()).toEqual(["order-1"]);
+});
