@@ -14,7 +14,8 @@ export interface OrderQueue<Options extends object, Added> {
 export interface AddImageJobOptions {
   /**
    * The number of the order, any text: added again, it is the same job. In the queue it is `job.id`, as
-   * {@link imageJobId} writes it. Default: a new one.
+   * {@link imageJobId} writes it. The queue knows it for as long as it keeps the job: 30 days by default
+   * (`removeOnComplete`), and after that it is bought again. Default: a new one.
    */
   readonly jobId?: string;
   /** The job's name in the queue. Default `"image"`. */
@@ -65,8 +66,9 @@ export async function addImageJob<Options extends object, Added>(
 
 const defaults = {
   ...{ attempts: 5, backoff: { type: "exponential", delay: 2_000 } },
-  // The sweep must find what was delivered, so that the journal can forget it. In seconds.
-  removeOnComplete: { age: 24 * 60 * 60 },
+  // Once the journal has forgotten an order, the queue alone knows that it was bought: removed, the same order
+  // added again is bought again. The sweep must find it, too. In seconds.
+  removeOnComplete: { age: 30 * 24 * 60 * 60 },
 };
 
 /** The request as JSON, which is what a queue keeps. */

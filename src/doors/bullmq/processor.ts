@@ -50,6 +50,7 @@ export function createImageProcessor(
   checkOptions(options);
   checkJournal(client, options.sharedJournal === true);
   const parts = { client, options, held: new HeldJobs() };
+  const told = new Set<string>();
   let isWarned = false;
 
   // BullMQ gives a signal to a function of three parameters alone, and calls it as the worker's own.
@@ -63,7 +64,7 @@ export function createImageProcessor(
           "without being run, though it may have been paid for. Make it with `...imageWorkerOptions`",
       );
     }
-    if (job.name === sweepName) return sweep(job, parts);
+    if (job.name === sweepName) return sweep(job, { ...parts, told });
     if (!isImageJobData(job.data) || job.id === undefined) {
       throw new UnrecoverableError("It is no job of addImageJob: its data has no request");
     }

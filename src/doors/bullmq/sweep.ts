@@ -4,7 +4,7 @@ import { UnrecoverableError } from "./errors";
 import { jobsOf } from "./listing";
 import type { StepParts } from "./step";
 import type { ImageJobData, ImageJobResult, ListedJob, QueueJob, SweptQueue } from "./types";
-import { isAskable } from "./verdict";
+import { isAskable, isOpen, withoutSucceeded } from "./verdict";
 
 /** The name of the job that sweeps. */
 export const sweepName = "image-sweep";
@@ -59,7 +59,7 @@ export interface SweepReport {
 /** One sweep of the queue, and of the client's journal. */
 export async function sweep(
   { data, timestamp }: QueueJob,
-  { client, options }: Pick<StepParts, "client" | "options">,
+  { client, options, told }: Pick<StepParts, "client" | "options"> & { readonly told: Set<string> },
 ): Promise<ImageJobResult & SweepReport> {
   const { queue, onOrphan = warnOfOrphan } = options;
   if (queue === undefined) {
@@ -75,21 +75,35 @@ export async function sweep(
   const orphans: string[] = [];
   let released = 0;
   if (canRecover(client)) {
-    for await (const { job, is, failed } of leftOver(queue, client, Date.now() - 2 * everyMs)) {
+    for await (const { job, is, ended } of leftOver(queue, client, Date.now() - 2 * everyMs)) {
       if (is === "delivered") {
         await job.release();
         released += 1;
-      } else if (failed !== undefined) {
-        await retry(failed, "failed", { reference: job.reference });
-        retried.push(failed.id);
+      } else if (ended !== undefined) {
+        // A result in its data would be returned at once.
+        const { result: _, ...data } = ended.data;
+        const state = data.charged === undefined ? "completed" : "failed";
+        await retry(ended, state, { ...data, reference: job.reference });
+        retried.push(ended.id);
       } else {
         orphans.push(job.id);
+        if (told.has(job.id)) continue;
         await onOrphan(job);
+        remember(told, job.id);
       }
     }
   }
   const none = { files: [], provider: client.name, jobId: "", warnings: [], failures: [] };
   return { ...none, durationMs: 0, retried, released, orphans };
+}
+
+/** How many orphans a process remembers that it has told of. */
+const mostTold = 10_000;
+
+function remember(told: Set<string>, id: string): void {
+  told.add(id);
+  const [oldest] = told;
+  if (told.size > mostTold && oldest !== undefined) told.delete(oldest);
 }
 
 type EndedJob = ListedJob & { readonly id: string; readonly data: ImageJobData };
@@ -115,10 +129,9 @@ async function putBack(
 async function retry(
   job: EndedJob,
   state: "failed" | "completed",
-  news: Partial<ImageJobData> = {},
+  data: ImageJobData = job.data,
 ): Promise<void> {
-  const { sweeps = 0 } = job.data;
-  await job.updateData({ ...job.data, ...news, sweeps: sweeps + 1 });
+  await job.updateData({ ...data, sweeps: (data.sweeps ?? 0) + 1 });
   await job.retry(state);
 }
 
@@ -137,8 +150,8 @@ interface Known {
 interface LeftOver {
   readonly job: ImageJob;
   readonly is: "delivered" | "answered" | "orphan";
-  /** The job of the queue that was given up, before the response to its create was known after all. */
-  readonly failed?: EndedJob;
+  /** The job of the queue that ended before the response to a create of its was known after all. */
+  readonly ended?: EndedJob;
 }
 
 /**
@@ -150,6 +163,12 @@ const keptMs = 10 * 60 * 1000;
 /** Two machines may have clocks that are so far apart. */
 const skewMs = 5 * 60 * 1000;
 
+/**
+ * What nobody released may never have been delivered, and is not to expire: a hundred years, as the dates of
+ * journals reach no further back than some thousand.
+ */
+const retentionMs = 100 * 365 * 24 * 60 * 60 * 1000;
+
 /** No create takes longer. */
 const orphanAgeMs = 60 * 60 * 1000;
 
@@ -160,7 +179,7 @@ async function* leftOver(
 ): AsyncIterableIterator<LeftOver> {
   const old: ImageJob[] = [];
   const sentAt = ({ reference }: ImageJob) => Date.parse(reference.submittedAt);
-  for await (const job of client.recover()) if (sentAt(job) < before) old.push(job);
+  for await (const job of client.recover({ retentionMs })) if (sentAt(job) < before) old.push(job);
   if (old.length === 0) return;
   const { jobs, unnamedSince } = await knownTo(queue);
   const orphansUntil = Math.min(Date.now() - orphanAgeMs, unnamedSince - skewMs);
@@ -170,9 +189,27 @@ async function* leftOver(
       if (sentAt(job) < orphansUntil) yield { job, is: "orphan" };
     } else if (known.data.result !== undefined) {
       const { finishedOn = Number.POSITIVE_INFINITY } = known;
-      if (finishedOn < Date.now() - keptMs) yield { job, is: "delivered" };
-    } else if (isAnsweredByNow(known.data, job)) yield { job, is: "answered", failed: known };
+      if (finishedOn >= Date.now() - keptMs) continue;
+      if (isWhole(known.data.result)) yield { job, is: "delivered" };
+      else if (hasMore(known, job)) yield { job, is: "answered", ended: known };
+    } else if (isAnsweredByNow(known.data, job) || hasMore(known, job)) {
+      yield { job, is: "answered", ended: known };
+    }
   }
+}
+
+/** Nothing that was paid for, or may have been, is missing: else a person needs the record to settle it. */
+function isWhole({ failures }: ImageJobResult): boolean {
+  return failures.every(({ charged }) => charged === "no");
+}
+
+/** It was completed in part, and a task of unknown fate has its name by now: its image is to be had. */
+function hasMore({ data, finishedOn, returnvalue }: EndedJob, { reference }: ImageJob): boolean {
+  const isCompleted = finishedOn !== undefined && isImageJobResult(returnvalue);
+  if (!isCompleted || (data.sweeps ?? 0) >= mostSweeps) return false;
+  return withoutSucceeded(reference).tasks.some(
+    (task) => task.id !== undefined && isOpen({ tasks: [task] }),
+  );
 }
 
 /** It was given up as of unknown fate, and a worker that was cut off, or a person, has its name by now. */

@@ -4,11 +4,13 @@ import {
   createImageProcessor,
   type ImageProcessorOptions,
   listUnknown,
+  scheduleImageSweep,
 } from "../../../src/doors/bullmq/index";
 import { type Journal, memoryJournal } from "../../../src/journal/journal";
+import type { JournalRecord } from "../../../src/journal/record";
 import type { SandboxProvider } from "../../../src/testing/sandbox";
 import { prompt, type Stage, startStage } from "../../support/stage";
-import { type ModelJob, ModelQueue } from "./model-queue";
+import { ModelJob, ModelQueue } from "./model-queue";
 
 let stage: Stage;
 let queue: ModelQueue;
@@ -53,8 +55,12 @@ async function unknown(): Promise<string[]> {
 }
 
 test("of a split order the image that the journal could not keep is waited for, not written off", async () => {
-  let left = 1;
-  refuses = () => left-- > 0;
+  let left = 4;
+  let first: string | undefined;
+  refuses = (id) => {
+    first ??= id;
+    return id === first && left-- > 0;
+  };
   const job = await order(3);
   await queue.run(processorOf("shortapi"), job);
   expect(job.returnvalue).toMatchObject({
@@ -134,4 +140,76 @@ test("a failure that cost nothing does not speak for another task of the order t
   expect(job.state).toBe("failed");
   expect(job.known.charged).toBe("unknown");
   expect(await unknown()).toEqual(["order-1"]);
+});
+
+/** A sweep long after everything in the queue has ended. */
+async function sweepLater(processor: ReturnType<typeof processorOf>, ageMs: number) {
+  for (const job of queue.jobs.values()) {
+    if (job.finishedOn !== undefined) job.finishedOn = Date.now() - ageMs;
+  }
+  const before = new Date(Date.now() - ageMs).toISOString();
+  for await (const { record } of journal.list()) {
+    const known = record as JournalRecord;
+    const settledAt = known.settledAt === undefined ? {} : { settledAt: before };
+    await journal.update({ ...known, submittedAt: before, ...settledAt });
+  }
+  let data: unknown;
+  await scheduleImageSweep({
+    async upsertJobScheduler(_id, _repeat, template) {
+      data = template.data;
+    },
+  });
+  const job = Object.assign(new ModelJob("repeat:1", data), { name: "image-sweep" });
+  return processor(job, "token");
+}
+
+const hourMs = 60 * 60 * 1000;
+
+test("the record of an order with a task of unknown fate is kept until its fate is known", async () => {
+  const fault = { phase: "create", fault: "reset-after-acceptance", times: 1 } as const;
+  stage.sandbox.inject({ provider: "shortapi", ...fault });
+  const job = await queue.run(processorOf("shortapi"), await order(3));
+  expect(job.state).toBe("completed");
+  expect(saved).toHaveLength(2);
+  expect(await sweepLater(processorOf("shortapi"), 2 * hourMs)).toMatchObject({ released: 0 });
+  expect(await unknown()).toEqual(["order-1"]);
+  // A person has found it in the provider's console.
+  const known = new Set(job.known.reference?.tasks.map(({ id }) => id));
+  const lost = stage.sandbox.jobs.find(({ jobId }) => !known.has(jobId));
+  const settlement = { charged: "yes", taskId: lost?.jobId ?? "" } as const;
+  await stage.client("shortapi", { journal }).settle(job.known.reference, settlement);
+  expect(await sweepLater(processorOf("shortapi"), 2 * hourMs)).toMatchObject({
+    ...{ released: 0, retried: ["order-1"] },
+  });
+  await queue.run(processorOf("shortapi"), job);
+  expect(job.known.result).toMatchObject({ files: { length: 3 }, failures: [] });
+  expect(stage.count("create")).toBe(3);
+  expect(await unknown()).toEqual([]);
+  expect(await sweepLater(processorOf("shortapi"), 2 * hourMs)).toMatchObject({ released: 1 });
+});
+
+test("what was never delivered does not expire in a sweep, and its orphan is told of once", async () => {
+  const job = await order();
+  const told: string[] = [];
+  const processor = processorOf("trinetra", { onOrphan: ({ id }) => told.push(id) });
+  await queue.run(processor, job);
+  queue.jobs.clear();
+  for (const _ of [1, 2]) {
+    expect(await sweepLater(processor, 60 * 24 * hourMs)).toMatchObject({
+      orphans: [job.known.reference?.id],
+    });
+  }
+  expect(told).toEqual([job.known.reference?.id]);
+});
+
+test("a completed order is kept in the queue for at least 30 days by default", async () => {
+  let kept: unknown;
+  const recording = {
+    getJob: async () => undefined,
+    async add(_name: string, _data: object, options?: { removeOnComplete?: { age: number } }) {
+      kept = options?.removeOnComplete?.age;
+    },
+  };
+  await addImageJob(recording, { prompt });
+  expect(kept).toBeGreaterThanOrEqual(30 * 24 * 60 * 60);
 });
