@@ -137,7 +137,7 @@ function stoppedBy(
   return new Promise((resolve, reject) => {
     interruption.guard({
       first() {
-        shell.say("LightAbortSignal: waiting for what was ordered. Ctrl-C again gives it up.");
+        shell.say("Stopping: waiting for what was ordered. Ctrl-C again gives it up.");
         close(longestMs).then(resolve, reject);
       },
       second() {
