@@ -126,9 +126,10 @@ async function runBatch(
   shell.say(
     `${label}: ${count(open.length, "line")}, ${open.length === 0 ? "nothing to buy" : cost}${old}`,
   );
-  for (const end of done) await printFiles(end, batch);
+  const told: LineEnd[] = [];
+  for (const end of done) told.push({ ...end, exitCode: await printFiles(end, batch) });
   const ended = await orderAll(open, batch, width);
-  return sayEnd([...done, ...ended], lines, batch);
+  return sayEnd([...told, ...ended], lines, batch);
 }
 
 /** What the lines that are still to be bought cost by the list, where that is known of each in one unit. */
@@ -201,8 +202,9 @@ async function orderLine(line: BatchLine, batch: Batch, watch: Watch): Promise<L
   return { ...end, line, files };
 }
 
-async function printFiles({ files }: LineEnd, { shell, isJson }: Batch): Promise<void> {
-  if (!isJson) for (const file of files) await shell.print(file);
+/** Gives the exit code of the line: what stdout does not take is not delivered. */
+async function printFiles({ files, exitCode }: LineEnd, { shell, isJson }: Batch): Promise<number> {
+  return isJson || files.length === 0 ? exitCode : shell.printResult(files.join("\n"), exitCode);
 }
 
 async function sayEnd(
@@ -231,7 +233,7 @@ async function sayEnd(
         ...documentOf(end, { wanted: end.line.request.n ?? 1 }),
         ...(end.pictures.length === 0 && { files: end.files.map((path) => ({ path })) }),
       }));
-    await shell.print(jsonOf({ exitCode, lines: documents }, 2));
+    return shell.printResult(jsonOf({ exitCode, lines: documents }, 2), exitCode);
   }
   return exitCode;
 }

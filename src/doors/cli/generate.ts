@@ -77,15 +77,8 @@ async function orderUnder(plan: OrderPlan, flags: OrderFlags): Promise<number> {
   const sheet = draw && (await writeSheet(draw, end, plan));
   await forgetOld(shop.journal, stateDirectory(flags.state, shell.platform.env), shell);
   if (telling === "paths") return end.exitCode;
-  try {
-    const document = documentOf(end, { estimate, wanted: request.n ?? 1 });
-    await printDocument(shell, telling, sheet === undefined ? document : { ...document, sheet });
-    return end.exitCode;
-  } catch (error) {
-    shell.complain(`stdout did not take the document: ${reasonOf(error)}`);
-    // Whoever reads it has not learned where the pictures are.
-    return Math.max(end.exitCode, exitCodes.chargedAndNotDelivered);
-  }
+  const document = documentOf(end, { estimate, wanted: request.n ?? 1 });
+  return printDocument(shell, telling, sheet === undefined ? document : { ...document, sheet });
 }
 
 /** Draws the pictures that came into one: what goes wrong with that has cost nothing. */

@@ -21,12 +21,15 @@ export interface InterruptionHandler {
 export class Interruption {
   readonly #platform: Pick<Platform, "signals" | "exit">;
   #handler: InterruptionHandler | undefined;
-  #exitCode: number | undefined;
+  #codeIfKilled: number;
+  #isOver = false;
   #heard = 0;
   #heardAt = Number.NEGATIVE_INFINITY;
 
-  constructor(platform: Pick<Platform, "signals" | "exit">) {
+  /** @param codeIfKilled What is said of the money before there is an order to guard. */
+  constructor(platform: Pick<Platform, "signals" | "exit">, codeIfKilled: number) {
     this.#platform = platform;
+    this.#codeIfKilled = codeIfKilled;
     for (const name of names) platform.signals.on(name, this.#hear);
   }
 
@@ -35,9 +38,15 @@ export class Interruption {
     return this.#heard;
   }
 
-  /** From here on there is something that may be paid for. */
-  guard(handler: InterruptionHandler): void {
+  /** The exit code of a process that has to end now, whatever is under way. */
+  get codeIfKilled(): number {
+    return this.#codeIfKilled;
+  }
+
+  /** From here on there is something that may be paid for, unless another code says what it costs. */
+  guard(handler: InterruptionHandler, codeIfKilled: number = exitCodes.unknown): void {
     this.#handler = handler;
+    this.#codeIfKilled = codeIfKilled;
   }
 
   /**
@@ -45,12 +54,13 @@ export class Interruption {
    * listener a signal would kill the process on its last steps, and nobody would learn about the money.
    */
   end(exitCode: number): void {
-    this.#exitCode = exitCode;
+    this.#codeIfKilled = exitCode;
+    this.#isOver = true;
   }
 
   readonly #hear = (): void => {
-    if (this.#exitCode !== undefined) {
-      this.#platform.exit(this.#exitCode);
+    if (this.#isOver) {
+      this.#platform.exit(this.#codeIfKilled);
       return;
     }
     const now = performance.now();
@@ -58,9 +68,9 @@ export class Interruption {
     this.#heardAt = now;
     this.#heard += 1;
     const handler = this.#handler;
-    if (handler === undefined) this.#platform.exit(exitCodes.nothingCharged);
+    if (handler === undefined) this.#platform.exit(this.#codeIfKilled);
     else if (this.#heard === 1) handler.first();
     else if (this.#heard === 2) handler.second();
-    else this.#platform.exit(exitCodes.unknown);
+    else this.#platform.exit(this.#codeIfKilled);
   };
 }

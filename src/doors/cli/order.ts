@@ -18,7 +18,7 @@ import type { Target, UserFiles } from "./save";
 import type { Shell } from "./shell";
 import type { Shop } from "./shop";
 import { exitCodes, Tally } from "./tally";
-import { jsonOf, reasonOf } from "./text";
+import { count, jsonOf, reasonOf } from "./text";
 import { expectedMsOf } from "./usual-time";
 
 /** How results are told: by paths, in one document, or by a line of JSON for each event. */
@@ -115,6 +115,7 @@ export async function follow(
       if (telling === "events") shell.print(jsonOf(event)).catch(() => {});
     });
     const { job } = result;
+    losePaidFor(result, delivery);
     const came = await deliver(result.images, job.id, delivery);
     for (const warning of result.warnings) shell.warn(warning);
     const pictures = [...came, ...(await rescue(result.failures, plan, delivery))];
@@ -123,7 +124,7 @@ export async function follow(
     return { exitCode, job, result, pictures };
   } catch (error) {
     // The journal learns the job of what was on its way.
-    await watch.ended();
+    await watch.ended().catch((cause: unknown) => shell.warn(reasonOf(cause)));
     if (!isImageError(error)) {
       // From code of our own: nobody knows how far it came.
       tally.fail(error);
@@ -133,6 +134,22 @@ export async function follow(
     const pictures = await rescue([error, ...error.failures], plan, delivery);
     return { exitCode: tally.exitCode, job: error.job, error, pictures };
   }
+}
+
+/** Says where a request that was paid for gave fewer pictures than it asked for. */
+function losePaidFor({ job, images, failures }: ImageResult, { shell, tally }: Delivery): void {
+  const paid = job.reference.tasks.filter(({ state }) => state === "succeeded");
+  const wanted = paid.reduce((sum, { n }) => sum + n, 0);
+  // Pictures that the journal could not keep come with the failure that says so.
+  const came = images.length + failures.flatMap((each) => each.images ?? []).length;
+  if (came >= wanted) return;
+  tally.lose("yes");
+  shell.complain(shortOf(wanted, came));
+}
+
+/** What is said of a request that was paid for and gave too few pictures. */
+export function shortOf(wanted: number, came: number): string {
+  return `${count(wanted, "picture")} were paid for, and the provider gave ${came}.`;
 }
 
 /**
@@ -175,9 +192,13 @@ const stopped: Readonly<Record<Charged, string>> = {
 async function chargedNow(error: ImageError, journal: Journal): Promise<Charged> {
   const { job, charged, code } = error;
   if (code !== "client_closed" || charged !== "unknown" || job === undefined) return charged;
-  const [kept] = await findJobs(journal, job.id);
-  // Before a create leaves there is a record of it.
-  return kept === undefined ? "no" : kept.charged;
+  try {
+    const [kept] = await findJobs(journal, job.id);
+    return kept?.charged ?? charged;
+  } catch {
+    // A journal that cannot be read knows no better than the error.
+    return charged;
+  }
 }
 
 /** Whether nothing more is to be had of a job: all came, or what did not was not charged. */

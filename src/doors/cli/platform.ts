@@ -10,7 +10,7 @@ export interface Platform {
   readonly stdin: Readable & { readonly isTTY?: boolean };
   readonly stdout: Output;
   readonly stderr: Output;
-  /** Where SIGINT, SIGTERM and SIGHUP are heard. */
+  /** Where SIGINT, SIGTERM, SIGHUP and errors that nobody caught are heard. */
   readonly signals: Pick<EventEmitter, "on">;
   /** The package.json of this package. */
   readonly manifest: URL;

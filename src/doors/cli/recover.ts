@@ -6,7 +6,7 @@ import { type ResumeFlags, type TakeUp, takeUp, withTakeUp } from "./resume";
 import type { Shell } from "./shell";
 import type { Books } from "./shop";
 import { exitCodes } from "./tally";
-import { count, jsonOf } from "./text";
+import { count, jsonOf, reasonOf } from "./text";
 import { UsageError } from "./usage-error";
 
 /** `recover`: the pictures of all jobs that nobody has them of. */
@@ -24,14 +24,14 @@ export async function recover(flags: ResumeFlags, shell: Shell): Promise<number>
     const left = jobs.length - ends.length;
     if (left > 0) shell.say(`${count(left, "job")} left for the next time.`);
     if (jobs.length === 0) shell.say("Nothing is to be recovered.");
-    if (telling !== "paths") {
-      const documents = ends.map((end) => documentOf(end, {}));
-      await shell.print(jsonOf({ jobs: documents }, telling === "document" ? 2 : undefined));
-    }
     await forgetOld(books.journal, state, shell);
     const codes = ends.map(({ exitCode }) => exitCode);
     // Of those that were left nobody has asked.
-    return Math.max(exitCodes.allCame, ...codes, ...(left > 0 ? [exitCodes.unknown] : []));
+    const code = Math.max(exitCodes.allCame, ...codes, ...(left > 0 ? [exitCodes.unknown] : []));
+    if (telling === "paths") return code;
+    const documents = ends.map((end) => documentOf(end, {}));
+    const line = jsonOf({ jobs: documents }, telling === "document" ? 2 : undefined);
+    return shell.printResult(line, code);
   });
 }
 
@@ -49,11 +49,21 @@ async function openJobs({ journal, marks }: Books): Promise<readonly KeptJob[]> 
 async function takeUpIfFree(job: KeptJob, given: TakeUp): Promise<OrderEnd> {
   const { shell } = given;
   if (job.liveProcess !== undefined) {
-    shell.say(`job ${job.id}: process ${job.liveProcess} is waiting for it`);
-    return { exitCode: exitCodes.allCame, pictures: [] };
+    // It may be the number of a process that ended, given to another: then nobody waits for the pictures.
+    shell.say(
+      `job ${job.id}: process ${job.liveProcess} is waiting for it, or has the number of the`,
+    );
+    shell.say(
+      `  one that was. If it is none of gpt-image-client: gpt-image-client resume ${job.id}`,
+    );
+    return { exitCode: exitCodes.unknown, job, pictures: [] };
   }
   shell.say(`job ${job.id}: ${job.state}, ${count(job.pictures, "picture")} of ${job.provider}`);
-  const end = await takeUp(job, given);
+  const end = await takeUp(job, given).catch((error: unknown): OrderEnd => {
+    // The other jobs are taken up all the same.
+    shell.complain(reasonOf(error));
+    return { exitCode: exitCodes.unknown, job, error, pictures: [] };
+  });
   sayEnd(shell, end);
   if (job.state === "unknown" && end.exitCode === exitCodes.unknown) {
     shell.say("  look it up in the provider's console, and say what you found:");

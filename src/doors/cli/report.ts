@@ -40,7 +40,7 @@ export function sayEnd(
 export function documentOf(
   { exitCode, job, result, error, pictures }: OrderEnd,
   { estimate, wanted }: { readonly estimate?: Cost | undefined; readonly wanted?: number },
-): Record<string, unknown> {
+): Record<string, unknown> & { readonly exitCode: number } {
   const { reference } = job ?? {};
   const files = pictures.map(({ revisedPrompt, ...facts }) => ({
     ...facts,
@@ -65,13 +65,13 @@ export function documentOf(
   };
 }
 
-/** Prints the document, or the last line of the events. */
+/** Prints the document, or the last line of the events, and gives the exit code of the command. */
 export async function printDocument(
   shell: Shell,
   telling: "document" | "events",
-  document: Record<string, unknown>,
-): Promise<void> {
-  await shell.print(
-    telling === "document" ? jsonOf(document, 2) : jsonOf({ type: "result", ...document }),
-  );
+  document: Record<string, unknown> & { readonly exitCode: number },
+): Promise<number> {
+  const line =
+    telling === "document" ? jsonOf(document, 2) : jsonOf({ type: "result", ...document });
+  return shell.printResult(line, document.exitCode);
 }

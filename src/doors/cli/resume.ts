@@ -9,6 +9,7 @@ import {
   hasAll,
   markDelivered,
   type OrderEnd,
+  shortOf,
   type Telling,
   watching,
 } from "./order";
@@ -20,7 +21,7 @@ import { inSession } from "./session";
 import type { Shell } from "./shell";
 import { type Books, openBooks, openShop } from "./shop";
 import { exitCodes, Tally } from "./tally";
-import { clean } from "./text";
+import { clean, count } from "./text";
 import { UsageError } from "./usage-error";
 
 /** The options of `resume`. */
@@ -50,20 +51,25 @@ export async function withTakeUp(
   shell: Shell,
   work: (given: TakeUp) => Promise<number>,
 ): Promise<number> {
-  return inSession(shell, async ({ interruption, files }) => {
-    const { json, events, timeout, output } = flags;
-    if (json && events) throw new UsageError("It is either --json or --events");
-    const target = targetOf(output, shell.isStdoutTerminal);
-    if (target.to === "stdout" && (json || events)) {
-      throw new UsageError("-o - writes the picture where --json writes its text");
-    }
-    const state = stateDirectory(flags.state, shell.platform.env);
-    const books = await openBooks(state);
-    await files.prepare(target);
-    const telling = json ? "document" : events ? "events" : "paths";
-    const timeoutMs = timeout === undefined ? undefined : parseDurationMs("--timeout", timeout);
-    return work({ shell, books, state, files, target, telling, interruption, timeoutMs });
-  });
+  return inSession(
+    shell,
+    async ({ interruption, files }) => {
+      const { json, events, timeout, output } = flags;
+      if (json && events) throw new UsageError("It is either --json or --events");
+      const target = targetOf(output, shell.isStdoutTerminal);
+      if (target.to === "stdout" && (json || events)) {
+        throw new UsageError("-o - writes the picture where --json writes its text");
+      }
+      const state = stateDirectory(flags.state, shell.platform.env);
+      const books = await openBooks(state);
+      await files.prepare(target);
+      const telling = json ? "document" : events ? "events" : "paths";
+      const timeoutMs = timeout === undefined ? undefined : parseDurationMs("--timeout", timeout);
+      return work({ shell, books, state, files, target, telling, interruption, timeoutMs });
+      // What is taken up was ordered before: it may be paid for.
+    },
+    exitCodes.unknown,
+  );
 }
 
 /** `resume`: the pictures of a job, whichever process has ordered it. */
@@ -82,10 +88,8 @@ export async function resume(
     const end = await takeUp(job, given);
     sayEnd(shell, end);
     const { telling } = given;
-    if (telling !== "paths") {
-      await printDocument(shell, telling, documentOf(end, { wanted: job.pictures }));
-    }
-    return end.exitCode;
+    if (telling === "paths") return end.exitCode;
+    return printDocument(shell, telling, documentOf(end, { wanted: job.pictures }));
   });
 }
 
@@ -176,10 +180,25 @@ async function deliverKept(job: KeptJob, given: TakeUp): Promise<OrderEnd> {
     job.id,
     delivery,
   );
-  for (const { failure } of job.records) {
-    if (failure === undefined) continue;
-    tally.lose(failure.charged);
-    shell.complain(failure.message);
+  for (const { state, failure, n, images = [] } of job.records) {
+    if (failure !== undefined) {
+      tally.lose(failure.charged);
+      shell.complain(failure.message);
+    } else if (state !== "succeeded") {
+      tally.lose("unknown");
+      shell.complain(
+        "Part of the job failed, and the journal does not say whether it was charged.",
+      );
+    } else if (images.length < n) {
+      tally.lose("yes");
+      shell.complain(shortOf(n, images.length));
+    }
+  }
+  // Of a request that was sent there is a record.
+  const sent = job.records.reduce((sum, { n }) => sum + n, 0);
+  if (sent < job.pictures) {
+    tally.lose("no");
+    shell.complain(`${count(job.pictures - sent, "picture")} of the job were not sent for.`);
   }
   const { exitCode } = tally;
   if (hasAll(exitCode) && pictures.length > 0) {

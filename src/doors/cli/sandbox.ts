@@ -23,7 +23,7 @@ export async function sandbox(flags: SandboxFlags, shell: Shell): Promise<number
     });
     after(() => served.close());
     const stopped = new Promise<void>((resolve) => {
-      interruption.guard({ first: resolve, second: resolve });
+      interruption.guard({ first: resolve, second: resolve }, exitCodes.nothingCharged);
     });
     shell.say(`The providers are played at ${served.url}: nothing is billed. In another terminal:`);
     // The names of an object of ours.

@@ -1,7 +1,8 @@
 import { once } from "node:events";
 import { styleText } from "node:util";
 import type { Output, Platform } from "./platform";
-import { clean } from "./text";
+import { exitCodes } from "./tally";
+import { clean, reasonOf } from "./text";
 
 type Style = Parameters<typeof styleText>[0];
 
@@ -83,6 +84,21 @@ export class Shell {
     await this.write(`${line}\n`).catch((error: unknown) => {
       if (!hasLeft(error)) throw error;
     });
+  }
+
+  /**
+   * Prints what became of orders, and gives the exit code of the command. Whoever reads stdout has not
+   * learned where the pictures are if it fails: that is 4 at least, where anything was charged.
+   */
+  async printResult(line: string, exitCode: number): Promise<number> {
+    try {
+      await this.print(line);
+      return exitCode;
+    } catch (error) {
+      this.complain(`stdout did not take the result: ${reasonOf(error)}`);
+      if (exitCode === exitCodes.nothingCharged) return exitCode;
+      return Math.max(exitCode, exitCodes.chargedAndNotDelivered);
+    }
   }
 
   /** Writes bytes to stdout. @throws what the stream fails with. */

@@ -45,7 +45,10 @@ export class Tally {
   get exitCode(): number {
     if (this.#charges.has("unknown")) return exitCodes.unknown;
     if (this.#charges.has("yes")) return exitCodes.chargedAndNotDelivered;
+    const isSome = this.#delivered > 0;
     if (this.#delivered >= this.#wanted) return exitCodes.allCame;
-    return this.#delivered > 0 ? exitCodes.partial : exitCodes.nothingCharged;
+    if (this.#charges.has("no")) return isSome ? exitCodes.partial : exitCodes.nothingCharged;
+    // Nothing says why the others are missing: what came was charged, and they may have been part of it.
+    return isSome ? exitCodes.chargedAndNotDelivered : exitCodes.unknown;
   }
 }

@@ -116,6 +116,19 @@ describe("batch", () => {
     expect(sandbox.charges).toHaveLength(2);
   });
 
+  test.each([[], ["--json"]])(
+    "under a stdout that is full is code 4, never 1: %j",
+    async (...more) => {
+      const { write, run, sandbox } = await stage("openai");
+      write(prompts(1));
+      const full = Object.assign(new Error("no space left on device"), { code: "ENOSPC" });
+      expect((await run(more, { stdoutError: full })).code).toBe(4);
+      expect((await run(more, { stdoutError: full })).code).toBe(4);
+      expect((await run(more)).code).toBe(0);
+      expect(sandbox.charges).toHaveLength(1);
+    },
+  );
+
   test("buys the same lines again under another name", async () => {
     const { write, run, sandbox } = await stage("openai");
     write(prompts(1));

@@ -205,7 +205,11 @@ describe("the exit code", () => {
     [0, "all came", undefined],
     [1, "the provider refused", { phase: "create", fault: "refusal", status: 400 }],
     [1, "moderation refused what is not billed", { phase: "create", fault: "moderation" }],
-    [3, "fewer came than were asked for", { phase: "create", fault: "fewer-images", images: 1 }],
+    [
+      4,
+      "fewer came than were asked and paid for",
+      { phase: "create", fault: "fewer-images", images: 1 },
+    ],
     [
       4,
       "it was billed, and cannot be fetched",

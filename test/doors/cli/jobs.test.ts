@@ -1,5 +1,6 @@
 import { EventEmitter } from "node:events";
 import { readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { type SandboxOptions, startSandbox } from "gpt-image-client/testing";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
@@ -81,6 +82,40 @@ describe("resume", () => {
     expect(stderr).toMatch(/gpt-image-client jobs|takes the id|environment/);
   });
 
+  test("under a stdout that is full is code 4, and the document is lost alone", async () => {
+    const { generate, call, out } = await user("trinetra");
+    const { job } = JSON.parse((await call([...generate, "--json", "test"])).stdout);
+    const full = Object.assign(new Error("no space left on device"), { code: "ENOSPC" });
+    const argv = ["resume", job.id, "-o", `${out}/again/`, "--json"];
+    const { code, stderr } = await call(argv, { stdoutError: full });
+    expect([code, stderr.includes("no space left")]).toEqual([4, true]);
+    expect(readdirSync(join(out, "again"))).toHaveLength(1);
+  });
+
+  test.each([
+    [4, "fewer pictures than were paid for", { images: [] }],
+    [5, "no reason why it failed", { state: "failed" }],
+  ])("is code %i where the journal has %s", async (expected, _, change) => {
+    const { generate, call, keyless, state } = await user("trinetra");
+    const { job } = JSON.parse((await call([...generate, "--json", "test"])).stdout);
+    const path = join(state, "journal", `${job.id}.0.json`);
+    const record = JSON.parse(readFileSync(path, "utf8"));
+    writeFileSync(path, JSON.stringify({ ...record, ...change }));
+    expect((await here(["resume", job.id], { env: keyless })).code).toBe(expected);
+  });
+
+  test.each(["resume", "recover"])(
+    "(or %s) that cannot begin never says that nothing was charged",
+    async (command) => {
+      const state = join(place(), "file");
+      writeFileSync(state, "");
+      const { code } = await here(
+        [command, "x", "--state", state].filter((word) => command === "resume" || word !== "x"),
+      );
+      expect(code).toBe(5);
+    },
+  );
+
   test("of another account's job asks nobody, with whichever key", async () => {
     const { stopped, env, sandbox } = await user("trinetra", { jobDurationMs: 300 });
     const job = await stopped();
@@ -128,6 +163,21 @@ describe("recover", () => {
     expect((await call(["costs"])).stderr).not.toContain(job);
     // Said twice it is a mistake.
     expect((await call(["costs", "settle", job, "--charged", "no"])).code).toBe(2);
+  });
+
+  test("leaves a job alone that a process has, and is code 5: the number may be another's", async () => {
+    const { stopped, call, state, out, sandbox } = await user("trinetra", { jobDurationMs: 300 });
+    const job = await stopped();
+    const path = join(state, "journal", `${job}.0.json`);
+    const record = JSON.parse(readFileSync(path, "utf8"));
+    const owner = { ...record.owner, host: hostname(), pid: process.ppid };
+    writeFileSync(path, JSON.stringify({ ...record, owner }));
+    const first = await call(["recover", "-o", `${out}/`]);
+    expect([first.code, first.lines]).toEqual([5, []]);
+    expect(first.stderr).toContain(`gpt-image-client resume ${job}`);
+    const { code, lines } = await call(["resume", job, "-o", `${out}/`]);
+    expect([code, lines.length]).toEqual([0, 1]);
+    expect(sandbox.charges).toHaveLength(1);
   });
 
   test("settled with the provider's id, it has the picture that was paid for", async () => {

@@ -173,6 +173,9 @@ test.each([
   [1, 2, ["no", "yes"], 4],
   [1, 2, ["yes", "unknown", "no"], 5],
   [2, 2, ["unknown"], 5],
+  // Without a reason nothing says that the others were not charged.
+  [1, 2, [], 4],
+  [0, 2, [], 5],
 ] as const)("%i of %i with charges %j are code %i", (delivered, wanted, charges, expected) => {
   const tally = new Tally();
   tally.want(wanted);
