@@ -68,11 +68,12 @@ export interface ImageProcessorOptions {
   /**
    * Puts an image where it belongs, and resolves with its path or URL once it is there for good. It may be
    * called again for an image that it has saved, by another worker: name files by `context.id` and
-   * `context.index`. What it throws is tried again until it succeeds.
+   * `context.index`. What it throws is tried again until it succeeds; for ten minutes only, in the same
+   * worker, where the journal could not keep the image.
    */
   readonly save: (image: GeneratedImage, context: SaveContext) => Promise<string> | string;
   /**
-   * The queue that the worker works on: it is paused while the provider refuses for coming too often, and
+   * The queue that the worker works on: it is paused while the provider's rate limit is hit, and
    * swept. Without it a rate limit pauses the queue only where BullMQ calls the processor itself, and
    * nothing is swept.
    */
@@ -84,7 +85,7 @@ export interface ImageProcessorOptions {
   readonly sharedJournal?: boolean;
   /**
    * Hears of a job in the journal that no job of the queue is about, as after a queue has lost its data:
-   * it may have been paid for. `job.result()` gives its pictures, `job.release()` forgets it. Default: a
+   * it may have been paid for. Told of once for each job in a process. `job.result()` gives its pictures, `job.release()` forgets it. Default: a
    * process warning.
    */
   readonly onOrphan?: (job: ImageJob) => unknown;

@@ -21,8 +21,9 @@ export interface UnknownImageJob {
 
 /**
  * The jobs that ended, and of which nobody can say that they cost nothing: look each up in the provider's
- * console, end it by `client.settle(reference, { charged, … })`, and let the queue run it again by
- * `job.retry()`.
+ * console and end it by `client.settle(reference, { charged, … })`. Then let the queue run a failed one again
+ * by `job.retry()`; a completed one delivered its other images, and the sweep delivers what a `taskId` given
+ * to `settle` leads to. With `"yes"` there is nothing to settle.
  *
  * It reads what the queue keeps of failed and completed jobs, in pages.
  *
