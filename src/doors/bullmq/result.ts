@@ -49,7 +49,7 @@ function totalOf(costs: readonly (Cost | undefined)[]): Cost | undefined {
 }
 
 /** Short: the job that it names is the one that returns it. */
-function failureOf(error: ImageError): Record<string, unknown> {
+export function failureOf(error: ImageError): Record<string, unknown> {
   const { job: _, failures: __, ...facts } = error.toJSON();
   // What is undefined in it is not in JSON, and the queue gives back what it keeps.
   return JSON.parse(JSON.stringify(facts));

@@ -2,6 +2,7 @@ import type { ImageJob, ProviderImageClient } from "../../index";
 import { isImageJobData, isImageJobResult } from "./data";
 import { UnrecoverableError } from "./errors";
 import { jobsOf } from "./listing";
+import { failureOf } from "./result";
 import type { StepParts } from "./step";
 import type { ImageJobData, ImageJobResult, ListedJob, QueueJob, SweptQueue } from "./types";
 import { isAskable, isOpen, withoutSucceeded } from "./verdict";
@@ -79,6 +80,8 @@ export async function sweep(
       if (is === "delivered") {
         await job.release();
         released += 1;
+      } else if (is === "settled") {
+        if (ended !== undefined) await takeSettled(ended, job);
       } else if (ended !== undefined) {
         // A result in its data would be returned at once.
         const { result: _, ...data } = ended.data;
@@ -95,6 +98,15 @@ export async function sweep(
   }
   const none = { files: [], provider: client.name, jobId: "", warnings: [], failures: [] };
   return { ...none, durationMs: 0, retried, released, orphans };
+}
+
+/** Writes down what a person has found out of the failures of a completed order: the next sweep goes by it. */
+async function takeSettled(ended: EndedJob, job: ImageJob): Promise<void> {
+  const { data } = ended;
+  if (data.result === undefined) return;
+  const { failures } = await job.result();
+  const result = { ...data.result, failures: failures.map(failureOf) };
+  await ended.updateData({ ...data, reference: job.reference, result });
 }
 
 /** How many orphans a process remembers that it has told of. */
@@ -149,7 +161,7 @@ interface Known {
 /** A job of the journal that no job of the queue will see to. */
 interface LeftOver {
   readonly job: ImageJob;
-  readonly is: "delivered" | "answered" | "orphan";
+  readonly is: "delivered" | "answered" | "settled" | "orphan";
   /** The job of the queue that ended before the response to a create of its was known after all. */
   readonly ended?: EndedJob;
 }
@@ -192,6 +204,7 @@ async function* leftOver(
       if (finishedOn >= Date.now() - keptMs) continue;
       if (isWhole(known.data.result)) yield { job, is: "delivered" };
       else if (hasMore(known, job)) yield { job, is: "answered", ended: known };
+      else if (isSettled(known.data.result, job)) yield { job, is: "settled", ended: known };
     } else if (isAnsweredByNow(known.data, job) || hasMore(known, job)) {
       yield { job, is: "answered", ended: known };
     }
@@ -201,6 +214,13 @@ async function* leftOver(
 /** Nothing that was paid for, or may have been, is missing: else a person needs the record to settle it. */
 function isWhole({ failures }: ImageJobResult): boolean {
   return failures.every(({ charged }) => charged === "no");
+}
+
+/** Its failures were of unknown fate, and a person has ended each. */
+function isSettled({ failures }: ImageJobResult, { reference }: ImageJob): boolean {
+  const ended = ["failed", "refused", "succeeded"];
+  const wasUnknown = failures.some(({ charged }) => charged === "unknown");
+  return wasUnknown && reference.tasks.every(({ state }) => ended.includes(state));
 }
 
 /** It was completed in part, and a task of unknown fate has its name by now: its image is to be had. */

@@ -42,12 +42,13 @@ export async function* listUnknown(queue: ListedQueue): AsyncIterableIterator<Un
   }
   for await (const job of jobsOf(queue, "completed")) {
     if (!isImageJobData(job.data) || !isImageJobResult(job.returnvalue)) continue;
-    const { reference, metadata } = job.data;
+    // What was found out since stands in its data: BullMQ does not change a return value.
+    const { reference, metadata, result = job.returnvalue } = job.data;
     // Of several the doubtful one first: that it was charged is at least known.
-    const charges = job.returnvalue.failures.map(({ charged }) => charged);
+    const charges = result.failures.map(({ charged }) => charged);
     const charged = (["unknown", "yes"] as const).find((each) => charges.includes(each));
     if (charged === undefined) continue;
-    const failure = job.returnvalue.failures.find((each) => each.charged === charged);
+    const failure = result.failures.find((each) => each.charged === charged);
     const message = String(failure?.message ?? "");
     yield { ...{ id: job.id, charged, state: "completed", message }, ...rest(reference, metadata) };
   }

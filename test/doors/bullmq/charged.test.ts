@@ -191,6 +191,38 @@ test("the record of an order with a task of unknown fate is kept until its fate 
   expect(await sweepLater(processorOf("shortapi"), 2 * hourMs)).toMatchObject({ released: 1 });
 });
 
+test("a completed order leaves the list once a person has settled its task, and then the journal", async () => {
+  const fault = { phase: "create", fault: "reset-after-acceptance", times: 1 } as const;
+  stage.sandbox.inject({ provider: "shortapi", ...fault });
+  const job = await queue.run(processorOf("shortapi"), await order(3));
+  expect(await unknown()).toEqual(["order-1"]);
+  const client = stage.client("shortapi", { journal });
+  await client.settle(job.known.reference, { charged: "no" });
+  expect(await sweepLater(processorOf("shortapi"), 2 * hourMs)).toMatchObject({
+    ...{ released: 0, retried: [] },
+  });
+  expect(await unknown()).toEqual([]);
+  expect(job.known.result).toMatchObject({ files: { length: 2 }, failures: [{ charged: "no" }] });
+  expect(await sweepLater(processorOf("shortapi"), 2 * hourMs)).toMatchObject({ released: 1 });
+});
+
+test("a completed order that was charged for a missing image can be let go of by hand", async () => {
+  const fault = { phase: "create", fault: "reset-after-acceptance", times: 1 } as const;
+  stage.sandbox.inject({ provider: "shortapi", ...fault });
+  const job = await queue.run(processorOf("shortapi"), await order(3));
+  const client = stage.client("shortapi", { journal });
+  await client.settle(job.known.reference, { charged: "yes" });
+  for (const _ of [1, 2]) {
+    expect(await sweepLater(processorOf("shortapi"), 2 * hourMs)).toMatchObject({ released: 0 });
+  }
+  expect(job.known.result).toMatchObject({ failures: [{ charged: "yes" }] });
+  expect(await unknown()).toEqual(["order-1"]);
+  for await (const each of client.recover({ jobId: job.known.reference?.id ?? "" })) {
+    await each.release();
+  }
+  expect(await client.holds(job.known.reference)).toBe(false);
+});
+
 test("what was never delivered does not expire in a sweep, and its orphan is told of once", async () => {
   const job = await order();
   const told: string[] = [];
