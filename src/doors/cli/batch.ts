@@ -5,6 +5,7 @@ import { type BatchLine, readLines } from "./batch-lines";
 import { parseDurationMs } from "./duration";
 import { forgetOld } from "./forget";
 import type { Interruption } from "./interruption";
+import { findJobs } from "./kept-jobs";
 import { costProblem, costText, parseAmount } from "./money";
 import { follow, hasAll, type OrderEnd, send, type Watch, watching } from "./order";
 import { stateDirectory } from "./places";
@@ -107,8 +108,9 @@ async function runBatch(
   );
   for (const problem of problems) shell.complain(problem);
   if (problems.length > 0) return exitCodes.usage;
-  const before = await Promise.all(lines.map((line) => deliveredBefore(line, shop)));
+  const before = await Promise.all(lines.map((line) => deliveredBefore(line, batch)));
   const open = lines.filter((_, index) => before[index] === undefined);
+  await refuseOthers(open, batch);
   const price = priceOf(open, shop);
   const most = flags["max-cost"];
   const refusal =
@@ -141,14 +143,40 @@ function priceOf(lines: readonly BatchLine[], { client }: Shop): Cost | undefine
   return { ...first, amount: Number(amount.toPrecision(12)) };
 }
 
-const markOf = ({ key }: BatchLine) => `batch-${key}`;
+/** What the sandbox played is still to be bought. */
+function markOf({ key }: BatchLine, { label }: Pick<Batch, "label">): string {
+  return label === "sandbox" ? `batch-sandbox-${key}` : `batch-${key}`;
+}
 
-/** A line that another run has delivered, if its files are where they were put. */
-async function deliveredBefore(line: BatchLine, { marks }: Shop): Promise<LineEnd | undefined> {
-  const mark = await marks.read(markOf(line));
-  if (mark === undefined || !mark.files.every((file) => existsSync(file))) return undefined;
+/**
+ * A line that another run has delivered. Files that have gone come out of the journal again; where that has
+ * forgotten them, the line would be bought a second time: it counts as delivered.
+ */
+async function deliveredBefore(line: BatchLine, batch: Batch): Promise<LineEnd | undefined> {
+  const { marks, journal } = batch.shop;
+  const mark = await marks.read(markOf(line, batch));
+  if (mark === undefined) return undefined;
   const { job, files } = mark;
-  return { line, files, job: { id: job }, pictures: [], exitCode: exitCodes.allCame };
+  const left = files.filter((file) => existsSync(file));
+  if (left.length < files.length) {
+    if ((await findJobs(journal, job)).length > 0) return undefined;
+    const why = "its files are gone, and the journal no longer has them. It is not bought again";
+    batch.shell.warn(
+      `line ${line.number} was delivered by job ${job}; ${why} unless --name says so.`,
+    );
+  }
+  return { line, files: left, job: { id: job }, pictures: [], exitCode: exitCodes.allCame };
+}
+
+/** A provider knows nothing of what was ordered at another: it would make a line's pictures once more. */
+async function refuseOthers(lines: readonly BatchLine[], batch: Batch): Promise<void> {
+  for (const line of lines) {
+    const provider = await batch.shop.marks.claimedBy(markOf(line, batch));
+    if (provider === undefined || provider === batch.label) continue;
+    throw new UsageError(
+      `Line ${line.number} was ordered at ${provider}, and may be paid for: go on with --provider ${provider}, or buy the lines again under another --name`,
+    );
+  }
 }
 
 /** Orders the lines, so many at once. After Ctrl-C no further line is begun. */
@@ -189,12 +217,24 @@ async function orderLine(line: BatchLine, batch: Batch, watch: Watch): Promise<L
     target: own,
     telling: batch.isJson ? "document" : "paths",
   } as const;
+  const mark = markOf(line, batch);
+  try {
+    await shop.marks.claim(mark, batch.label);
+  } catch (error) {
+    batch.shell.complain(`line ${line.number} was not sent: ${reasonOf(error)}`);
+    return { line, error, files: [], pictures: [], exitCode: exitCodes.nothingCharged };
+  }
   const end = await follow(plan, watch, (onEvent) =>
     send(shop, request, { onEvent, idempotencyKey: `gpt-image-client batch ${key}` }),
   );
   const files = end.pictures.flatMap(({ path }) => path ?? []);
+  if (end.exitCode === exitCodes.nothingCharged) {
+    await shop.marks.release(mark).catch((error: unknown) => {
+      batch.shell.warn(`line ${line.number} stays with ${batch.label}: ${reasonOf(error)}`);
+    });
+  }
   if (end.exitCode === exitCodes.allCame && end.job !== undefined) {
-    await shop.marks.note(markOf(line), end.job.id, files).catch((error: unknown) => {
+    await shop.marks.note(mark, end.job.id, files).catch((error: unknown) => {
       // The journal has it by its key for some time: it is not bought again before that is over.
       batch.shell.warn(`line ${line.number} could not be noted as delivered: ${reasonOf(error)}`);
     });

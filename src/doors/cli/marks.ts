@@ -25,6 +25,38 @@ export class Marks {
 
   async note(name: string, job: string, files: readonly string[]): Promise<void> {
     const mark: Mark = { v: 1, at: new Date().toISOString(), job, files };
+    await this.#write(name, mark);
+  }
+
+  /** Writes down, before it is sent, which provider has the order of a line of a batch. */
+  async claim(name: string, provider: string): Promise<void> {
+    await this.#write(`claim-${name}`, { v: 1, at: new Date().toISOString(), provider });
+  }
+
+  /**
+   * The provider that has, or had, the order of a line.
+   *
+   * @throws where it cannot be read: it is not known then whether another provider has the order.
+   */
+  async claimedBy(name: string): Promise<string | undefined> {
+    const text = await readFile(this.#pathOf(`claim-${name}`), "utf8").catch((error: unknown) => {
+      if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+      throw error;
+    });
+    if (text === undefined) return undefined;
+    const claim: unknown = JSON.parse(text);
+    if (typeof claim === "object" && claim !== null && "provider" in claim) {
+      return String(claim.provider);
+    }
+    throw new Error(`${this.#pathOf(`claim-${name}`)} does not say which provider was asked`);
+  }
+
+  /** Nothing of the line was charged: any provider may be asked. */
+  async release(name: string): Promise<void> {
+    await this.forget(`claim-${name}`);
+  }
+
+  async #write(name: string, mark: object): Promise<void> {
     mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
     const temporary = join(this.#directory, `.${randomUUID()}.part`);
     try {

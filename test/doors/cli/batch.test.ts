@@ -129,6 +129,52 @@ describe("batch", () => {
     },
   );
 
+  test("does not buy a line again whose files and record are gone, and says so", async () => {
+    const { write, run, sandbox, out, directory } = await stage("openai");
+    write(prompts(2));
+    await run();
+    rmSync(join(out, "line-1.png"));
+    // As 30 days after it was delivered.
+    rmSync(join(directory, "state", "gpt-image-client", "journal"), { recursive: true });
+    const { code, lines, stderr } = await run();
+    expect([code, lines]).toEqual([0, [join(out, "line-0.png")]]);
+    expect(stderr).toMatch(/line 2 was delivered by job [\w-]{32,36}; its files are gone/);
+    expect(sandbox.charges).toHaveLength(2);
+    expect((await run(["--name", "again"])).code).toBe(0);
+    expect(sandbox.charges).toHaveLength(4);
+  });
+
+  test("refuses another provider for a line that may be paid for, not for one that is not", async () => {
+    const { write, run, sandbox, env } = await stage("openai");
+    write(prompts(1));
+    const { baseURL, apiKey } = sandbox.trinetra;
+    const other = { XDG_STATE_HOME: env.XDG_STATE_HOME ?? "", TRINETRA_API_KEY: apiKey };
+    const elsewhere = () => run(["--base-url", baseURL], { env: other });
+    sandbox.inject({
+      ...{ provider: "openaiCompatible", phase: "create" },
+      fault: "reset-after-acceptance",
+    });
+    expect((await run()).code).toBe(5);
+    const refused = await elsewhere();
+    expect([refused.code, refused.stderr.includes("--provider openai")]).toEqual([2, true]);
+    expect(sandbox.charges).toHaveLength(1);
+    write([{ prompt: "test of a refusal" }]);
+    const fault = "refusal";
+    sandbox.inject({ provider: "openaiCompatible", phase: "create", fault, status: 400 });
+    expect((await run()).code).toBe(1);
+    expect((await elsewhere()).code).toBe(0);
+    expect(sandbox.charges).toHaveLength(2);
+  });
+
+  test("buys for real what the sandbox has played", async () => {
+    const { write, run, sandbox, env, file, out } = await stage("openai");
+    write(prompts(1));
+    const played = await here(["batch", file, "-p", "sandbox", "-o", out], { env });
+    expect([played.code, sandbox.charges.length]).toEqual([0, 0]);
+    expect((await run()).code).toBe(0);
+    expect(sandbox.charges).toHaveLength(1);
+  });
+
   test("buys the same lines again under another name", async () => {
     const { write, run, sandbox } = await stage("openai");
     write(prompts(1));
