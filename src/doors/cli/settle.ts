@@ -36,6 +36,17 @@ export async function settle(
   const state = stateDirectory(flags.state, shell.platform.env);
   const books = await openBooks(state);
   const { job, entry } = await orderOf(books, id);
+  const isOpen = entry !== undefined && entry.state !== "charged" && entry.state !== "refunded";
+  const isUnknown = job?.state === "unknown";
+  // A job that runs says later what it cost, and the ledger is told then. One that failed may never say.
+  const hasEnded = job?.state === "done" || job?.state === "failed";
+  const isOurs = job === undefined || (hasEnded && job.charged === "unknown");
+  if (!isUnknown && !(isOurs && isOpen)) {
+    throw new UsageError(`Nothing of "${id}" is unknown: it is ${job?.state ?? "settled"}`);
+  }
+  if (!isUnknown && taskId !== undefined) {
+    throw new UsageError("--task-id is for a job whose create is of unknown fate in the journal");
+  }
   try {
     const ledger =
       job?.state === "unknown"
@@ -45,13 +56,12 @@ export async function settle(
       shell.say(`settled: gpt-image-client resume ${job?.id ?? id} has its pictures`);
       return exitCodes.allCame;
     }
-    // Where the journal knows the end, the ledger is told of it by whoever takes the job up.
-    if (entry !== undefined && entry.state !== "charged" && entry.state !== "refunded") {
+    if (isOpen) {
       await ledger.settle(entry.id, {
         charged,
         ...(amount !== undefined && { cost: amount }),
       });
-    } else if (job?.state !== "unknown") throw new UsageError(`Nothing of "${id}" is unknown`);
+    }
   } catch (error) {
     if (!isImageError(error)) throw error;
     throw new UsageError(reasonOf(error), { cause: error });

@@ -194,6 +194,41 @@ describe("recover", () => {
   });
 });
 
+describe("costs settle", () => {
+  test.each([
+    ["--charged", "no"],
+    ["--charged", "yes", "--task-id", "task-1"],
+  ])("refuses a job that runs, and changes nothing: %s %s", async (...found) => {
+    const { stopped, call, out } = await user("trinetra", { jobDurationMs: 400 });
+    const job = await stopped();
+    const before = (await call(["costs", "--json"])).stdout;
+    const { code, stderr } = await call(["costs", "settle", job, ...found]);
+    expect([code, stderr.includes("it is running")]).toEqual([2, true]);
+    expect((await call(["costs", "--json"])).stdout).toBe(before);
+    expect((await call(["resume", job, "-o", `${out}/`])).code).toBe(0);
+    const totals = JSON.parse((await call(["costs", "--json"])).stdout);
+    expect(totals).toMatchObject([{ orders: 1, charged: 7, reserved: 0, unknown: 0 }]);
+  });
+
+  test("ends the entry of a job that failed without saying whether it was charged", async () => {
+    const { generate, call, sandbox } = await user("aigptimage");
+    sandbox.inject({ provider: "aigptimage", phase: "create", fault: "failure" });
+    const { jobId } = JSON.parse((await call([...generate, "--json", "test"])).stdout);
+    const found = ["--charged", "yes", "--task-id", "task-1"];
+    expect((await call(["costs", "settle", jobId, ...found])).code).toBe(2);
+    expect((await call(["costs", "settle", jobId, "--charged", "no"])).code).toBe(0);
+    expect((await call(["costs"])).stderr).not.toContain(jobId);
+    expect((await call(["costs", "settle", jobId, "--charged", "no"])).code).toBe(2);
+  });
+
+  test("refuses a job that has ended", async () => {
+    const { generate, call } = await user("trinetra");
+    const { job } = JSON.parse((await call([...generate, "--json", "test"])).stdout);
+    const found = ["--charged", "yes", "--task-id", "task-1"];
+    expect((await call(["costs", "settle", job.id, ...found])).code).toBe(2);
+  });
+});
+
 describe("jobs", () => {
   test("lists what was ordered, with prompts in which nothing moves the cursor", async () => {
     const { generate, call } = await user("trinetra");
