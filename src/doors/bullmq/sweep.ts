@@ -1,4 +1,9 @@
-import type { ImageJob, ProviderImageClient } from "../../index";
+import {
+  type ImageError,
+  type ImageJob,
+  isImageError,
+  type ProviderImageClient,
+} from "../../index";
 import { isImageJobData, isImageJobResult } from "./data";
 import { UnrecoverableError } from "./errors";
 import { jobsOf } from "./listing";
@@ -104,7 +109,14 @@ export async function sweep(
 async function takeSettled(ended: EndedJob, job: ImageJob): Promise<void> {
   const { data } = ended;
   if (data.result === undefined) return;
-  const { failures } = await job.result();
+  let failures: readonly ImageError[];
+  try {
+    ({ failures } = await job.result());
+  } catch (error) {
+    // What was delivered was saved from an error, and is among the failures here: they cannot be told apart.
+    if (isImageError(error)) return;
+    throw error;
+  }
   const result = { ...data.result, failures: failures.map(failureOf) };
   await ended.updateData({ ...data, reference: job.reference, result });
 }

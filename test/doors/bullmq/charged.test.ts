@@ -223,6 +223,24 @@ test("a completed order that was charged for a missing image can be let go of by
   expect(await client.holds(job.known.reference)).toBe(false);
 });
 
+test("a sweep passes over a settled order whose image was saved from its error", async () => {
+  const fault = { phase: "create", fault: "reset-after-acceptance", times: 1 } as const;
+  stage.sandbox.inject({ provider: "openaiCompatible", ...fault });
+  refuses = () => true;
+  const job = await queue.run(processorOf("openaiCompatible"), await order(11));
+  const { result } = job.known;
+  expect(result).toMatchObject({
+    files: ["/out/order-1-0.png"],
+    failures: [{ charged: "unknown" }],
+  });
+  const client = stage.client("openaiCompatible", { journal });
+  await client.settle(job.known.reference, { charged: "yes" });
+  expect(await sweepLater(processorOf("openaiCompatible"), 2 * hourMs)).toMatchObject({
+    ...{ released: 0, retried: [], orphans: [] },
+  });
+  expect(job.known.result).toEqual(result);
+});
+
 test("what was never delivered does not expire in a sweep, and its orphan is told of once", async () => {
   const job = await order();
   const told: string[] = [];
