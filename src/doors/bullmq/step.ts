@@ -12,13 +12,15 @@ import {
 import { keyOf } from "./data";
 import { DelayedError, UnrecoverableError } from "./errors";
 import type { HeldJobs } from "./held-jobs";
-import { insist, insistOnSave } from "./insist";
+import { insist } from "./insist";
 import { Progress } from "./progress";
 import { rescuedResult, resultOf } from "./result";
+import { imagesOf, type SaveOptions, saveImages } from "./save";
 import type { ImageJobData, ImageJobResult, ImageProcessorOptions, QueueJob } from "./types";
 import {
   allOf,
   decisiveOf,
+  failuresToWaitFor,
   isAskable,
   isUnkept,
   type Verdict,
@@ -149,7 +151,7 @@ export class Step {
       const { problem: _, ...data } = this.#data;
       await this.#write(data);
     }
-    if (!isNew && reference !== undefined && this.#isNews(state, progress)) {
+    if (!isNew && reference !== undefined && isNews(this.#job.progress, state, progress)) {
       this.#progress.tell({
         ...{ type: "status", provider: reference.provider, jobId: reference.id, task: 0 },
         ...{ at: Date.now(), state: state === "queued" ? state : "running", word: state },
@@ -157,13 +159,6 @@ export class Step {
       });
     }
     return this.#moveToDelayed(nextPollMs);
-  }
-
-  #isNews(state: string, progress: number | undefined): boolean {
-    const told: unknown = this.#job.progress;
-    const before: { state?: unknown; progress?: unknown } =
-      typeof told === "object" && told !== null ? told : {};
-    return before.state !== state || before.progress !== progress;
   }
 
   async #moveToDelayed(delayMs: number): Promise<never> {
@@ -186,8 +181,10 @@ export class Step {
   async #deliver(result: ImageResult, job: ImageJob): Promise<ImageJobResult> {
     await this.#waitForOthers(result, job);
     // First what is in memory alone.
-    const unkept = result.failures.filter(isUnkept).flatMap(({ images = [] }) => images);
-    const rescued = await this.#saved(unkept, result.images.length, true);
+    const unkept = imagesOf(result.failures.filter(isUnkept));
+    const rescued = await this.#saved(unkept, {
+      ...{ firstIndex: result.images.length, isInMemoryAlone: true },
+    });
     const files = [...(await this.#saved(result.images)), ...rescued];
     const { problem: _, ...data } = this.#data;
     const summary = resultOf(result, files);
@@ -199,16 +196,14 @@ export class Step {
   /** Some tasks of a split request gave images: another one that was paid for may be had later. */
   async #waitForOthers({ failures }: ImageResult, { reference }: ImageJob): Promise<void> {
     const left = withoutSucceeded(reference);
-    for (const failure of failures) {
-      // Where no id is known, its images are in the error alone.
-      if (failure.charged === "no" || (isUnkept(failure) && !isAskable(left))) continue;
-      const verdict = this.#verdictOn(failure, left);
-      if (verdict !== "again" && verdict !== "pause") continue;
-      this.#data = { ...this.#data, reference };
-      // The one that this process holds has ended, and would say the same each time.
-      this.#parts.held.delete(this.#id);
-      await this.#again(failure.code, failure.message, failure.retryAfterMs);
-    }
+    const open = failuresToWaitFor(failures, left).find((failure) =>
+      ["again", "pause"].includes(this.#verdictOn(failure, left)),
+    );
+    if (open === undefined) return;
+    this.#data = { ...this.#data, reference };
+    // The one that this process holds has ended, and would say the same each time.
+    this.#parts.held.delete(this.#id);
+    await this.#again(open.code, open.message, open.retryAfterMs);
   }
 
   #verdictOn(error: ImageError, reference: JobReference | undefined): Verdict {
@@ -216,21 +211,10 @@ export class Step {
     return verdictOn(error, reference, { tries: this.#triesBefore, isIdempotent });
   }
 
-  async #saved(
-    images: readonly GeneratedImage[],
-    firstIndex = 0,
-    isInMemoryAlone = false,
-  ): Promise<string[]> {
-    const files: string[] = [];
-    const { save } = this.#parts.options;
-    const isStopping = () => this.#signal?.aborted === true;
-    for (const [position, image] of images.entries()) {
-      const index = firstIndex + position;
-      const context = { id: this.#id, index, metadata: this.#data.metadata };
-      const saving = () => save(image, context);
-      files.push(await (isInMemoryAlone ? insistOnSave(saving, isStopping) : saving()));
-    }
-    return files;
+  #saved(images: readonly GeneratedImage[], options: SaveOptions = {}): Promise<string[]> {
+    const { metadata } = this.#data;
+    const order = { id: this.#id, metadata, signal: this.#signal };
+    return saveImages(images, this.#parts.options.save, { ...order, ...options });
   }
 
   async #afterError(error: unknown): Promise<ImageJobResult> {
@@ -254,7 +238,7 @@ export class Step {
     const { code, message, retryAfterMs } = decisive;
     switch (this.#verdictOn(decisive, reference)) {
       case "pause":
-        await this.#pause(retryAfterMs);
+        await pauseQueue(this.#parts.limiter, retryAfterMs);
         return this.#again(code, message, retryAfterMs);
       case "again":
         return this.#again(code, message, retryAfterMs);
@@ -263,13 +247,6 @@ export class Step {
       case "final":
         return this.#giveUp(decisive);
     }
-  }
-
-  /** Nobody asks the provider for so long. */
-  async #pause(retryAfterMs: number | undefined): Promise<void> {
-    const { limiter } = this.#parts;
-    const pauseMs = Math.ceil(Math.min(retryAfterMs ?? putBackMs, longestDelayMs));
-    if (limiter !== undefined && pauseMs > 0) await insist(() => limiter.rateLimit(pauseMs));
   }
 
   async #again(code: string, message: string, retryAfterMs = 0): Promise<never> {
@@ -284,12 +261,8 @@ export class Step {
     const { attempts = 1 } = this.#job.opts;
     const { reference: _, ...data } = this.#data;
     const code = isImageError(error) ? error.code : "failed";
-    const problem = {
-      code,
-      message: messageOf(error),
-      at: Date.now(),
-      tries: this.#triesBefore + 1,
-    };
+    const message = messageOf(error);
+    const problem = { code, message, at: Date.now(), tries: this.#triesBefore + 1 };
     const isLast = this.#job.attemptsMade + 1 >= attempts;
     this.#parts.held.delete(this.#id);
     // An error that is not ours does not say whether a create had left.
@@ -319,11 +292,7 @@ export class Step {
     await this.#write(this.#data).catch(() => {});
     let files: string[];
     try {
-      files = await this.#saved(
-        unkept.flatMap(({ images = [] }) => images),
-        0,
-        true,
-      );
+      files = await this.#saved(imagesOf(unkept), { isInMemoryAlone: true });
     } catch (cause) {
       process.emitWarning(`${this.#id}: images were paid for, and not saved: ${messageOf(cause)}`);
       return this.#giveUp(decisiveOf(error));
@@ -333,6 +302,18 @@ export class Step {
     await this.#write({ ...data, result: summary });
     return summary;
   }
+}
+
+/** Nobody asks the provider for so long. */
+async function pauseQueue(limiter: StepParts["limiter"], retryAfterMs = putBackMs): Promise<void> {
+  const pauseMs = Math.ceil(Math.min(retryAfterMs, longestDelayMs));
+  if (limiter !== undefined && pauseMs > 0) await insist(() => limiter.rateLimit(pauseMs));
+}
+
+function isNews(told: unknown, state: string, progress: number | undefined): boolean {
+  const before: { state?: unknown; progress?: unknown } =
+    typeof told === "object" && told !== null ? told : {};
+  return before.state !== state || before.progress !== progress;
 }
 
 /** Whether a client can tell what its journal holds. */

@@ -54,6 +54,16 @@ export function withoutSucceeded<Reference extends Pick<JobReference, "tasks">>(
   return { ...reference, tasks: reference.tasks.filter(({ state }) => state !== "succeeded") };
 }
 
+/** Those that may have been paid for. Where no id is known, their images are in the errors alone. */
+export function failuresToWaitFor(
+  failures: readonly ImageError[],
+  left: JobReference,
+): readonly ImageError[] {
+  return failures.filter(
+    (failure) => failure.charged !== "no" && (isAskable(left) || !isUnkept(failure)),
+  );
+}
+
 /** What becomes of a job after an error, of which `tries` were met in a row. */
 export function verdictOn(
   error: ImageError,
