@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { styleText } from "node:util";
+import { exitCodes } from "./exit-codes";
 import type { Output, Platform } from "./platform";
-import { exitCodes } from "./tally";
 import { clean, reasonOf } from "./text";
 
 type Style = Parameters<typeof styleText>[0];

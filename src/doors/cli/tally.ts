@@ -1,14 +1,7 @@
 import { type Charged, isImageError } from "../../index";
+import { exitCodes } from "./exit-codes";
 
-/** What the exit codes mean: they tell of money, and the highest that holds wins. */
-export const exitCodes = {
-  allCame: 0,
-  nothingCharged: 1,
-  usage: 2,
-  partial: 3,
-  chargedAndNotDelivered: 4,
-  unknown: 5,
-} as const;
+export { exitCodes };
 
 /** What became of the pictures of a command, and of the money for them. */
 export class Tally {
