@@ -50,7 +50,7 @@ interface LineEnd extends OrderEnd {
 
 const defaultConcurrency = 4;
 
-/** `batch`: an order a line, each of which is bought once, however often the batch is started. */
+/** `batch`: one order per line; each is bought once, however often the batch is started. */
 export async function batch(
   words: readonly string[],
   flags: BatchFlags,
@@ -134,7 +134,7 @@ async function runBatch(
   return sayEnd([...told, ...ended], lines, batch);
 }
 
-/** What the lines that are still to be bought cost by the list, where that is known of each in one unit. */
+/** What the lines that are still to be bought cost at list prices, where that is known of each in one unit. */
 function priceOf(lines: readonly BatchLine[], { client }: Shop): Cost | undefined {
   const costs = lines.map(({ request }) => client.estimate(request));
   const [first] = costs;

@@ -29,7 +29,8 @@ export async function costs(
 ): Promise<number> {
   const [action, ...rest] = words;
   if (action === "settle") return settle(rest, flags, shell);
-  if (action !== undefined) throw new UsageError(`"${action}" is nothing that costs takes`);
+  if (action !== undefined)
+    throw new UsageError(`Unexpected argument "${action}": costs takes settle, or options alone`);
   const by = groupOf(flags.by ?? "client");
   const range = rangeOf(flags);
   const { ledger } = await openBooks(stateDirectory(flags.state, shell.platform.env));

@@ -1,7 +1,7 @@
 import type { Cost, ImageRequest } from "../../index";
 import { createImageClient } from "../../index";
 import { costText } from "./money";
-import { type KnownProvider, knownProviders, type ProviderFlags } from "./providers";
+import { type KnownProvider, knownProviders, type ProviderFlags, providerNames } from "./providers";
 import { type RequestFlags, requestOf } from "./request";
 import type { Shell } from "./shell";
 import { tableOf } from "./table";
@@ -19,7 +19,7 @@ type Row = { readonly provider: string } & (
   | { readonly problems: readonly string[] }
 );
 
-/** `estimate`: what a request costs by the lists, at one provider or at all. Needs no key. */
+/** `estimate`: what a request costs at list prices, at one provider or at all. Needs no key. */
 export async function estimate(
   words: readonly string[],
   flags: EstimateFlags,
@@ -39,12 +39,10 @@ export async function estimate(
 }
 
 function namesFor(given: string | undefined): readonly KnownProvider[] {
-  // The names of an object of ours.
-  const all = Object.keys(knownProviders) as KnownProvider[];
-  if (given === undefined) return all;
-  const found = all.filter((name) => name === given);
+  if (given === undefined) return providerNames;
+  const found = providerNames.filter((name) => name === given);
   if (found.length > 0) return found;
-  throw new UsageError(`There is no list of "${given}": there are ${all.join(", ")}`);
+  throw new UsageError(`There is no list of "${given}": there are ${providerNames.join(", ")}`);
 }
 
 function rowOf(provider: KnownProvider, request: ImageRequest): Row {

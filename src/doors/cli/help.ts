@@ -5,11 +5,11 @@ export const overview = `Usage: gpt-image-client <command> [options]
 
   generate "…"       make pictures from words
   edit -i FILE "…"   make pictures from pictures and words
-  estimate "…"       what that costs, by the providers' lists
-  batch FILE         an order a line, each of which is bought once
+  estimate "…"       what that costs at list prices
+  batch FILE         one order per line; each is bought once
   jobs               what was ordered, and how it stands
-  resume JOB         the pictures of a job, whichever process has ordered it
-  recover            the pictures of all jobs that nobody has them of
+  resume JOB         fetch a job's pictures, whichever process ordered it
+  recover            fetch the pictures of every job that was never delivered
   costs              what was spent, as a table, --csv or --json
   serve              OpenAI's images API on this machine, over your providers
   providers          what each provider can do, and where its key goes
@@ -21,8 +21,9 @@ The first picture, without a key and for nothing:
 A provider is the one whose key is in the environment (SHORTAPI_KEY, AIGPTIMAGE_API_KEY,
 TRINETRA_API_KEY, OPENAI_API_KEY), or --provider.
 
-Exit codes: 0 all pictures came; 1 nothing was charged; 2 wrong usage; 3 some came; 4 charged and
-not delivered; 5 nobody knows whether it was charged. The highest that holds wins.
+Exit codes: 0 all pictures came; 1 nothing was charged; 2 wrong usage; 3 some came, the others were
+not charged; 4 charged and not delivered; 5 the charge is unknown. If several apply, the highest is
+used.
 
 gpt-image-client <command> --help says more.`;
 
@@ -48,7 +49,7 @@ Who makes it:
   --model NAME           another model
 
 Money and time:
-  --max-cost "0.10 USD"  refuse what is dearer by its list, has another unit or no known price
+  --max-cost "0.10 USD"  refuse what costs more at list price, has another unit or no known price
   --timeout 10m          how long to wait for each picture (default 10m)
   --concurrency N        how many requests at once
 
@@ -78,7 +79,7 @@ The prompt is the argument, --prompt-file FILE, or what comes through a pipe.
 ${orderOptions}`,
   estimate: `Usage: gpt-image-client estimate [options] ["prompt"]
 
-What pictures cost by the published lists, at every provider or at --provider NAME. Takes the options
+What pictures cost at list prices, at every provider or at --provider NAME. Takes the options
 of generate that say what is wanted, and --json. Needs no key.`,
   providers: `Usage: gpt-image-client providers [--json]
 
@@ -95,7 +96,7 @@ stands in it. Two equal lines are two orders. Paths are seen from the batch's di
 
   -o, --output DIR       where the pictures go (default: this directory)
   --concurrency N        how many lines at once (default 4)
-  --max-cost "5 USD"     refuse the batch where what is still to buy is dearer by the list
+  --max-cost "5 USD"     refuse the batch where what is still to buy costs more at list price
   --name NAME            another name buys the same lines again
   -p, --provider, --base-url, --model, --timeout, --json, --state as with generate`,
   serve: `Usage: gpt-image-client serve [--port 8788] [options]
@@ -108,7 +109,7 @@ next only where the one before charged nothing; --provider NAME takes one.`,
 The jobs of the journal, the newest last. What was delivered more than 30 days ago is forgotten.`,
   resume: `Usage: gpt-image-client resume [options] JOB
 
-The pictures of a job, by its id or the beginning of it. One that has ended comes out of the journal,
+Fetches the pictures of a job, by its id or the beginning of it. One that has ended comes out of the journal,
 whoever the provider is; one that runs is waited for.
 
   -o, --output PATH      a file, a directory, or - for the bytes on stdout
@@ -117,7 +118,7 @@ whoever the provider is; one that runs is waited for.
   --state DIR            where journal and ledger are`,
   recover: `Usage: gpt-image-client recover [options]
 
-The pictures of every job that was killed before it could deliver them. Nothing is bought again; what
+Fetches the pictures of every job that was never delivered. Nothing is bought again; what
 nobody can know is said, with what to do about it. Takes the options of resume.`,
   costs: `Usage: gpt-image-client costs [options]
        gpt-image-client costs settle JOB --charged yes|no [--cost "0.06 USD"] [--task-id ID]
@@ -128,7 +129,7 @@ nobody can know is said, with what to do about it. Takes the options of resume.`
   --state DIR            where journal and ledger are
 
 settle ends an order of which nobody knows whether it was charged, by what you found in the provider's
-console. With --task-id, the provider's id of the job, its pictures can be had by resume.`,
+console. With --task-id, the provider's id of the job, resume fetches its pictures.`,
   sandbox: `Usage: gpt-image-client sandbox [--port N] [--job-time 5s]
 
 Plays all providers on 127.0.0.1 until Ctrl-C: real requests, real files, and no money.`,

@@ -1,5 +1,5 @@
 import { createImageClient, type OperationCapabilities } from "../../index";
-import { type KnownProvider, keyVariableOf, knownProviders, providersWithKeys } from "./providers";
+import { keyVariableOf, knownProviders, providerNames, providersWithKeys } from "./providers";
 import type { Shell } from "./shell";
 import { tableOf } from "./table";
 import { exitCodes } from "./tally";
@@ -11,9 +11,7 @@ export async function providers(
   shell: Shell,
 ): Promise<number> {
   const keyed = providersWithKeys(shell.platform.env);
-  // The names of an object of ours.
-  const names = Object.keys(knownProviders) as KnownProvider[];
-  const all = names.map((name) => {
+  const all = providerNames.map((name) => {
     const client = createImageClient({ provider: knownProviders[name]() });
     const { capabilities, baseURL } = client;
     const keyVariable = keyVariableOf(name);
@@ -25,7 +23,7 @@ export async function providers(
   }
   const fields = [...new Set(all.flatMap(({ capabilities }) => capabilities.generate.fields))];
   const rows = [
-    ["", ...names],
+    ["", ...providerNames],
     ["key", ...all.map(({ keyVariable }) => keyVariable)],
     ["key is set", ...all.map(({ hasKey }) => yes(hasKey))],
     ["resume a running job", ...all.map(({ capabilities }) => yes(capabilities.resumable))],

@@ -19,6 +19,10 @@ export const knownProviders = { shortapi, aigptimage, trinetra, openai } as cons
 
 export type KnownProvider = keyof typeof knownProviders;
 
+/** Their names. */
+// The keys of an object of ours.
+export const providerNames = Object.keys(knownProviders) as readonly KnownProvider[];
+
 /** A stranger's URL never gets OPENAI_API_KEY. */
 const compatibleVariable = "OPENAI_COMPATIBLE_API_KEY";
 
@@ -42,7 +46,7 @@ export interface ChosenProvider {
   end(): Promise<void>;
 }
 
-const names = [...Object.keys(knownProviders), "openai-compatible", "sandbox"];
+const names = [...providerNames, "openai-compatible", "sandbox"];
 
 function isKnown(name: string): name is KnownProvider {
   return Object.hasOwn(knownProviders, name);
@@ -55,8 +59,7 @@ export function keyVariableOf(name: KnownProvider): string {
 
 /** The providers whose keys are in the environment. */
 export function providersWithKeys(env: Env): readonly KnownProvider[] {
-  const all = Object.keys(knownProviders).filter(isKnown);
-  return all.filter((name) => (env[keyVariableOf(name)] ?? "") !== "");
+  return providerNames.filter((name) => (env[keyVariableOf(name)] ?? "") !== "");
 }
 
 /**
@@ -131,7 +134,7 @@ function keyIn(env: Env, variable: string, name: string): string {
 
 function onlyOneWithKey(env: Env): KnownProvider {
   const [only, ...others] = providersWithKeys(env);
-  const variables = Object.keys(knownProviders).filter(isKnown).map(keyVariableOf);
+  const variables = providerNames.map(keyVariableOf);
   if (only === undefined) {
     const set = `Set one of ${variables.join(", ")}`;
     throw new UsageError(
@@ -145,8 +148,7 @@ function onlyOneWithKey(env: Env): KnownProvider {
 
 /** A provider as the sandbox plays it, in this process. */
 async function sandboxed(name: string, flags: ProviderFlags): Promise<ChosenProvider> {
-  if (!isKnown(name))
-    throw new UsageError(`The sandbox plays ${Object.keys(knownProviders).join(", ")}`);
+  if (!isKnown(name)) throw new UsageError(`The sandbox plays ${providerNames.join(", ")}`);
   if (flags["base-url"] !== undefined) throw new UsageError("The sandbox takes no --base-url");
   const { startSandbox } = await import("../../testing/index");
   const sandbox = await startSandbox({ jobDurationMs: 1_500 });

@@ -9,7 +9,7 @@ import { exitCodes } from "./tally";
 import { count, jsonOf, reasonOf } from "./text";
 import { UsageError } from "./usage-error";
 
-/** `recover`: the pictures of all jobs that nobody has them of. */
+/** `recover`: fetches the pictures of every job that was never delivered. */
 export async function recover(flags: ResumeFlags, shell: Shell): Promise<number> {
   return withTakeUp(flags, shell, async (given) => {
     if (given.target.to === "stdout")

@@ -72,7 +72,7 @@ export async function withTakeUp(
   );
 }
 
-/** `resume`: the pictures of a job, whichever process has ordered it. */
+/** `resume`: fetches the pictures of a job, whichever process ordered it. */
 export async function resume(
   words: readonly string[],
   flags: ResumeFlags,

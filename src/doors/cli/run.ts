@@ -70,7 +70,7 @@ function parsed<Name extends CommandName>(name: Name, args: readonly string[]) {
 
 /** What was given beside the options, to a command that takes nothing. */
 function refuseWords(words: readonly string[]): void {
-  if (words.length > 0) throw new UsageError(`"${words[0]}" is nothing that it takes`);
+  if (words.length > 0) throw new UsageError(`Unexpected argument "${words[0]}"`);
 }
 
 const commands: Readonly<

@@ -1,5 +1,5 @@
 import { parseDurationMs } from "./duration";
-import { type KnownProvider, keyVariableOf, knownProviders } from "./providers";
+import { keyVariableOf, providerNames } from "./providers";
 import { wholeNumber } from "./request";
 import { inSession } from "./session";
 import type { Shell } from "./shell";
@@ -26,8 +26,7 @@ export async function sandbox(flags: SandboxFlags, shell: Shell): Promise<number
       interruption.guard({ first: resolve, second: resolve }, exitCodes.nothingCharged);
     });
     shell.say(`The providers are played at ${served.url}: nothing is billed. In another terminal:`);
-    // The names of an object of ours.
-    for (const name of Object.keys(knownProviders) as KnownProvider[]) {
+    for (const name of providerNames) {
       const { baseURL, apiKey } = served[name];
       const flags = `--provider ${name} --base-url ${baseURL}`;
       await shell.print(

@@ -113,7 +113,7 @@ async function listening(
     return { server, port };
   } catch (cause) {
     throw new UsageError(
-      `Port ${port} cannot be had (${reasonOf(cause)}): take another by --port`,
+      `Port ${port} is not available (${reasonOf(cause)}): choose another with --port`,
       {
         cause,
       },

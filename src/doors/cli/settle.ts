@@ -53,7 +53,7 @@ export async function settle(
         ? await settleInJournal(job, entry?.client, { charged, taskId, state }, shell)
         : books.ledger;
     if (taskId !== undefined) {
-      shell.say(`settled: gpt-image-client resume ${job?.id ?? id} has its pictures`);
+      shell.say(`settled: gpt-image-client resume ${job?.id ?? id} fetches its pictures`);
       return exitCodes.allCame;
     }
     if (isOpen) {
