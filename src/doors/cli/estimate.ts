@@ -26,7 +26,8 @@ export async function estimate(
   shell: Shell,
 ): Promise<number> {
   const [prompt = "A picture", ...more] = words;
-  if (more.length > 0) throw new UsageError("There is one prompt: put it in quotes");
+  if (more.length > 0)
+    throw new UsageError("Put the prompt in quotes: there were several arguments");
   const request = requestOf(prompt, flags);
   const rows = namesFor(flags.provider).map((name) => rowOf(name, request));
   if (flags.json) await shell.print(jsonOf(rows, 2));

@@ -32,6 +32,17 @@ export function sayEnd(
     shell.say('"gpt-image-client sandbox" plays one that stays.');
     return;
   }
+  // The response to such a create was the picture itself, or its id was lost with it.
+  if (
+    exitCode === exitCodes.unknown &&
+    (job.reference?.tasks ?? []).every(({ id }) => id === undefined)
+  ) {
+    shell.say(
+      `job ${job.id}: the provider cannot be asked about it again. Look in its console, then`,
+    );
+    shell.say(`  gpt-image-client costs settle ${job.id} --charged no   (or yes)`);
+    return;
+  }
   shell.say(`job ${job.id}: to have what comes of it, type`);
   shell.say(`  gpt-image-client resume ${job.id}`);
 }

@@ -35,7 +35,8 @@ export async function readPrompt(
   shell: Shell,
 ): Promise<string> {
   const [argument, ...more] = words;
-  if (more.length > 0) throw new UsageError("There is one prompt: put it in quotes");
+  if (more.length > 0)
+    throw new UsageError("Put the prompt in quotes: there were several arguments");
   if (file !== undefined && argument !== undefined) {
     throw new UsageError("The prompt is either an argument or in --prompt-file");
   }

@@ -78,11 +78,13 @@ test("two signals of one key press are one, as npm passes on what it hears", asy
 });
 
 test("the second Ctrl-C tears it: code 5, and it was asked for once", async () => {
-  const { code, lines, sandbox, states } = await interrupted("openai", {
+  const { code, lines, sandbox, states, stderr } = await interrupted("openai", {
     ...{ jobDurationMs: 3_000, after: /sending/, times: 2 },
   });
   expect(code).toBe(5);
   expect(lines).toEqual([]);
+  // Nothing can ask for it again: only a person can say what became of it.
+  expect(stderr).toMatch(/costs settle [\w-]{36}/);
   expect(states).toEqual(["unknown"]);
   expect(sandbox.requests.filter(({ phase }) => phase === "create")).toHaveLength(1);
 });
