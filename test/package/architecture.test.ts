@@ -336,7 +336,6 @@ test("the sandbox is written from the pages, not from the adapters", () => {
 const doorPeers: Readonly<Record<string, string>> = {
   "doors/cli/sheet": "sharp",
   "doors/gateway/multipart": "@fastify/busboy",
-  "doors/bullmq/errors": "bullmq",
 };
 
 test("a door knows the package's public face, its own files, and one optional peer at most", () => {

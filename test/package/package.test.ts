@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { existsSync, readdirSync, statSync } from "node:fs";
-import { mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -44,8 +44,6 @@ beforeAll(async () => {
   await write("package.json", JSON.stringify({ name: "user", private: true }));
   const quiet = ["--prefer-offline", "--no-audit", "--no-fund"];
   await run("npm", ["install", tarball, ...quiet], { cwd: project, env, timeout: 90_000 });
-  // An optional peer, as its user has it.
-  await symlink(join(root, "node_modules/bullmq"), join(project, "node_modules/bullmq"));
 }, 180_000);
 
 afterAll(async () => {

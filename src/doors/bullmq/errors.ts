@@ -1,3 +1,18 @@
-// BullMQ's own classes, for those who ask by `instanceof`. BullMQ itself (6.7) goes by their names, so that
-// a second copy of it, such as its CommonJS beside an app's ES modules, does no harm.
-export { DelayedError, UnrecoverableError } from "bullmq";
+/*
+ * BullMQ 6.7 knows its two errors by their names as well as by `instanceof` (worker.js, job.js), so that several
+ * copies of it go together. To import it for these alone would take a second, and load ioredis.
+ */
+
+/** The job has been moved to the delayed set: no failure, and no attempt. */
+export class DelayedError extends Error {
+  override readonly name = "DelayedError";
+
+  constructor() {
+    super("bullmq:movedToDelayed");
+  }
+}
+
+/** The job fails for good, whatever attempts are left. */
+export class UnrecoverableError extends Error {
+  override readonly name = "UnrecoverableError";
+}
