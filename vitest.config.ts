@@ -25,8 +25,9 @@ export default defineConfig({
     ],
     // Machines are shared: what takes a second alone takes twenty beside other work.
     testTimeout: 60_000,
-    // Most of a file's time is waiting, for servers and child processes: run more files than there are cores.
-    maxWorkers: 6,
+    hookTimeout: 60_000,
+    // Most of a file's time is waiting, for servers and child processes.
+    maxWorkers: 3,
     // Those that say that they may run at once wait for a server, or for their own time.
     maxConcurrency: 16,
     typecheck: { enabled: true, include: ["test/**/*.test-d.ts"] },

@@ -362,7 +362,7 @@ test("a call under a key whose API key changed while it waited for its turn is n
   vi.stubEnv("SHORTAPI_KEY", keyOfA);
   const client = setup.client(undefined, { concurrency: 1 });
   const first = client.generate({ prompt });
-  await vi.waitFor(() => expect(setup.polls.length).toBeGreaterThan(0));
+  await vi.waitFor(() => expect(setup.polls.length).toBeGreaterThan(0), 20_000);
   const waiting = failureOf(client.generate({ prompt }, order));
   await new Promise((resolve) => setTimeout(resolve, 50));
   vi.stubEnv("SHORTAPI_KEY", keyOfB);
@@ -390,7 +390,7 @@ test("a webhook about another account's job asks for nothing", async () => {
   expect(setup.polls).toEqual([]);
   const a = createImageClient({ provider: provider(keyOfA), journal, webhooks });
   await a.webhooks.handle(new Request("http://x/", { method: "POST", body }));
-  await vi.waitFor(() => expect(setup.polls).toEqual([keyOfA]));
+  await vi.waitFor(() => expect(setup.polls).toEqual([keyOfA]), 20_000);
   await a.close();
 });
 

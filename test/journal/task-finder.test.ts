@@ -102,7 +102,7 @@ test("a flood holds no more than a thousand calls in memory, and a true one is s
       answered += 1;
     });
   }
-  await vi.waitFor(() => expect(answered).toBe(2_000));
+  await vi.waitFor(() => expect(answered).toBe(2_000), 20_000);
   expect(await finder.find({ taskId: "true-1" })).toBe("a.0");
   await clock.advance(10_000);
   expect(answered).toBe(3_000);
@@ -114,7 +114,7 @@ test("a clock that was set back holds the next listing up no longer than the gap
   const { now } = clock;
   vi.spyOn(clock, "now").mockImplementation(() => now.call(clock) - 3_600_000);
   void finder.find({ taskId: "forged" });
-  await vi.waitFor(() => expect(clock.pending).toBe(1));
+  await vi.waitFor(() => expect(clock.pending).toBe(1), 20_000);
   await clock.advance(10_100);
   expect(list).toHaveBeenCalledTimes(2);
 });

@@ -321,6 +321,6 @@ test.each([
 ])("%s takes no time to speak of", async (_, bytes) => {
   const start = performance.now();
   mediaInfo(bytes);
-  // Tens of milliseconds in truth.
-  expect(performance.now() - start).toBeLessThan(2000);
+  // Tens of milliseconds in truth, and minutes if each byte looked at all that follow.
+  expect(performance.now() - start).toBeLessThan(10_000);
 });

@@ -68,17 +68,17 @@ test("OpenAI bills what it generated even when the response is lost", async () =
     body: JSON.stringify(samples.openaiCompatible),
     signal: impatience.signal,
   });
-  await vi.waitFor(() => expect(sandbox.jobs).toHaveLength(2));
+  await vi.waitFor(() => expect(sandbox.jobs).toHaveLength(2), 20_000);
   impatience.abort(new Error("no patience"));
   await expect(answering).rejects.toThrow("no patience");
-  await vi.waitFor(() => expect(sandbox.charges).toHaveLength(2));
+  await vi.waitFor(() => expect(sandbox.charges).toHaveLength(2), 20_000);
 });
 
 test("a slow response is accepted at once", async () => {
   inject("trinetra", "create", { fault: "slow", delayMs: 80 });
   const startedAt = Date.now();
   const answering = post("trinetra");
-  await vi.waitFor(() => expect(sandbox.jobs).toHaveLength(1));
+  await vi.waitFor(() => expect(sandbox.jobs).toHaveLength(1), 20_000);
   expect((await answering).status).toBe(202);
   expect(Date.now() - startedAt).toBeGreaterThanOrEqual(79);
 });
@@ -86,7 +86,7 @@ test("a slow response is accepted at once", async () => {
 test("a hanging response is accepted, and ends when the sandbox closes", async () => {
   inject("aigptimage", "create", { fault: "hang" });
   const answering = expect(post("aigptimage")).rejects.toThrow("fetch failed");
-  await vi.waitFor(() => expect(sandbox.charges).toHaveLength(1));
+  await vi.waitFor(() => expect(sandbox.charges).toHaveLength(1), 20_000);
   await sandbox.close();
   await answering;
 });
@@ -94,7 +94,7 @@ test("a hanging response is accepted, and ends when the sandbox closes", async (
 test("closing ends answers that are still under way", async () => {
   await restart({ jobDurationMs: 60_000 });
   const answering = expect(post("openaiCompatible")).rejects.toThrow("fetch failed");
-  await vi.waitFor(() => expect(sandbox.jobs).toHaveLength(1));
+  await vi.waitFor(() => expect(sandbox.jobs).toHaveLength(1), 20_000);
   await sandbox.close();
   await answering;
 });

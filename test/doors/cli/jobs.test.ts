@@ -317,5 +317,5 @@ test("what was delivered more than 30 days ago is forgotten, and nothing that wa
   const left = readdirSync(join(state, "journal"));
   const has = (id: string) => left.some((name) => name.startsWith(id));
   expect([has(delivered), has(undelivered), has(young)]).toEqual([false, true, true]);
-  await vi.waitFor(() => expect(readdirSync(join(state, "delivered"))).toHaveLength(2));
+  await vi.waitFor(() => expect(readdirSync(join(state, "delivered"))).toHaveLength(2), 20_000);
 });

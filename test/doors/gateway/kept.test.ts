@@ -106,7 +106,7 @@ test("a client's journal forgets an order with the gateway", async () => {
   const response = await gateway.fetch(order());
   expect(await left()).toBe(1);
   await response.text();
-  await vi.waitFor(async () => expect(await left()).toBe(0));
+  await vi.waitFor(async () => expect(await left()).toBe(0), 20_000);
 
   await gateway.close();
   await client.close();

@@ -15,7 +15,7 @@ test("an order names its job as its create leaves, so that one that was killed i
     ledger,
   });
   const lost = killed.generate({ prompt: "A web" }).catch(() => {});
-  await vi.waitFor(() => expect(sandbox.requests).toHaveLength(1));
+  await vi.waitFor(() => expect(sandbox.requests).toHaveLength(1), 20_000);
   // Copies of what lies on the disk at this moment: nothing of this process's end is in them.
   const [entry] = await listOf(ledger.entries());
   const [record] = await listOf(journal.list());
