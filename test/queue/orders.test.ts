@@ -1,6 +1,6 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { UnrecoverableError } from "bullmq";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import {
   addImageJob,
   createImageProcessor,
@@ -47,8 +47,12 @@ describeWithServers("orders in a queue", () => {
       ({ address, journal } = await engines.open(engine));
       sandbox = await startSandbox({ jobDurationMs: 400, plainImages: true });
     });
+    // After each: some fifteen workers and their queues would take all of PostgreSQL's connections.
+    afterEach(async () => {
+      for (const each of open.splice(0).toReversed()) await each.close();
+    });
+
     afterAll(async () => {
-      for (const each of open.toReversed()) await each.close();
       await sandbox.close();
     });
 
