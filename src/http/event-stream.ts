@@ -15,9 +15,12 @@ const space = 0x20;
 const mostFieldBytes = 16;
 const mostTypeBytes = 256;
 
-/** How a stream of events begins, after what a JSON document may have before it as well: not as a data URL. */
+/**
+ * How a stream of events begins, after what a JSON document may have before it as well: not as a data URL,
+ * nor as so much of one that it may become one with the next bytes.
+ */
 const streamStart =
-  /^[\s\ufeff]*(?!data:[\w.+-]+\/[\w.+-]+[;,])((data|event|id|retry)(:|[\r\n])|:)/;
+  /^[\s\ufeff]*(?!data:([\w.+-]*(\/[\w.+-]*)?$|[\w.+-]+\/[\w.+-]+[;,]))((data|event|id|retry)(:|[\r\n])|:)/;
 
 /** So much of a body tells whether it is one. */
 export const streamHeadBytes = 256;

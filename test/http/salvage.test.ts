@@ -143,7 +143,15 @@ test("an image in a text that is no JSON is on the error, wherever the response 
         if (saveTo !== undefined) expect(await readdir(saveTo)).toHaveLength(1);
       },
     ),
-    { numRuns: 60, examples: Object.keys(texts).map((name) => exampleOf(name)) },
+    {
+      numRuns: 60,
+      examples: [
+        ...Object.keys(texts).map((name) => exampleOf(name)),
+        // As much of a data URL as begins a stream of events.
+        ["dataUrl", 70, [5], false],
+        ["dataUrl", 70, [12], true],
+      ],
+    },
   );
 });
 
