@@ -6,6 +6,10 @@ export function decodedFrom(bytes: Buffer, sink: ImageSink): DecodedImage {
   sink.reserve(bytes.length).set(bytes);
   sink.commit(bytes.length);
   sink.end?.();
-  const { isTruncated } = ImageInspection.of(bytes);
-  return new DecodedImage(sink, bytes.length, bytes.subarray(0, 64), isTruncated);
+  return new DecodedImage(
+    sink,
+    bytes.length,
+    bytes.subarray(0, 64),
+    ImageInspection.isTruncated(bytes),
+  );
 }

@@ -19,7 +19,7 @@ export function decodedOf(base64: string): Uint8Array {
 export function isTruncated(decoded: Decoded): boolean {
   return decoded instanceof DecodedImage
     ? decoded.isTruncated
-    : ImageInspection.of(decoded).isTruncated;
+    : ImageInspection.isTruncated(decoded);
 }
 
 /** @throws {@link MalformedResponseError} where there is base64 that holds nothing. */
