@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Cost, ImageRequest } from "../../index";
 import { type BatchLine, readLines } from "./batch-lines";
 import { parseDurationMs } from "./duration";
+import { exitCodes } from "./exit-codes";
 import { forgetOld } from "./forget";
 import type { Interruption } from "./interruption";
 import { findJobs } from "./kept-jobs";
@@ -16,9 +17,8 @@ import { type Target, targetOf, type UserFiles } from "./save";
 import { inSession } from "./session";
 import type { Shell } from "./shell";
 import { openShop, type Shop } from "./shop";
-import { exitCodes } from "./tally";
 import { count, jsonOf, reasonOf } from "./text";
-import { UsageError } from "./usage-error";
+import { onlyWord, UsageError } from "./usage-error";
 
 /** The options of `batch`. */
 export interface BatchFlags extends ProviderFlags {
@@ -56,9 +56,7 @@ export async function batch(
   flags: BatchFlags,
   shell: Shell,
 ): Promise<number> {
-  const [file, ...more] = words;
-  if (file === undefined || more.length > 0)
-    throw new UsageError("batch takes one file of JSON lines");
+  const file = onlyWord(words, "batch takes one file of JSON lines");
   const { env } = shell.platform;
   const { timeout, concurrency, name } = flags;
   return inSession(shell, async ({ interruption, files, after }) => {

@@ -1,12 +1,12 @@
 import type { LedgerEntry, LedgerRange } from "../../index";
 import type { ImageLedger, LedgerGroup, LedgerTotal } from "../router/index";
+import { exitCodes } from "./exit-codes";
 import { amountText } from "./money";
 import { stateDirectory } from "./places";
 import { type SettleFlags, settle } from "./settle";
 import type { Shell } from "./shell";
 import { openBooks } from "./shop";
 import { tableOf } from "./table";
-import { exitCodes } from "./tally";
 import { clean, count, jsonOf } from "./text";
 import { UsageError } from "./usage-error";
 

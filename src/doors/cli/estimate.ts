@@ -1,11 +1,11 @@
 import type { Cost, ImageRequest } from "../../index";
 import { createImageClient } from "../../index";
+import { exitCodes } from "./exit-codes";
 import { costText } from "./money";
 import { type KnownProvider, knownProviders, type ProviderFlags, providerNames } from "./providers";
 import { type RequestFlags, requestOf } from "./request";
 import type { Shell } from "./shell";
 import { tableOf } from "./table";
-import { exitCodes } from "./tally";
 import { count, jsonOf, reasonOf } from "./text";
 import { UsageError } from "./usage-error";
 

@@ -9,7 +9,7 @@ import { reasonOf } from "./text";
 const dayMs = 24 * 60 * 60 * 1000;
 
 /** For so long a job that has been delivered can be had again. */
-export const keptForMs = 30 * dayMs;
+const keptForMs = 30 * dayMs;
 
 /**
  * Lets the journal forget, once a day, what was delivered or has failed more than 30 days ago: every

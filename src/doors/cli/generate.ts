@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { basename, dirname, join, parse } from "node:path";
 import type { Cost, ImageRequest } from "../../index";
 import { parseDurationMs } from "./duration";
+import { exitCodes } from "./exit-codes";
 import { forgetOld } from "./forget";
 import { costProblem, costText, parseAmount } from "./money";
 import { type OrderEnd, type OrderPlan, place, type Telling } from "./order";
@@ -14,7 +15,6 @@ import { inSession } from "./session";
 import { type DrawSheet, loadSheets } from "./sheet";
 import type { Shell } from "./shell";
 import { openShop } from "./shop";
-import { exitCodes } from "./tally";
 import { clean, count, reasonOf } from "./text";
 import { UsageError } from "./usage-error";
 

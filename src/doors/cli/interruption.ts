@@ -1,5 +1,5 @@
+import { exitCodes } from "./exit-codes";
 import type { Platform } from "./platform";
-import { exitCodes } from "./tally";
 
 /** A terminal signals npm and this process alike, and npm passes its own on: that is one Ctrl-C. */
 const sameKeyMs = 500;
@@ -12,6 +12,30 @@ export interface InterruptionHandler {
   first(): void;
   /** The second: stop waiting for it, too. */
   second(): void;
+}
+
+/** No create takes longer: the client's own time-out ends it. */
+const longestMs = 24 * 60 * 60 * 1000;
+
+/**
+ * What closes at the first Ctrl-C and lets what is under way come in, and at the second at once.
+ *
+ * @param close Given how long to wait, in milliseconds.
+ */
+export function closing(
+  close: (timeoutMs: number) => void,
+  say: InterruptionHandler,
+): InterruptionHandler {
+  return {
+    first() {
+      say.first();
+      close(longestMs);
+    },
+    second() {
+      say.second();
+      close(1);
+    },
+  };
 }
 
 /**

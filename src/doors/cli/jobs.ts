@@ -1,11 +1,11 @@
 import { durationText } from "./duration";
+import { exitCodes } from "./exit-codes";
 import { type KeptJob, keptJobs } from "./kept-jobs";
 import { amountText } from "./money";
 import { stateDirectory } from "./places";
 import type { Shell } from "./shell";
 import { openBooks } from "./shop";
 import { tableOf } from "./table";
-import { exitCodes } from "./tally";
 import { clean, cleanUpTo, jsonOf } from "./text";
 
 /** The options of `jobs`. */

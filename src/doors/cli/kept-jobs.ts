@@ -1,5 +1,6 @@
 import { hostname } from "node:os";
 import type { Amount, Charged, JobReference, Journal, JournalRecord, Operation } from "../../index";
+import { codeOf } from "./text";
 
 /** How a job of the journal stands. */
 export type JobState =
@@ -161,7 +162,6 @@ function liveOwner({ owner, state }: JournalRecord): number | undefined {
     return owner.pid;
   } catch (error) {
     // Not allowed to signal it means that it lives.
-    const isOthers = error instanceof Error && "code" in error && error.code === "EPERM";
-    return isOthers ? owner.pid : undefined;
+    return codeOf(error) === "EPERM" ? owner.pid : undefined;
   }
 }

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { mkdirSync } from "node:fs";
 import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { codeOf } from "./text";
 
 /** What was delivered of a job, or of a line of a batch. */
 export interface Mark {
@@ -40,7 +41,7 @@ export class Marks {
    */
   async claimedBy(name: string): Promise<string | undefined> {
     const text = await readFile(this.#pathOf(`claim-${name}`), "utf8").catch((error: unknown) => {
-      if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+      if (codeOf(error) === "ENOENT") return undefined;
       throw error;
     });
     if (text === undefined) return undefined;

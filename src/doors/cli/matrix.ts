@@ -1,8 +1,8 @@
 import { createImageClient, type OperationCapabilities } from "../../index";
+import { exitCodes } from "./exit-codes";
 import { keyVariableOf, knownProviders, providerNames, providersWithKeys } from "./providers";
 import type { Shell } from "./shell";
 import { tableOf } from "./table";
-import { exitCodes } from "./tally";
 import { jsonOf } from "./text";
 
 /** `providers`: what each can do, as its adapter says. */

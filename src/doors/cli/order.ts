@@ -11,13 +11,14 @@ import {
 } from "../../index";
 import type { RouteEvent } from "../router/index";
 import { type DeliveredPicture, type Delivery, deliver } from "./delivery";
-import type { Interruption } from "./interruption";
+import { exitCodes } from "./exit-codes";
+import { closing, type Interruption } from "./interruption";
 import { findJobs } from "./kept-jobs";
 import { Progress } from "./progress";
 import type { Target, UserFiles } from "./save";
 import type { Shell } from "./shell";
 import type { Shop } from "./shop";
-import { exitCodes, Tally } from "./tally";
+import { Tally } from "./tally";
 import { count, jsonOf, reasonOf } from "./text";
 import { expectedMsOf } from "./usual-time";
 
@@ -218,32 +219,25 @@ export async function markDelivered(
   });
 }
 
-/** No create takes longer: the client's own time-out ends it. */
-const longestMs = 24 * 60 * 60 * 1000;
-
 /** What Ctrl-C does while an order is under way. */
 function stopOnSignals({
   shell,
   shop,
   interruption,
 }: Pick<OrderPlan, "shell" | "shop" | "interruption">) {
-  let closing: Promise<unknown> = Promise.resolve();
+  let closed: Promise<unknown> = Promise.resolve();
   const close = (timeoutMs: number) => {
-    closing = Promise.all([closing, shop.router.close({ timeoutMs })]);
+    closed = Promise.all([closed, shop.router.close({ timeoutMs })]);
   };
-  interruption.guard({
-    first() {
+  const say = {
+    first: () =>
       shell.say(
         shop.client.capabilities.resumable
           ? "Stopping. What the provider has accepted goes on there."
           : "What was sent is being paid for: waiting for its picture. Ctrl-C again gives it up.",
-      );
-      close(longestMs);
-    },
-    second() {
-      shell.say("Giving up what is on its way: it may have been charged.");
-      close(1);
-    },
-  });
-  return { ended: () => closing };
+      ),
+    second: () => shell.say("Giving up what is on its way: it may have been charged."),
+  };
+  interruption.guard(closing(close, say));
+  return { ended: () => closed };
 }

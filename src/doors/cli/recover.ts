@@ -1,3 +1,4 @@
+import { exitCodes } from "./exit-codes";
 import { forgetOld } from "./forget";
 import { type KeptJob, keptJobs } from "./kept-jobs";
 import type { OrderEnd } from "./order";
@@ -5,7 +6,6 @@ import { documentOf, sayEnd } from "./report";
 import { type ResumeFlags, type TakeUp, takeUp, withTakeUp } from "./resume";
 import type { Shell } from "./shell";
 import type { Books } from "./shop";
-import { exitCodes } from "./tally";
 import { count, jsonOf, reasonOf } from "./text";
 import { UsageError } from "./usage-error";
 

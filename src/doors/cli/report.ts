@@ -1,9 +1,9 @@
 import { type Cost, isImageError } from "../../index";
 import { durationText } from "./duration";
+import { exitCodes } from "./exit-codes";
 import { costText } from "./money";
 import type { OrderEnd } from "./order";
 import type { Shell } from "./shell";
-import { exitCodes } from "./tally";
 import { clean, cleanUpTo, count, jsonOf } from "./text";
 
 /** Says what an order came to, on stderr: its cost, its job, and what to do next. */

@@ -1,6 +1,7 @@
 import type { ImageEvent, ImageJob } from "../../index";
 import { type Delivery, deliver } from "./delivery";
 import { parseDurationMs } from "./duration";
+import { exitCodes } from "./exit-codes";
 import type { Interruption } from "./interruption";
 import { findJobs, type KeptJob } from "./kept-jobs";
 import {
@@ -20,9 +21,9 @@ import { type Target, targetOf, type UserFiles } from "./save";
 import { inSession } from "./session";
 import type { Shell } from "./shell";
 import { type Books, openBooks, openShop } from "./shop";
-import { exitCodes, Tally } from "./tally";
+import { Tally } from "./tally";
 import { clean, count } from "./text";
-import { UsageError } from "./usage-error";
+import { onlyWord, UsageError } from "./usage-error";
 
 /** The options of `resume`. */
 export interface ResumeFlags {
@@ -66,8 +67,8 @@ export async function withTakeUp(
       const telling = json ? "document" : events ? "events" : "paths";
       const timeoutMs = timeout === undefined ? undefined : parseDurationMs("--timeout", timeout);
       return work({ shell, books, state, files, target, telling, interruption, timeoutMs });
-      // What is taken up was ordered before: it may be paid for.
     },
+    // What is taken up was ordered before: it may be paid for.
     exitCodes.unknown,
   );
 }
@@ -78,8 +79,7 @@ export async function resume(
   flags: ResumeFlags,
   shell: Shell,
 ): Promise<number> {
-  const [id, ...more] = words;
-  if (id === undefined || more.length > 0) throw new UsageError("resume takes the id of one job");
+  const id = onlyWord(words, "resume takes the id of one job");
   return withTakeUp(flags, shell, async (given) => {
     const job = await onlyJob(given.books, id);
     if (given.target.to === "stdout" && job.pictures > 1) {
@@ -94,7 +94,7 @@ export async function resume(
 }
 
 /** The job of an id, or of its beginning. */
-export async function onlyJob({ journal }: Books, id: string): Promise<KeptJob> {
+async function onlyJob({ journal }: Books, id: string): Promise<KeptJob> {
   const [job, ...others] = await findJobs(journal, id);
   if (job === undefined) {
     throw new UsageError(

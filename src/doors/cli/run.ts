@@ -1,16 +1,11 @@
 import { readFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
+import { exitCodes } from "./exit-codes";
 import { helpOf, overview } from "./help";
 import { type CommandName, optionsOf } from "./options";
 import type { Platform } from "./platform";
 import { Shell } from "./shell";
 import { UsageError } from "./usage-error";
-
-/** The exit code of a command that was written wrongly. */
-const usageCode = 2;
-
-/** That of one that could not begin, as where the state directory cannot be written. */
-const unsentCode = 1;
 
 /**
  * Runs one command. Help loads nothing but its words: whoever asks for it is not made to wait for the
@@ -23,7 +18,7 @@ export async function run(argv: readonly string[], platform: Platform): Promise<
   } catch (error) {
     shell.complain(error instanceof Error ? error.message : String(error));
     // Whatever has been sent ends in a code of its own: here nothing was.
-    return error instanceof UsageError ? usageCode : unsentCode;
+    return error instanceof UsageError ? exitCodes.usage : exitCodes.nothingCharged;
   }
 }
 
@@ -31,7 +26,7 @@ async function runCommand([name, ...rest]: readonly string[], shell: Shell): Pro
   if (name === undefined || name === "--help" || name === "-h" || name === "help") {
     const [about] = rest;
     await shell.print(about !== undefined && isCommand(about) ? helpOf(about) : overview);
-    return name === undefined ? usageCode : 0;
+    return name === undefined ? exitCodes.usage : exitCodes.allCame;
   }
   if (name === "--version" || name === "-v") {
     const { version } = JSON.parse(await readFile(shell.platform.manifest, "utf8"));

@@ -1,9 +1,9 @@
 import { parseDurationMs } from "./duration";
+import { exitCodes } from "./exit-codes";
 import { keyVariableOf, providerNames } from "./providers";
 import { wholeNumber } from "./request";
 import { inSession } from "./session";
 import type { Shell } from "./shell";
-import { exitCodes } from "./tally";
 import { count } from "./text";
 
 /** The options of `sandbox`. */

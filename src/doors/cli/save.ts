@@ -3,6 +3,7 @@ import { constants, mkdirSync, statSync } from "node:fs";
 import { chmod, copyFile, link, open, rm } from "node:fs/promises";
 import { dirname, join, parse, resolve, sep } from "node:path";
 import { withHome } from "./places";
+import { codeOf } from "./text";
 import { UsageError } from "./usage-error";
 
 /** Where pictures go: a directory, a file, or stdout. */
@@ -129,10 +130,6 @@ async function publish(temporary: string, place: string): Promise<boolean> {
     await rm(place, { force: true });
     throw error;
   }
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && "code" in error ? error.code : undefined;
 }
 
 /** What picture a path is for: one of several from one job is told by its number. */

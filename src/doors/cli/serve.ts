@@ -3,7 +3,8 @@ import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import { join } from "node:path";
-import type { Interruption } from "./interruption";
+import { exitCodes } from "./exit-codes";
+import { closing, type Interruption } from "./interruption";
 import { stateDirectory } from "./places";
 import {
   type ChosenProvider,
@@ -16,8 +17,7 @@ import { wholeNumber } from "./request";
 import { inSession } from "./session";
 import type { Shell } from "./shell";
 import { openShops } from "./shop";
-import { exitCodes } from "./tally";
-import { reasonOf } from "./text";
+import { codeOf, reasonOf } from "./text";
 import { UsageError } from "./usage-error";
 
 /** The options of `serve`. */
@@ -28,7 +28,6 @@ export interface ServeFlags extends ProviderFlags {
 
 const defaultPort = 8788;
 const model = "gpt-image-2";
-const longestMs = 24 * 60 * 60 * 1000;
 
 /** `serve`: OpenAI's images API on this machine, over the providers whose keys are there. */
 export async function serve(flags: ServeFlags, shell: Shell): Promise<number> {
@@ -88,7 +87,7 @@ function keyIn(state: string): string {
     writeFileSync(path, `${key}\n`, { flag: "wx", mode: 0o600 });
     return key;
   } catch (error) {
-    if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
+    if (codeOf(error) !== "EEXIST") throw error;
   }
   const kept = readFileSync(path, "utf8").trim();
   if (/^[\w-]{20,}$/.test(kept)) return kept;
@@ -135,14 +134,10 @@ function stoppedBy(
   close: (timeoutMs: number) => Promise<void>,
 ): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    interruption.guard({
-      first() {
-        shell.say("Stopping: waiting for what was ordered. Ctrl-C again gives it up.");
-        close(longestMs).then(resolve, reject);
-      },
-      second() {
-        close(1).then(resolve, reject);
-      },
-    });
+    const say = {
+      first: () => shell.say("Stopping: waiting for what was ordered. Ctrl-C again gives it up."),
+      second: () => {},
+    };
+    interruption.guard(closing((timeoutMs) => close(timeoutMs).then(resolve, reject), say));
   });
 }

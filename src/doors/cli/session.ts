@@ -1,7 +1,7 @@
+import { exitCodes } from "./exit-codes";
 import { Interruption } from "./interruption";
 import { UserFiles } from "./save";
 import type { Shell } from "./shell";
-import { exitCodes } from "./tally";
 import { reasonOf } from "./text";
 import { UsageError } from "./usage-error";
 

@@ -1,14 +1,14 @@
 import { isImageError, type LedgerEntry } from "../../index";
 import type { ImageLedger } from "../router/index";
+import { exitCodes } from "./exit-codes";
 import { findJobs, type KeptJob, referenceOf } from "./kept-jobs";
 import { parseAmount } from "./money";
 import { stateDirectory } from "./places";
 import { providerOfJob } from "./providers";
 import type { Shell } from "./shell";
 import { type Books, openBooks, openShop } from "./shop";
-import { exitCodes } from "./tally";
 import { reasonOf } from "./text";
-import { UsageError } from "./usage-error";
+import { onlyWord, UsageError } from "./usage-error";
 
 /** The options of `costs settle`. */
 export interface SettleFlags {
@@ -24,8 +24,7 @@ export async function settle(
   flags: SettleFlags,
   shell: Shell,
 ): Promise<number> {
-  const [id, ...more] = words;
-  if (id === undefined || more.length > 0) throw new UsageError("settle takes the id of one job");
+  const id = onlyWord(words, "settle takes the id of one job");
   const { charged, cost, "task-id": taskId } = flags;
   if (charged !== "yes" && charged !== "no")
     throw new UsageError("settle takes --charged yes or no");

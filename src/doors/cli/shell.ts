@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { styleText } from "node:util";
 import { exitCodes } from "./exit-codes";
 import type { Output, Platform } from "./platform";
-import { clean, reasonOf } from "./text";
+import { clean, codeOf, reasonOf } from "./text";
 
 type Style = Parameters<typeof styleText>[0];
 
@@ -127,7 +127,7 @@ export class Shell {
 
 /** Whether whoever read the output has gone, as `head` does once it has enough. */
 function hasLeft(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "EPIPE";
+  return codeOf(error) === "EPIPE";
 }
 
 /** FORCE_COLOR goes before NO_COLOR, as in Node itself; either counts where it is not empty. */

@@ -1,8 +1,6 @@
 import { type Charged, isImageError } from "../../index";
 import { exitCodes } from "./exit-codes";
 
-export { exitCodes };
-
 /** What became of the pictures of a command, and of the money for them. */
 export class Tally {
   #wanted = 0;
