@@ -3,15 +3,15 @@ import type { ImageJobData, ImageJobResult, QueueJob } from "./types";
 
 /** Whether a job of a queue is one of {@link addImageJob}. */
 export function isImageJobData(value: unknown): value is ImageJobData {
-  return typeof value === "object" && value !== null && isObject(Object(value).request);
+  return isObject(value) && isObject(value.request);
 }
 
 /** Whether a job was completed by our processor, and not by something that went wrong. */
 export function isImageJobResult(value: unknown): value is ImageJobResult {
-  return isObject(value) && Array.isArray(Object(value).files);
+  return isObject(value) && Array.isArray(value.files);
 }
 
-function isObject(value: unknown): boolean {
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null;
 }
 

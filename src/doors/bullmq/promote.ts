@@ -1,5 +1,6 @@
 import type { ImageJob, JobReference } from "../../index";
 import { isImageJobData } from "./data";
+import { isLost } from "./insist";
 import { jobsOf } from "./listing";
 import type { ListedQueue } from "./types";
 
@@ -45,13 +46,15 @@ export async function promoteImageJob(
     indexes.set(queue, reading);
     index = await reading;
   }
-  const job = await queue.getJob(index.ids.get(id) ?? "");
+  const waiting = index.ids.get(id);
+  if (waiting === undefined) return false;
+  const job = await queue.getJob(waiting);
   try {
     await job?.promote();
     return job !== undefined;
   } catch (error) {
-    // It is no longer delayed: a worker is at it, or was. BullMQ (6.7) has numbers below 0 for that.
-    if (error instanceof Error && "code" in error && Number(error.code) < 0) return false;
+    // It is no longer delayed: a worker is at it, or was.
+    if (isLost(error)) return false;
     throw error;
   }
 }

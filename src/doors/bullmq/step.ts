@@ -16,7 +16,13 @@ import { insist } from "./insist";
 import { Progress } from "./progress";
 import { rescuedResult, resultOf } from "./result";
 import { imagesOf, type SaveOptions, saveImages } from "./save";
-import type { ImageJobData, ImageJobResult, ImageProcessorOptions, QueueJob } from "./types";
+import type {
+  ImageJobData,
+  ImageJobProblem,
+  ImageJobResult,
+  ImageProcessorOptions,
+  QueueJob,
+} from "./types";
 import {
   allOf,
   decisiveOf,
@@ -249,10 +255,13 @@ export class Step {
     }
   }
 
+  #problemOf(code: string, message: string): ImageJobProblem {
+    return { code, message, at: Date.now(), tries: this.#triesBefore + 1 };
+  }
+
   async #again(code: string, message: string, retryAfterMs = 0): Promise<never> {
-    const tries = this.#triesBefore + 1;
-    await this.#write({ ...this.#data, problem: { code, message, at: Date.now(), tries } });
-    const backoffMs = Math.min(longestBackoffMs, 1_000 * 2 ** Math.min(tries - 1, 20));
+    await this.#write({ ...this.#data, problem: this.#problemOf(code, message) });
+    const backoffMs = Math.min(longestBackoffMs, 1_000 * 2 ** Math.min(this.#triesBefore, 20));
     return this.#moveToDelayed(Math.max(retryAfterMs, backoffMs));
   }
 
@@ -260,9 +269,7 @@ export class Step {
   async #attempt(error: unknown): Promise<never> {
     const { attempts = 1 } = this.#job.opts;
     const { reference: _, ...data } = this.#data;
-    const code = isImageError(error) ? error.code : "failed";
-    const message = messageOf(error);
-    const problem = { code, message, at: Date.now(), tries: this.#triesBefore + 1 };
+    const problem = this.#problemOf(isImageError(error) ? error.code : "failed", messageOf(error));
     const isLast = this.#job.attemptsMade + 1 >= attempts;
     this.#parts.held.delete(this.#id);
     // An error that is not ours does not say whether a create had left.
@@ -275,8 +282,7 @@ export class Step {
   async #giveUp(error: ImageError): Promise<never> {
     const { charged, code, message, job } = error;
     this.#parts.held.delete(this.#id);
-    const problem = { code, message, at: Date.now(), tries: this.#triesBefore + 1 };
-    await this.#write({ ...this.#data, problem, charged });
+    await this.#write({ ...this.#data, problem: this.#problemOf(code, message), charged });
     // Its key is free: nothing is to be kept of it.
     if (charged === "no") await job?.release().catch(warnOfRecord);
     const final = new UnrecoverableError(message);

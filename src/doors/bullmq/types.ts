@@ -123,7 +123,6 @@ export interface ListedJob {
   readonly timestamp: number;
   readonly attemptsStarted: number;
   updateData(data: ImageJobData): Promise<void>;
-  promote(): Promise<void>;
   retry(state: "completed" | "failed"): Promise<void>;
 }
 
