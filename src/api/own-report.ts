@@ -1,5 +1,6 @@
 import type { Outcome } from "../adapter/contract";
 import type { Cost } from "../cost";
+import { fieldOf } from "./field-of";
 
 /**
  * An outcome with what an endpoint of the caller's own says of it beside its images or in its error, as our
@@ -13,7 +14,7 @@ export function withReport(body: unknown, outcome: Outcome): Outcome {
     }
     case "refused":
     case "failed": {
-      const { cost = outcome.cost } = reportIn(memberOf(body, "error"));
+      const { cost = outcome.cost } = reportIn(fieldOf(body, "error"));
       return { ...outcome, cost };
     }
     default:
@@ -27,8 +28,8 @@ interface Report {
 }
 
 function reportIn(value: unknown): Report {
-  const cost = costIn(memberOf(value, "cost"));
-  const given = memberOf(value, "warnings");
+  const cost = costIn(fieldOf(value, "cost"));
+  const given = fieldOf(value, "warnings");
   const warnings = Array.isArray(given) ? given.filter((each) => typeof each === "string") : [];
   return {
     ...(cost !== undefined && { cost }),
@@ -37,16 +38,11 @@ function reportIn(value: unknown): Report {
 }
 
 function costIn(value: unknown): Cost | undefined {
-  const amount = memberOf(value, "amount");
-  const unit = memberOf(value, "unit");
-  const basis = memberOf(value, "basis");
+  const amount = fieldOf(value, "amount");
+  const unit = fieldOf(value, "unit");
+  const basis = fieldOf(value, "basis");
   if (typeof amount !== "number" || !(amount >= 0) || typeof unit !== "string" || unit === "") {
     return undefined;
   }
   return { amount, unit, basis: basis === "usage" || basis === "list" ? basis : "reported" };
-}
-
-function memberOf(value: unknown, name: string): unknown {
-  const isThere = typeof value === "object" && value !== null && Object.hasOwn(value, name);
-  return isThere ? Reflect.get(value, name) : undefined;
 }

@@ -8,6 +8,7 @@ import type {
 } from "../adapter/contract";
 import { meaningOfCode } from "../adapter/error-codes";
 import { moderated, unreadable } from "../adapter/refusals";
+import { fieldOf } from "./field-of";
 import { withReport } from "./own-report";
 
 /**
@@ -179,11 +180,6 @@ function inStream({ status, events, partials = 0 }: ProviderResponse, outcome: R
 
 function chargedIn(body: unknown): unknown {
   return fieldOf(fieldOf(body, "error"), "charged");
-}
-
-function fieldOf(value: unknown, name: string): unknown {
-  const isThere = typeof value === "object" && value !== null && Object.hasOwn(value, name);
-  return isThere ? Reflect.get(value, name) : undefined;
 }
 
 /** A response that says not to retry is obeyed. */

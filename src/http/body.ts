@@ -3,8 +3,8 @@ import { joined } from "../media/own-bytes";
 import { isBytes, isUint8Array } from "../realm";
 
 /**
- * Takes the next piece. One that is lent is there until this returns: {@link kept} is for whoever needs it
- * longer. Whoever brings more waits for what this gives, where it gives something.
+ * Takes the next piece. A borrowed one is valid until this returns: {@link owned} copies it. The
+ * producer waits for the promise that this returns, where it returns one.
  */
 export type Take = (chunk: Uint8Array, isBorrowed: boolean) => Promise<void> | undefined;
 

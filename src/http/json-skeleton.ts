@@ -76,7 +76,7 @@ export class JsonSkeleton {
     this.#pieces.push(bytes);
     this.#keptBytes += bytes.length;
     if (this.#otherBytesBefore + this.otherBytes > this.#maxOtherBytes) {
-      throw new Error(`The response has more than ${this.#maxOtherBytes} bytes beside its images`);
+      throw besideImages(this.#maxOtherBytes);
     }
     if (this.#undecodedBytes > mostUndecodedBytes) {
       throw new Error(`Its images are no strict base64, and more than ${mostUndecodedBytes} bytes`);
@@ -166,4 +166,9 @@ function textOf(pieces: readonly (Buffer | Base64Image)[]): string {
   // Four bytes a character at most: what is shorter than it may be was not cut.
   const bytes = Buffer.concat(pieces.filter(Buffer.isBuffer)).subarray(0, 4 * shownCharacters);
   return bytes.toString("utf8").slice(0, shownCharacters);
+}
+
+/** What is thrown where more of a response is no image than may be. */
+export function besideImages(maxOtherBytes: number): Error {
+  return new Error(`The response has more than ${maxOtherBytes} bytes beside its images`);
 }

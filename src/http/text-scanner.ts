@@ -4,6 +4,7 @@ import { isBase64Letter } from "./base64-image";
 import { isImageBase64 } from "./image-text";
 import { backslash } from "./json-escapes";
 import { documentOf, JsonScanner, type ScanOptions } from "./json-scanner";
+import { besideImages } from "./json-skeleton";
 
 /** How long the lines of base64 are where it is broken into lines: 64 or 76 letters. */
 const shortestLine = 60;
@@ -115,9 +116,7 @@ export class TextScanner {
   #count(byteLength: number): void {
     this.#otherBytes += Math.max(0, byteLength);
     const { maxOtherBytes = Number.POSITIVE_INFINITY } = this.#options;
-    if (this.#otherBytes > maxOtherBytes) {
-      throw new Error(`The response has more than ${maxOtherBytes} bytes beside its images`);
-    }
+    if (this.#otherBytes > maxOtherBytes) throw besideImages(maxOtherBytes);
   }
 
   /** Nothing follows. */
