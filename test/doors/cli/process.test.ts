@@ -216,17 +216,17 @@ test("help and version need no home, no state and no terminal", async () => {
   expect((await child([])).code).toBe(2);
 });
 
-test("--help takes at most 120 ms more than Node by itself", async () => {
+test("--help is there in less than twice the time that Node takes to start", () => {
   const timed = (args: readonly string[]) => {
     const startedAt = performance.now();
     execFileSync(process.execPath, args, { stdio: "ignore" });
     return performance.now() - startedAt;
   };
-  const more: number[] = [];
-  // One after the other: a machine that is busy is so for both.
-  for (let round = 0; round < 9; round += 1)
-    more.push(timed([program, "--help"]) - timed(["-e", "0"]));
-  more.sort((a, b) => a - b);
-  console.log(`--help beside node -e 0, median of 9: ${(more[4] ?? 0).toFixed(0)} ms more`);
-  expect(more[4]).toBeLessThanOrEqual(120);
+  const shortestMs = { help: Infinity, node: Infinity };
+  // In turns, and the shortest of each: on a busy machine every other one says how busy it was.
+  for (let round = 0; round < 12; round += 1) {
+    shortestMs.node = Math.min(shortestMs.node, timed(["-e", "0"]));
+    shortestMs.help = Math.min(shortestMs.help, timed([program, "--help"]));
+  }
+  expect(shortestMs.help / shortestMs.node).toBeLessThan(2);
 });
