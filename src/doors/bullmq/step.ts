@@ -114,10 +114,9 @@ export class Step {
   async #imageJob(): Promise<{ job: ImageJob; isJournaled: boolean; isNew: boolean }> {
     const { client, held } = this.#parts;
     const { reference } = this.#data;
-    if (reference !== undefined && isAskable(reference) && client.capabilities.resumable) {
+    if (reference !== undefined && isAskable(reference)) {
       const known = held.get(this.#id, reference);
-      if (known !== undefined) return { ...known, isNew: false };
-      return { job: client.resume(reference), isJournaled: false, isNew: false };
+      return { ...(known ?? { job: client.resume(reference), isJournaled: false }), isNew: false };
     }
     const job = await this.#submit();
     const { problem: _, ...data } = this.#data;

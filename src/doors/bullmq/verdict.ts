@@ -75,6 +75,8 @@ export function verdictOn(
   if (error.charged === "no") {
     // A database that cannot be written is no fault of the order.
     if (error.code === "journal_failed") return "again";
+    // All clients of a router pause, or a budget has to be renewed: it says when.
+    if (error.retryable && error.retryAfterMs !== undefined) return "again";
     return error.retryable ? "attempt" : "final";
   }
   // An image that ends early: the journal has it, and each further request gives the same bytes.

@@ -66,7 +66,7 @@ function optionsFor<Request extends ImageRequest>(
   call: RouterCallOptions,
   time: CallTime,
 ): CallOptions {
-  const { saveTo, metadata, tags, onSubmitted, onEvent } = call;
+  const { saveTo, metadata, tags, detached, onSubmitted, onEvent } = call;
   const { cooling } = candidate.member;
   return {
     timeoutMs: Math.max(1, time.leftMs),
@@ -76,6 +76,7 @@ function optionsFor<Request extends ImageRequest>(
     ...(saveTo !== undefined && { saveTo }),
     ...(metadata !== undefined && { metadata }),
     ...(tags !== undefined && { tags }),
+    ...(detached !== undefined && { detached }),
     onSubmitted: async (job) => {
       // The sooner, the better: others may wait for what this one finds.
       cooling.accepted(turn);

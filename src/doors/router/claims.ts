@@ -209,17 +209,25 @@ export class Claims {
     }
   }
 
-  /** Lets go of the chains that ended longer ago than this. */
-  async clean(retentionMs: number): Promise<void> {
+  /**
+   * Lets go of the chains that ended longer ago than this, and gives the keys of the others by the ids of
+   * their jobs: whoever releases a job lets go of its chain too.
+   */
+  async clean(retentionMs: number): Promise<ReadonlyMap<string, string>> {
     const keys = new Set<string>();
     for await (const { record } of this.#journal.list()) {
       if (isRecord(record) && record.provider === claimProvider) keys.add(record.jobId);
     }
+    const kept = new Map<string, string>();
     for (const key of keys) {
-      const settledAt = (await this.last(key))?.record.settledAt;
-      if (settledAt === undefined) continue;
-      if (this.#clock.wallTime() - Date.parse(settledAt) > retentionMs) await this.forget(key);
+      const last = await this.last(key);
+      const { settledAt } = last?.record ?? {};
+      const jobId = last?.facts.reference?.id;
+      if (settledAt !== undefined && this.#clock.wallTime() - Date.parse(settledAt) > retentionMs) {
+        await this.forget(key);
+      } else if (jobId !== undefined) kept.set(jobId, key);
     }
+    return kept;
   }
 
   /** Ends the claim of an order by a person's word. */

@@ -7,13 +7,19 @@ import {
   type RecoverOptions,
 } from "../../index";
 import type { Accounting } from "./accounting";
+import type { RouterServices } from "./call";
 import { isProviderClient, type Member } from "./members";
 import { watched } from "./routed";
 import { asImageError, withFailures } from "./rules";
 
 /** A job that was taken up again, whose end goes into the ledger. */
-export function accounted(job: ImageJob, accounting: Accounting): ImageJob {
+export function accounted(
+  job: ImageJob,
+  accounting: Accounting,
+  released?: () => Promise<void>,
+): ImageJob {
   return watched(job, {
+    ...(released !== undefined && { released }),
     async ended(end: { readonly result: ImageResult } | { readonly error: unknown }) {
       const order = await accounting.orderOf(job.id);
       if ("result" in end) order.succeeded(end.result);
@@ -111,8 +117,50 @@ function pending(shown: ImageJob, find: () => Promise<ImageJob>): ImageJob {
   };
 }
 
-/** The jobs of all clients' journals, each once. The errors of clients that cannot be asked come last. */
+/**
+ * Whether the journal of any client has a record of the job that is that client's own.
+ *
+ * @throws {@link InvalidRequestError} where the reference is no client's; what a journal throws that cannot
+ * be read, where no other has it.
+ */
+export async function heldByAny(
+  reference: unknown,
+  members: readonly Member[],
+  router: string,
+): Promise<boolean> {
+  const clients = members.flatMap(({ client }) => (isProviderClient(client) ? client : []));
+  const problems: unknown[] = [];
+  for (const client of clients) {
+    try {
+      if (await client.holds(reference)) return true;
+    } catch (problem) {
+      problems.push(problem);
+    }
+  }
+  const unreadable = problems.find((each) => !(each instanceof InvalidRequestError));
+  if (unreadable !== undefined) throw unreadable;
+  if (clients.length > 0 && problems.length === clients.length) throw noClient(problems, router);
+  return false;
+}
+
+const defaultRetentionMs = 30 * 24 * 60 * 60 * 1000;
+
+/** The jobs that all clients' journals keep. What is released leaves the claims of its key, too. */
 export async function* recoverAll(
+  { members, accounting, claims }: Pick<RouterServices, "members" | "accounting" | "claims">,
+  options: RecoverOptions | undefined,
+): AsyncIterableIterator<ImageJob> {
+  const keys = await claims?.clean(options?.retentionMs ?? defaultRetentionMs);
+  for await (const job of jobsOf(members.all, options)) {
+    const key = keys?.get(job.id);
+    yield accounted(job, accounting, async () => {
+      if (key !== undefined) await claims?.forget(key);
+    });
+  }
+}
+
+/** Each job once. The errors of clients that cannot be asked come last. */
+async function* jobsOf(
   members: readonly Member[],
   options: RecoverOptions | undefined,
 ): AsyncIterableIterator<ImageJob> {

@@ -1,10 +1,12 @@
 import type {
+  ClientJournal,
   CloseOptions,
   Cost,
   ImageClient,
   ImageError,
   ImageJob,
   ImageRequest,
+  Journal,
   LedgerEntry,
   Operation,
 } from "../../index";
@@ -14,10 +16,10 @@ import { RouterCall, type RouterServices } from "./call";
 import { capabilitiesOf } from "./capabilities";
 import { Claims } from "./claims";
 import { type Clock, systemClock } from "./clock";
-import { accounted, recoverAll, resumeAt } from "./jobs";
+import { accounted, heldByAny, recoverAll, resumeAt } from "./jobs";
 import { KeyedCall } from "./keyed";
 import { editing, generating, type Kind, submitting } from "./kinds";
-import { beforeSettling, memoryLedger } from "./ledger";
+import { beforeSettling, type ImageLedger, memoryLedger } from "./ledger";
 import { isProviderClient, type Member, membersOf } from "./members";
 import { Rates } from "./money";
 import { checkCall, checkOptions, isEdit } from "./options";
@@ -54,26 +56,12 @@ export function createImageRouter(options: ImageRouterOptions): ImageRouter {
 /** The router of `createImageRouter`, over a clock that tests can hold. */
 export function routerOn(options: ImageRouterOptions, platform: RouterPlatform): ImageRouter {
   checkOptions(options);
-  const { clock } = platform;
-  const members = membersOf(options.clients, clock);
-  const { all } = members;
-  const { journal, budget: budgets = [], name = "router", assume, sort, fallback } = options;
+  const { journal, budget: budgets = [] } = options;
   const ledger = options.ledger ?? (budgets.length > 0 ? memoryLedger() : undefined);
-  const rates = new Rates(options.rates);
   const closing = new AbortController();
-  const tell = tellerOf(options.onRoute);
-  const accounting = new Accounting({
-    ...{ store: ledger?.store, budgets, rates, clock, tell },
-    margin: options.margin ?? 1,
-    trustReported: options.trustReported ?? false,
-  });
-  const claims = journal && new Claims(journal, clock, name);
-  const services: RouterServices = {
-    ...{ name, members, sort, assume, rates, clock, accounting, claims, fallback, tell },
-    random: () => platform.random(),
-    timeoutMs: options.timeoutMs ?? 600_000,
-    closing: closing.signal,
-  };
+  const services = servicesOf(options, platform, { ledger, closing: closing.signal });
+  const { name, accounting, claims } = services;
+  const { all } = services.members;
   if (ledger !== undefined) {
     beforeSettling(ledger, (entry, charged) => settleAt(entry, charged, all, claims));
   }
@@ -91,6 +79,7 @@ export function routerOn(options: ImageRouterOptions, platform: RouterPlatform):
     return new KeyedCall(routed, claims, idempotencyKey).run();
   };
 
+  const shared = journalOf(journal, all);
   const close = async (given?: CloseOptions): Promise<void> => {
     closing.abort(new Error("the router was closed"));
     await Promise.all(all.map(({ client }) => client.close(given)));
@@ -99,6 +88,7 @@ export function routerOn(options: ImageRouterOptions, platform: RouterPlatform):
   return {
     name,
     capabilities: capabilitiesOf(all, journal !== undefined),
+    ...(shared !== undefined && { journal: shared }),
     ...(ledger !== undefined && { ledger }),
     check: (request) => problemsOf(request, services),
     estimate: (request) => estimateOf(request, services),
@@ -107,14 +97,46 @@ export function routerOn(options: ImageRouterOptions, platform: RouterPlatform):
     submit: async (request, call) =>
       run(submitting, request, isEdit(request) ? "edit" : "generate", call),
     resume: (reference) => accounted(resumeAt(reference, all, name), accounting),
-    async *recover(given) {
-      await claims?.clean(given?.retentionMs ?? 30 * 24 * 60 * 60 * 1000);
-      for await (const job of recoverAll(all, given)) yield accounted(job, accounting);
-    },
+    holds: (reference) => heldByAny(reference, all, name),
+    recover: (given) => recoverAll(services, given),
     budgets: () => accounting.statuses(),
     close,
     [Symbol.asyncDispose]: () => close(),
   };
+}
+
+/** What the calls of a router share. */
+function servicesOf(
+  options: ImageRouterOptions,
+  { clock, random }: RouterPlatform,
+  { ledger, closing }: { readonly ledger: ImageLedger | undefined; readonly closing: AbortSignal },
+): RouterServices {
+  const { journal, budget: budgets = [], name = "router", assume, sort, fallback } = options;
+  const members = membersOf(options.clients, clock);
+  const rates = new Rates(options.rates);
+  const tell = tellerOf(options.onRoute);
+  const accounting = new Accounting({
+    ...{ store: ledger?.store, budgets, rates, clock, tell },
+    margin: options.margin ?? 1,
+    trustReported: options.trustReported ?? false,
+  });
+  const claims = journal && new Claims(journal, clock, name);
+  const timeoutMs = options.timeoutMs ?? 600_000;
+  return {
+    ...{ name, members, sort, assume, rates, clock, accounting, claims, fallback, tell },
+    ...{ random: () => random(), timeoutMs, closing },
+  };
+}
+
+/** All that it keeps must be found by other machines: its claims, and the jobs of every client. */
+function journalOf(
+  journal: Journal | undefined,
+  members: readonly Member[],
+): ClientJournal | undefined {
+  const all = [journal, ...members.map(({ client }) => client.journal)];
+  if (all.includes(undefined)) return undefined;
+  if (all.some((each) => each?.volatile)) return { shared: false, volatile: true };
+  return { shared: all.every((each) => each?.shared === true) };
 }
 
 /** Every problem of a request that no client can do; none where one can. */

@@ -151,6 +151,14 @@ export interface ImageRouter extends ImageClient {
    * old claims go.
    */
   recover(options?: RecoverOptions): AsyncIterableIterator<ImageJob>;
+  /**
+   * Whether the journal of any client has a record of the job that is that client's own.
+   *
+   * @param reference the job, its reference, or its JSON.
+   * @throws {@link InvalidRequestError} where it is no client's; {@link JournalError} if a journal cannot
+   * be read.
+   */
+  holds(reference: unknown): Promise<boolean>;
   /** What has become of each budget. */
   budgets(): Promise<readonly BudgetStatus[]>;
   /** The ledger, where there is one. */
