@@ -243,8 +243,7 @@ export class ProviderClient implements ProviderImageClient {
     if (!this.capabilities.resumable || adapter.query === undefined) {
       throw new UnsupportedError({
         ...{ provider: name, charged: "no", field: "reference", given: "one" },
-        taken:
-          "no references, since the response is the image itself and nothing can be asked afterwards",
+        taken: "no references, since the response is the image itself",
       });
     }
     return new ResumedJob(parsed, async () => (await this.#runner()).resume(parsed));

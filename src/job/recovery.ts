@@ -22,6 +22,8 @@ import { parseSettlement, type Settlement, settle } from "./settlement";
 import { SkippedRecords } from "./skipped-records";
 import { TaskFinder } from "./task-finder";
 
+const monthMs = 30 * 24 * 60 * 60 * 1000;
+
 /** What happens to records that are not handed out. */
 export interface RecoverOptions {
   /** Settled jobs that ended longer ago than this, in milliseconds, are let go. Default: 30 days. */
@@ -113,7 +115,7 @@ export class Journaling {
 
   /** The jobs of the records that are unsettled, and then of those that are settled and not yet released. */
   async *recover(options: RecoverOptions): AsyncIterableIterator<ImageJob> {
-    const { retentionMs = 30 * 24 * 60 * 60 * 1000, settled = true, jobId } = options;
+    const { retentionMs = monthMs, settled = true, jobId } = options;
     if (jobId !== undefined) {
       yield* this.#recoverOne(jobId, options);
       return;
@@ -201,7 +203,8 @@ export class Journaling {
   ): AsyncIterableIterator<ImageJob> {
     const newest = newestOf(records);
     if (newest.every(({ released }) => released)) {
-      if (this.#areExpired(records, retentionMs)) await this.#remove(records);
+      // Nobody wants it: it stands only as long as its key might lead past it.
+      if (this.#areExpired(records, Math.min(retentionMs, monthMs))) await this.#remove(records);
       return;
     }
     const live = this.#live.byJobId(first.jobId);

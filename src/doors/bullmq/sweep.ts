@@ -10,7 +10,7 @@ import { jobsOf } from "./listing";
 import { failureOf } from "./result";
 import type { StepParts } from "./step";
 import type { ImageJobData, ImageJobResult, ListedJob, QueueJob, SweptQueue } from "./types";
-import { isAskable, isOpen, withoutSucceeded } from "./verdict";
+import { allOf, isAskable, isOpen, withoutSucceeded } from "./verdict";
 
 /** The name of the job that sweeps. */
 export const sweepName = "image-sweep";
@@ -93,6 +93,10 @@ export async function sweep(
         const state = data.charged === undefined ? "completed" : "failed";
         await retry(ended, state, { ...data, reference: job.reference });
         retried.push(ended.id);
+      } else if (await costNothing(job)) {
+        // Its order was tried again since, or was given up.
+        await job.release();
+        released += 1;
       } else {
         orphans.push(job.id);
         if (told.has(job.id)) continue;
@@ -119,6 +123,18 @@ async function takeSettled(ended: EndedJob, job: ImageJob): Promise<void> {
   }
   const result = { ...data.result, failures: failures.map(failureOf) };
   await ended.updateData({ ...data, reference: job.reference, result });
+}
+
+/** Whether a job has failed, and nothing was charged for any of it. */
+async function costNothing(job: ImageJob): Promise<boolean> {
+  if (job.reference.tasks.some(({ state }) => state !== "failed" && state !== "refused"))
+    return false;
+  try {
+    await job.result();
+    return false;
+  } catch (error) {
+    return isImageError(error) && allOf(error).every(({ charged }) => charged === "no");
+  }
 }
 
 /** How many orphans a process remembers that it has told of. */

@@ -266,3 +266,28 @@ test("a completed order is kept in the queue for at least 30 days by default", a
   await addImageJob(recording, { prompt });
   expect(kept).toBeGreaterThanOrEqual(30 * 24 * 60 * 60);
 });
+
+test("what failed and cost nothing is no orphan, and leaves the journal with the sweep", async () => {
+  stage.sandbox.inject({ provider: "trinetra", phase: "poll", fault: "failure", times: 2 });
+  const told: string[] = [];
+  const processor = processorOf("trinetra", { onOrphan: ({ id }) => told.push(id) });
+  for (const id of ["order-1", "order-2"]) {
+    const job = await order(1, id);
+    job.opts = { attempts: 1 };
+    expect(await queue.run(processor, job)).toMatchObject({ state: "failed" });
+  }
+  // Nobody asks for that order again.
+  queue.jobs.delete("order-2");
+  expect(stage.sandbox.charges).toHaveLength(0);
+  expect(await sweepLater(processor, 3 * hourMs)).toMatchObject({ released: 2, orphans: [] });
+  expect(told).toEqual([]);
+  const left = async () => {
+    const found: unknown[] = [];
+    for await (const { record } of journal.list()) found.push(record);
+    return found;
+  };
+  // Another worker may be at the next try: the key must not lead past these while it can.
+  expect(await left()).toMatchObject([{ released: true }, { released: true }]);
+  await sweepLater(processor, 31 * 24 * hourMs);
+  expect(await left()).toEqual([]);
+});
