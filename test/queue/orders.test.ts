@@ -10,6 +10,7 @@ import {
   scheduleImageSweep,
   type UnknownImageJob,
 } from "../../src/doors/bullmq/index";
+import { createImageRouter } from "../../src/doors/router/index";
 import { createImageClient, type Journal } from "../../src/index";
 import { type Sandbox, type SandboxProvider, startSandbox } from "../../src/testing/sandbox";
 import { PostgresServer } from "../postgres/support/server";
@@ -119,6 +120,24 @@ describeWithServers("orders in a queue", () => {
         expect(done?.attemptsMade).toBeLessThanOrEqual(1);
       },
     );
+
+    test("a router's orders go to whoever can make them, and each is paid for once", async () => {
+      const queue = await queueOf();
+      const before = sandbox.charges.length;
+      const fault = { phase: "create", fault: "refusal", status: 402 } as const;
+      sandbox.inject({ provider: "trinetra", ...fault, times: 1 });
+      for (const _ of ["one machine", "another"]) {
+        const clients = [clientOf("trinetra"), clientOf("shortapi"), clientOf("openaiCompatible")];
+        const router = createImageRouter({ clients, journal });
+        const processor = createImageProcessor(router, { save, queue });
+        open.push(openWorker(queue.name, processor, address, { concurrency: 3 }));
+      }
+      for (let index = 0; index < 10; index += 1)
+        await addImageJob(queue, { prompt: `${prompt} ${index}` }, { jobId: `order:${index}` });
+      await ended(queue, 10);
+      expect(await queue.getCompletedCount()).toBe(10);
+      expect(sandbox.charges.length - before).toBe(10);
+    });
 
     test("a rate limit pauses the whole queue, and no other order is sent meanwhile", async () => {
       const queue = await queueOf();
