@@ -32,13 +32,14 @@ export async function claim(
     deadlineAt,
   }: { clock: TaskServices["clock"]; stop: AbortSignalLike; deadlineAt: number },
 ): Promise<Claimed | undefined> {
-  if (entry.record !== undefined) return undefined;
-  let existing = await entry.begin(call, key);
+  let existing = entry.record ?? (await entry.begin(call, key));
   while (existing !== undefined) {
     if (isAnswered(existing)) return { taken: existing };
-    if (entry.repeatable !== undefined) return undefined;
+    const isRepeatable = entry.repeatable !== undefined;
+    if (isRepeatable && (await entry.takeOver())) return undefined;
     // Without a key it cannot be taken over: its first sender may still be working on it.
-    const gone = entry.abandoned || existing.state === "unknown" || clock.now() >= deadlineAt;
+    const isLost = !isRepeatable && (entry.abandoned || existing.state === "unknown");
+    const gone = isLost || clock.now() >= deadlineAt;
     if (!gone) await sleep(clock, followMs, stop);
     // Read once more after its end was seen: what it wrote last counts.
     existing = (await entry.refresh()) ?? (await entry.begin(call, key));

@@ -1,6 +1,6 @@
 import { reasonOf } from "../errors";
 import { Account, changedAccountError } from "../journal/account";
-import { type LedgerFacts, TaskEntry } from "../journal/entry";
+import { TaskEntry } from "../journal/entry";
 import type { Journal, JournalFilter } from "../journal/journal";
 import { type KeyedPlace, placeUnder } from "../journal/keyed-place";
 import { type ListingNotes, OwnRecords } from "../journal/own-records";
@@ -11,6 +11,7 @@ import {
   recordId,
   unpackSplit,
 } from "../journal/record";
+import type { LedgerFacts } from "../journal/task-record";
 import { digestOfRequest, newId } from "../request/fingerprint";
 import type { Plan } from "../request/plan";
 import type { ImageJob } from "../types";

@@ -2,8 +2,8 @@ import * as z from "zod/mini";
 import { once } from "../async/lazy";
 import { InvalidRequestError } from "../errors";
 import { otherAccountError } from "../journal/account";
-import { isAbandoned, isOwnedHere } from "../journal/entry";
 import type { OwnRecords } from "../journal/own-records";
+import { isAbandoned, isOwnedHere } from "../journal/owner";
 import { isSettledRecord, type JournalRecord } from "../journal/record";
 import { parseOptions } from "../request/options";
 import type { ParsedReference } from "./job";
@@ -125,9 +125,11 @@ async function end(
   { records, jobs }: SettlementContext,
 ): Promise<void> {
   const ended = endOf(record, settlement, new Date(jobs.clock.wallTime()).toISOString());
-  await records.guarded("unknown", () =>
-    ended === undefined ? records.journal.delete(record.id) : records.journal.update(ended),
-  );
+  if (await records.replace(record, ended)) return;
+  const given = `a create of which another process has just written what came: ${record.id}`;
+  const taken = "what is still unknown: look at it again";
+  const facts = { provider: jobs.provider.name, charged: "no", field: "reference" } as const;
+  throw new InvalidRequestError({ ...facts, given, taken, transient: true });
 }
 
 /** What becomes of a record; `undefined` where nothing of it is worth keeping. */

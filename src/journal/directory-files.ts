@@ -2,16 +2,13 @@ import { createHash } from "node:crypto";
 import * as fs from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { reasonOf } from "../errors";
-import { knownMedia, sniff } from "../media/format";
 import { codeOf } from "../realm";
-import { isWanted, type Journal, type JournalFilter, type TaskName } from "./journal";
+import { type JournalFileSystem, unlessMissing } from "./directory-file-system";
+import { imagesIn } from "./directory-images";
+import { heldMark, heldRecord, putBack, swapFile } from "./directory-swap";
+import type { Journal, JournalFilter, TaskName } from "./journal";
 import { type JournalRecord, journalRecordSchema } from "./record";
-
-/** What a directory journal needs of a file system; a test's own can drop what was not synced. */
-export type JournalFileSystem = Pick<
-  typeof fs,
-  "link" | "mkdir" | "open" | "readdir" | "readFile" | "rename" | "rm" | "stat" | "writeFile"
->;
+import { isWanted } from "./wanted";
 
 const temporaryMark = ".part-";
 
@@ -30,9 +27,6 @@ const leftOverMs = 24 * 60 * 60 * 1000;
  */
 const noLinks = ["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EISDIR"];
 
-/** What an image may be called, the likeliest first. */
-const extensions = [...knownMedia.map(({ extension }) => extension), "bin"];
-
 /** The journal of `directoryJournal`, loaded with the first of its calls. */
 export function journalIn(
   directory: string,
@@ -40,8 +34,9 @@ export function journalIn(
 ): Required<Omit<Journal, "prune" | "shared" | "volatile">> {
   const place = (name: string) => join(directory, name);
   const recordPath = (id: string) => place(`${safe(id)}.json`);
-  const imagePath = (id: string, position: number, extension: string) =>
-    place(`${safe(id)}.${position}.${extension}`);
+  const images = imagesIn(fileSystem, (id, position, extension) =>
+    place(`${safe(id)}.${position}.${extension}`),
+  );
   const taskPath = (task: TaskName) => place(taskMark + digestOf(task));
 
   let anchored: Promise<void> | undefined;
@@ -121,17 +116,14 @@ export function journalIn(
     return text === undefined ? undefined : parsed(text);
   }
 
-  /** Removes an image, whatever its format; false where there was none. */
-  async function removeImage(id: string, position: number): Promise<boolean> {
-    const removed = await Promise.all(
-      extensions.map((each) => unlessMissing(removal(imagePath(id, position, each)))),
-    );
-    return removed.includes(true);
-  }
-
-  async function removal(path: string): Promise<true> {
-    await fileSystem.rm(path);
-    return true;
+  /** What there was beside a record that has gone. */
+  async function forgetRest(id: string, found: unknown): Promise<void> {
+    const { success, data: record } = journalRecordSchema.safeParse(found);
+    if (success) await noteTask({ ...record, state: "failed" });
+    // By their names: to read the directory for each of thousands takes time by their square.
+    const known = success ? Math.max(record.n, record.images?.length ?? 0) : 0;
+    let position = 0;
+    while ((await images.remove(id, position)) || position < known) position += 1;
   }
 
   /**
@@ -143,6 +135,17 @@ export function journalIn(
     const path = taskPath({ provider, baseURL, taskId });
     if (state === "submitted") await fileSystem.writeFile(path, id).catch(() => {});
     else await fileSystem.rm(path, { force: true }).catch(() => {});
+  }
+
+  /** Of what a process that died has left: its files go, and a record that it held comes back. */
+  async function clear(name: string): Promise<void> {
+    const id = heldRecord(name);
+    const files = { fileSystem, held: place(name), sync: syncDirectory };
+    if (id !== undefined) await putBack({ ...files, path: recordPath(id) }, true);
+    if (!leftOver.test(name)) return;
+    const found = await unlessMissing(fileSystem.stat(place(name)));
+    if (found === undefined || Date.now() - found.mtimeMs <= leftOverMs) return;
+    await fileSystem.rm(place(name), { force: true });
   }
 
   return {
@@ -193,41 +196,30 @@ export function journalIn(
         await fileSystem.rm(recordPath(id), { force: true });
         await syncDirectory();
       }
-      const { success, data: record } = journalRecordSchema.safeParse(found);
-      if (success) await noteTask({ ...record, state: "failed" });
-      // By their names: to read the directory for each of thousands takes time by their square.
-      const known = success ? Math.max(record.n, record.images?.length ?? 0) : 0;
-      let position = 0;
-      while ((await removeImage(id, position)) || position < known) position += 1;
+      await forgetRest(id, found);
     },
-    async writeImage(id, position, bytes) {
-      const extension = sniff(bytes)?.extension ?? "bin";
-      await write(bytes, (temporary) =>
-        fileSystem.rename(temporary, imagePath(id, position, extension)),
-      );
-      // An earlier try may have brought it in another format.
-      for (const each of extensions) {
-        if (each !== extension) await fileSystem.rm(imagePath(id, position, each), { force: true });
-      }
+    async compareAndSwap(id, expected, next) {
+      const held = place(`${heldMark}${safe(id)}.${crypto.randomUUID()}`);
+      const files = { fileSystem, path: recordPath(id), held, sync: syncDirectory };
+      const wanted = JSON.stringify(expected);
+      const isExpected = (text: string) => JSON.stringify(parsed(text)) === wanted;
+      let isSwapped = false;
+      const swap = async (temporary?: string) => {
+        isSwapped = await swapFile(files, isExpected, temporary);
+      };
+      await (next === undefined ? swap() : write(textOf(next), swap));
+      if (isSwapped) await (next === undefined ? forgetRest(id, expected) : noteTask(next));
+      return isSwapped;
     },
-    async readImage(id, position) {
-      for (const extension of extensions) {
-        const bytes = await unlessMissing(fileSystem.readFile(imagePath(id, position, extension)));
-        if (bytes !== undefined) return bytes;
-      }
-      return undefined;
-    },
+    writeImage: (id, position, bytes) => images.write(id, position, bytes, write),
+    readImage: (id, position) => images.read(id, position),
     async findTask(task) {
       const id = await unlessMissing(fileSystem.readFile(taskPath(task), "utf8"));
       return id !== undefined && isRecordId(id) ? id : undefined;
     },
     async clean() {
       for (const entry of await entries()) {
-        if (!leftOver.test(entry.name) || !entry.isFile()) continue;
-        const found = await unlessMissing(fileSystem.stat(place(entry.name)));
-        if (found !== undefined && Date.now() - found.mtimeMs > leftOverMs) {
-          await fileSystem.rm(place(entry.name), { force: true });
-        }
+        if (entry.isFile()) await clear(entry.name);
       }
     },
   };
@@ -265,13 +257,4 @@ function safe(id: string): string {
 
 function isRecordId(id: string): boolean {
   return /^[\w-]+\.\d+$/.test(id);
-}
-
-async function unlessMissing<Value>(work: Promise<Value>): Promise<Value | undefined> {
-  try {
-    return await work;
-  } catch (error) {
-    if (codeOf(error) === "ENOENT") return undefined;
-    throw error;
-  }
 }

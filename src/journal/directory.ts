@@ -27,6 +27,8 @@ export function directoryJournal(path: string): Journal {
       yield* (await files()).list(filter);
     },
     delete: async (id) => (await files()).delete(id),
+    compareAndSwap: async (id, expected, next) =>
+      (await files()).compareAndSwap(id, expected, next),
     writeImage: async (id, position, bytes) => (await files()).writeImage(id, position, bytes),
     readImage: async (id, position) => (await files()).readImage(id, position),
     findTask: async (task) => (await files()).findTask(task),

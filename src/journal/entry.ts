@@ -1,53 +1,37 @@
-import { hostname } from "node:os";
 import type { Call, Refused, Succeeded } from "../adapter/contract";
 import type { Clock } from "../async/clock";
 import type { Charged, Cost } from "../cost";
-import { InvalidRequestError, JournalError, reasonOf } from "../errors";
-import { codeOf } from "../realm";
-import type { Operation } from "../types";
-import { otherAccountError } from "./account";
+import { JournalError, reasonOf } from "../errors";
 import type { Journal } from "./journal";
 import {
-  isFree,
-  isSettledRecord,
-  type JournalRecord,
-  journalRecordSchema,
-  packSplit,
-  recordId,
-} from "./record";
+  beginSending,
+  endSending,
+  isAbandoned,
+  isOwnedElsewhere,
+  isOwnedHere,
+  thisProcess,
+} from "./owner";
+import { isFree, isSettledRecord, type JournalRecord, recordId } from "./record";
 import { repeatableCall } from "./repeatable";
+import { intentRecord, type LedgerFacts, recordOf } from "./task-record";
 import { Writes } from "./writes";
-
-/** What the records of a job have in common. */
-export interface LedgerFacts {
-  readonly jobId: string;
-  readonly provider: string;
-  readonly baseURL: string;
-  readonly operation: Operation;
-  readonly split: readonly number[];
-  readonly requestDigest: string;
-  /** Whose money it is, as the marker is written; absent for a job that stands there already. */
-  account?(): Promise<string>;
-  /** The record of the first task, which tells of which request a caller's key is; absent without one. */
-  readonly firstId?: string;
-}
 
 /** The first task's marker while it is being written: the other tasks of the call wait for it. */
 const firstMarkers = new WeakMap<LedgerFacts, Promise<unknown>>();
-
-/** Tasks whose create this process is sending or about to send, across its clients, by record id. */
-const sending = new Map<string, Set<TaskEntry>>();
 
 /** One task's page in the journal: written ahead of what it tells of. */
 export class TaskEntry {
   readonly #journal: Journal;
   readonly #clock: Clock;
+  readonly #canSwap: boolean;
   readonly #facts: LedgerFacts;
   readonly #index: number;
   /** Which try it is under a caller's key; absent without one. */
   readonly #attempt: number | undefined;
   #account: string | undefined;
   #record: JournalRecord | undefined;
+  /** What stands in the journal, as it was last read or written. */
+  #stored: unknown;
   #released = false;
   #begun = false;
   readonly #writes = new Writes();
@@ -61,6 +45,7 @@ export class TaskEntry {
     attempt = record?.attempt,
   ) {
     this.#journal = journal;
+    this.#canSwap = journal.compareAndSwap !== undefined;
     this.#clock = clock;
     this.#facts = facts;
     this.#index = index;
@@ -100,36 +85,19 @@ export class TaskEntry {
     // one may be sent, though it be split into more tasks.
     await firstMarkers.get(this.#facts)?.catch(() => {});
     const { firstId } = this.#facts;
-    this.#account = await this.#facts.account?.();
+    this.#account = (await this.#facts.account?.()) ?? this.#account;
     if (firstId !== undefined) await this.#find(firstId);
     return this.#begin(call, key);
   }
 
   async #begin(call: Call, key: string | undefined): Promise<JournalRecord | undefined> {
-    const { jobId, provider, baseURL, operation, split, requestDigest } = this.#facts;
-    this.#account = await this.#facts.account?.();
-    const account = this.#account;
-    const attempt = this.#attempt;
-    const json = call.body !== undefined && "json" in call.body ? call.body.json : undefined;
-    const record: JournalRecord = {
-      ...{ v: 1, id: this.#id, jobId, index: this.#index, n: split[this.#index] ?? 1 },
-      ...{ ...packSplit(split), provider, baseURL, operation, requestDigest },
-      ...(account !== undefined && { account }),
-      ...(attempt !== undefined && { attempt }),
-      submittedAt: new Date(this.#clock.wallTime()).toISOString(),
-      owner: { host: hostname(), pid: process.pid },
-      request: json ?? textParts(call),
-      state: "submitting",
-      ...(key !== undefined && { key }),
-      // Under a key anybody may finish what this process began.
-      ...(key !== undefined &&
-        json !== undefined && {
-          call: { path: call.path, json, ...(call.headers && { headers: { ...call.headers } }) },
-        }),
-    };
+    this.#account = (await this.#facts.account?.()) ?? this.#account;
+    const place = { id: this.#id, index: this.#index, attempt: this.#attempt };
+    const whose = { ...place, account: this.#account, now: this.#clock.wallTime() };
+    const record = intentRecord(this.#facts, whose, call, key);
     for (;;) {
       // Before others can see the marker.
-      this.#markSending();
+      beginSending(this.#id, this);
       try {
         this.#begun = await this.#guarded("no", () => this.#journal.create(record));
       } finally {
@@ -137,6 +105,7 @@ export class TaskEntry {
       }
       if (this.#begun) {
         this.#record = record;
+        this.#stored = record;
         return undefined;
       }
       const existing = await this.refresh();
@@ -154,24 +123,8 @@ export class TaskEntry {
 
   async #find(id: string): Promise<JournalRecord | undefined> {
     const found = await this.#guarded("no", () => this.#journal.read(id));
-    if (found === undefined) return undefined;
-    const parsed = journalRecordSchema.safeParse(found);
-    if (!parsed.success) {
-      const detail = `What stands under ${id} is no record of this version`;
-      throw new JournalError({ provider: this.#facts.provider, charged: "no", detail });
-    }
-    const { account } = parsed.data;
-    if (account !== undefined && this.#account !== undefined && account !== this.#account) {
-      throw otherAccountError(this.#facts.provider, id);
-    }
-    if (parsed.data.requestDigest !== this.#facts.requestDigest) {
-      throw new InvalidRequestError({
-        ...{ provider: this.#facts.provider, charged: "no", field: "options.idempotencyKey" },
-        given: "the key of another request",
-        taken: "a key of its own for each request, or the very same request again",
-      });
-    }
-    return parsed.data;
+    if (id === this.#id) this.#stored = found;
+    return found === undefined ? undefined : recordOf(found, id, this.#facts, this.#account);
   }
 
   /** Whether a create of unknown fate may be sent again: under its key, while that is young. */
@@ -184,23 +137,44 @@ export class TaskEntry {
     return this.#record !== undefined && isAbandoned(this.#record);
   }
 
-  #markSending(): void {
-    const others = sending.get(this.#id);
-    if (others === undefined) sending.set(this.#id, new Set([this]));
-    else others.add(this);
+  /**
+   * Puts this process's name on the intent record of another, before its create is sent again under its key:
+   * from then on a refusal of the first create does not take the record back. False where something else
+   * stands there by now, which is to be looked at anew.
+   */
+  async takeOver(): Promise<boolean> {
+    if (!this.#canSwap) return true;
+    const found = await this.refresh();
+    if (found === undefined || this.repeatable === undefined) return false;
+    const record = { ...found, owner: thisProcess(), takeovers: (found.takeovers ?? 0) + 1 };
+    beginSending(this.#id, this);
+    const isTaken = await this.#swap("no", record).catch((error: unknown) => {
+      this.sent();
+      throw error;
+    });
+    if (!isTaken) this.sent();
+    return isTaken;
+  }
+
+  /** False where another process has written since. */
+  async #swap(charged: Charged, next?: JournalRecord): Promise<boolean> {
+    const isSwapped = await this.#guarded(charged, async () =>
+      this.#journal.compareAndSwap?.(this.#id, this.#stored, next),
+    );
+    if (!isSwapped) return false;
+    this.#stored = next;
+    this.#record = next ?? this.#record;
+    return true;
   }
 
   /** The create has ended, however it did. */
   sent(): void {
-    const all = sending.get(this.#id);
-    all?.delete(this);
-    if (all?.size === 0) sending.delete(this.#id);
+    endSending(this.#id, this);
   }
 
   /** The process that wrote the record lives, and is another. */
   get isOwnedElsewhere(): boolean {
-    const record = this.#record;
-    return record?.owner !== undefined && !isOwnedHere(record) && !isAbandoned(record);
+    return this.#record !== undefined && isOwnedElsewhere(this.#record);
   }
 
   /** The record was released from the journal. */
@@ -227,10 +201,11 @@ export class TaskEntry {
   async unknown(message: string): Promise<void> {
     const current = await this.refresh();
     if (current?.state !== "submitting") return;
-    return this.#update({
-      state: "unknown",
-      failure: { kind: "submission_unknown", message, charged: "unknown" },
-    });
+    const failure = { kind: "submission_unknown", message, charged: "unknown" } as const;
+    const record = changed(current, { state: "unknown", failure }, this.#clock);
+    // What another process has written since tells more.
+    if (!this.#canSwap) await this.#update(record);
+    else await this.#swap("unknown", record);
   }
 
   failed({ kind, message, charged, code }: Refused): Promise<void> {
@@ -265,10 +240,15 @@ export class TaskEntry {
     return this.#update(change, "yes");
   }
 
-  /** There is nothing to keep, and the key is free again, unless another process is further under it. */
+  /**
+   * There is nothing to keep, and the key is free again, unless another process has taken the record over,
+   * or is further under it.
+   */
   async refused(): Promise<void> {
-    const current = await this.refresh();
-    if (current?.state === "submitting") await this.forget();
+    if (!this.#begun) return;
+    const current = this.#canSwap ? undefined : await this.refresh();
+    if (this.#canSwap) this.#released = await this.#swap("unknown");
+    else if (current?.state === "submitting" && isOwnedHere(current)) await this.forget();
   }
 
   /** Lets go of the record and its images. */
@@ -297,13 +277,9 @@ export class TaskEntry {
 
   async #update(change: Partial<JournalRecord>, charged: Charged = "unknown"): Promise<void> {
     if (this.#record === undefined || this.#released) return;
-    const { call, ...record } = { ...this.#record, ...change };
-    // Once accepted it is never sent again.
-    if (isSettledRecord(record))
-      record.settledAt ??= new Date(this.#clock.wallTime()).toISOString();
-    const open = record.state === "submitting" || record.state === "unknown";
-    this.#record = open && call !== undefined ? { ...record, call } : record;
-    const written = this.#record;
+    const written = changed(this.#record, change, this.#clock);
+    this.#record = written;
+    this.#stored = written;
     await this.#writes.add(this.#guarded(charged, () => this.#journal.update(written)));
   }
 
@@ -317,28 +293,14 @@ export class TaskEntry {
   }
 }
 
-/** Whether a record was written by this process, or by one that had its number. */
-export function isOwnedHere({ owner }: JournalRecord): boolean {
-  return owner?.host === hostname() && owner.pid === process.pid;
-}
-
-/** Whether the process that wrote a record has ended; only its own machine can tell. */
-export function isAbandoned({ id, owner }: JournalRecord): boolean {
-  if (owner === undefined || owner.host !== hostname()) return false;
-  // In a container the process before this one had the same number.
-  if (owner.pid === process.pid) return !sending.has(id);
-  try {
-    process.kill(owner.pid, 0);
-    return false;
-  } catch (error) {
-    // Not allowed to signal it means that it lives.
-    return codeOf(error) !== "EPERM";
-  }
-}
-
-/** The fields of a multipart body; the images in it stay out of the journal. */
-function textParts(call: Call): unknown {
-  if (call.body === undefined || !("parts" in call.body)) return undefined;
-  const texts = call.body.parts.filter((part) => typeof part.value === "string");
-  return Object.fromEntries(texts.map(({ name, value }) => [name, value]));
+function changed(
+  before: JournalRecord,
+  change: Partial<JournalRecord>,
+  clock: Clock,
+): JournalRecord {
+  const { call, ...record } = { ...before, ...change };
+  if (isSettledRecord(record)) record.settledAt ??= new Date(clock.wallTime()).toISOString();
+  // Once accepted it is never sent again.
+  const open = record.state === "submitting" || record.state === "unknown";
+  return open && call !== undefined ? { ...record, call } : record;
 }

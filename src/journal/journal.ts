@@ -1,4 +1,5 @@
 import type { JournalRecord } from "./record";
+import { isWanted } from "./wanted";
 
 /** What a journal holds under an id: to be checked, since anybody may have written it. */
 export interface JournalEntry {
@@ -33,9 +34,10 @@ export type TaskName = Pick<JournalRecord, "provider" | "baseURL"> & { readonly 
  * Where jobs outlive the process. Records are small JSON; images are bytes beside them. Several
  * processes may share one journal: `create` alone decides who may send.
  *
- * Seven members are enough. The optional ones save reading: without `findTask`, a webhook that names
+ * Seven members are enough. Most of the optional ones save reading: without `findTask`, a webhook that names
  * a task by the provider's id waits for a listing, of which there is at most one in 10 s; without
- * `prune`, `recover` reads the settled records one by one to find those that may go.
+ * `prune`, `recover` reads the settled records one by one to find those that may go. `compareAndSwap` is
+ * for several processes under one idempotency key, of which one may die.
  */
 export interface Journal {
   /**
@@ -66,6 +68,13 @@ export interface Journal {
    * anything is paid for. Where it is left out, the first record of each job is the trial.
    */
   check?(): Promise<void>;
+  /**
+   * Puts `next` in the place of a record, durably and in one step, or forgets it where there is no `next`:
+   * only while what is kept is, as JSON, what `read` gave or `create` was given. Otherwise `false`, and
+   * nothing is changed. Without it, another process may write between a look at a record and its removal:
+   * a job that it has bought under the same key meanwhile is then lost if it dies, too.
+   */
+  compareAndSwap?(id: string, expected: unknown, next?: JournalRecord): Promise<boolean>;
   /** An image that was kept. */
   readImage(id: string, position: number): Promise<Uint8Array | undefined>;
   /**
@@ -83,23 +92,17 @@ export interface Journal {
 export function memoryJournal(): Journal {
   const records = new Map<string, string>();
   const images = new Map<string, Map<number, Uint8Array>>();
-  /** The ids of the records that are submitted, by the names of their tasks; and the other way round. */
-  const tasks = new Map<string, string>();
-  const names = new Map<string, string>();
-  function unlist(id: string): void {
-    const name = names.get(id);
-    names.delete(id);
-    if (name !== undefined && tasks.get(name) === id) tasks.delete(name);
-  }
+  const tasks = new TaskNames();
 
   function put(record: JournalRecord): void {
-    const { id, state, provider, baseURL, taskId } = record;
-    records.set(id, JSON.stringify(record));
-    unlist(id);
-    if (state !== "submitted" || taskId === undefined) return;
-    const name = nameOf({ provider, baseURL, taskId });
-    tasks.set(name, id);
-    names.set(id, name);
+    records.set(record.id, JSON.stringify(record));
+    tasks.put(record);
+  }
+
+  function forget(id: string): void {
+    records.delete(id);
+    images.delete(id);
+    tasks.remove(id);
   }
 
   return {
@@ -123,9 +126,13 @@ export function memoryJournal(): Journal {
       }
     },
     async delete(id) {
-      records.delete(id);
-      images.delete(id);
-      unlist(id);
+      forget(id);
+    },
+    async compareAndSwap(id, expected, next) {
+      if (records.get(id) !== JSON.stringify(expected)) return false;
+      if (next === undefined) forget(id);
+      else put(next);
+      return true;
     },
     async writeImage(id, position, bytes) {
       const kept = images.get(id) ?? new Map<number, Uint8Array>();
@@ -136,15 +143,33 @@ export function memoryJournal(): Journal {
       return images.get(id)?.get(position)?.slice();
     },
     async findTask(task) {
-      return tasks.get(nameOf(task));
+      return tasks.find(task);
     },
   };
 }
 
-/** Whether a listing is for what stands in a journal; what is no record belongs to the unsettled ones. */
-export function isWanted(record: unknown, { settled }: JournalFilter = {}): boolean {
-  const state = typeof record === "object" && record !== null && "state" in record && record.state;
-  return settled === undefined || settled === (state === "succeeded" || state === "failed");
+/** The records that are submitted, by the names of their tasks. */
+class TaskNames {
+  readonly #ids = new Map<string, string>();
+  readonly #names = new Map<string, string>();
+
+  put({ id, state, provider, baseURL, taskId }: JournalRecord): void {
+    this.remove(id);
+    if (state !== "submitted" || taskId === undefined) return;
+    const name = nameOf({ provider, baseURL, taskId });
+    this.#ids.set(name, id);
+    this.#names.set(id, name);
+  }
+
+  remove(id: string): void {
+    const name = this.#names.get(id);
+    this.#names.delete(id);
+    if (name !== undefined && this.#ids.get(name) === id) this.#ids.delete(name);
+  }
+
+  find(task: TaskName): string | undefined {
+    return this.#ids.get(nameOf(task));
+  }
 }
 
 function nameOf({ provider, baseURL, taskId }: TaskName): string {

@@ -96,6 +96,24 @@ export class OwnRecords {
     }
   }
 
+  /**
+   * Puts `next` in the place of a record, or forgets it where there is none. False where another process has
+   * written since it was read, which a journal without `compareAndSwap` cannot tell.
+   */
+  async replace(record: JournalRecord, next: JournalRecord | undefined): Promise<boolean> {
+    const { journal } = this;
+    return this.guarded("unknown", async () => {
+      if (journal.compareAndSwap === undefined) {
+        await (next === undefined ? journal.delete(record.id) : journal.update(next));
+        return true;
+      }
+      const stored = await journal.read(record.id);
+      const { data } = journalRecordSchema.safeParse(stored);
+      if (JSON.stringify(data) !== JSON.stringify(record)) return false;
+      return journal.compareAndSwap(record.id, stored, next);
+    });
+  }
+
   /** Has the journal forget the jobs that settled before a time, where it can find them by itself. */
   async prune(settledBefore: Date): Promise<void> {
     const { journal } = this;

@@ -53,6 +53,8 @@ export const journalRecordSchema = z
     submittedAt: z.iso.datetime(),
     /** Who wrote the marker: tells those who wait whether anybody still works on it, and decides nothing else. */
     owner: z.optional(z.object({ host: z.string(), pid: z.int() })),
+    /** How often others have taken it over to send its create again, under its key. */
+    takeovers: z.optional(z.int().check(z.minimum(1))),
     /** When it ended: ISO 8601. */
     settledAt: z.optional(z.iso.datetime()),
     /** What tells one request from another, without saying what it is. */

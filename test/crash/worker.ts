@@ -18,7 +18,8 @@ import {
   shortapi,
   trinetra,
 } from "../../src/index";
-import { type JournalFileSystem, journalIn } from "../../src/journal/directory-files";
+import type { JournalFileSystem } from "../../src/journal/directory-file-system";
+import { journalIn } from "../../src/journal/directory-files";
 import { type CrashTask, type TraceLine, tagsIn, type WorkerPlan } from "./plan";
 
 const plan: WorkerPlan = JSON.parse(process.argv[2] ?? "");

@@ -1,5 +1,5 @@
 import { basename, dirname } from "node:path";
-import type { JournalFileSystem } from "../../src/journal/directory-files";
+import type { JournalFileSystem } from "../../src/journal/directory-file-system";
 
 /**
  * What of the unsynced survives a power cut. `"nothing"`; `"names"`: every link, rename and removal,
@@ -175,7 +175,10 @@ export class BrittleDisk {
           isFile: () => !(node instanceof Folder),
           isDirectory: () => node instanceof Folder,
         })),
-      stat: async (path: string) => ({ isFile: () => this.#file(path) !== undefined, mtimeMs: 0 }),
+      stat: async (path: string) => {
+        const file = this.#file(path);
+        return { isFile: () => file !== undefined, mtimeMs: 0, ctimeMs: 0 };
+      },
       // Neither atomic nor synced: nothing that matters may be written so.
       writeFile: async (path: string, data: string) => {
         const folder = this.#folder(dirname(path));

@@ -222,4 +222,68 @@ export function journalContract(name: string, setUp: () => JournalSetup | Promis
     expect(Buffer.from((await journal.readImage("job.10", 0)) ?? [])).toEqual(pngOf("job.10"));
     expect(await journal.create(recordOf("job.1"))).toBe(true);
   });
+
+  test(`${name}: a record is swapped only while it is what is expected, where it can be`, async () => {
+    const { journal, reopen } = await open();
+    if (journal.compareAndSwap === undefined) return;
+    const intent = recordOf("job.0", { request: { prompt: "日本 \u0001 $1" }, key: undefined });
+    const next = recordOf("job.0", { takeovers: 1, state: "submitted", taskId: "t" });
+    expect(await journal.compareAndSwap("job.0", intent, next)).toBe(false);
+    expect(await journal.read("job.0")).toBeUndefined();
+    await journal.create(intent);
+    expect(await journal.compareAndSwap("job.0", recordOf("job.0"), next)).toBe(false);
+    expect(await journal.compareAndSwap("job.0", recordOf("job.0"))).toBe(false);
+    expect(await journal.compareAndSwap("job.0", intent, next)).toBe(true);
+    expect(await journal.compareAndSwap("job.0", intent)).toBe(false);
+    expect(await reopen().read("job.0")).toEqual(next);
+    expect(await reopen().compareAndSwap?.("job.0", await journal.read("job.0"))).toBe(true);
+    expect(await listed(journal)).toEqual([]);
+    expect(await journal.create(recordOf("job.0"))).toBe(true);
+  });
+
+  test(`${name}: a record that is swapped for nothing goes with its images, and no other does`, async () => {
+    const { journal } = await open();
+    if (journal.compareAndSwap === undefined) return;
+    for (const id of ["job.1", "job.10"]) {
+      await journal.create(recordOf(id));
+      await journal.writeImage(id, 0, pngOf(id));
+    }
+    expect(await journal.compareAndSwap("job.1", recordOf("job.10"))).toBe(false);
+    expect(await journal.readImage("job.1", 0)).toBeDefined();
+    expect(await journal.compareAndSwap("job.1", recordOf("job.1"))).toBe(true);
+    expect(await journal.readImage("job.1", 0)).toBeUndefined();
+    expect((await listed(journal)).map(({ id }) => id)).toEqual(["job.10"]);
+    expect(await journal.readImage("job.10", 0)).toBeDefined();
+  });
+
+  test(`${name}: of twenty swaps of one record exactly one succeeds`, async () => {
+    const { journal, reopen } = await open();
+    const other = reopen();
+    if (journal.compareAndSwap === undefined) return;
+    await journal.create(recordOf("job.0"));
+    const swapped = await Promise.all(
+      Array.from({ length: 20 }, (_, at) => {
+        const next = recordOf("job.0", { takeovers: at + 1 });
+        return (at % 2 === 0 ? journal : other).compareAndSwap?.("job.0", recordOf("job.0"), next);
+      }),
+    );
+    expect(swapped.filter(Boolean)).toHaveLength(1);
+    const takeovers = swapped.indexOf(true) + 1;
+    expect(await other.read("job.0")).toEqual(recordOf("job.0", { takeovers }));
+  });
+
+  test(`${name}: whatever a swap for nothing meets, a job that is written then is not lost`, async () => {
+    const { journal, reopen } = await open();
+    const other = reopen();
+    if (journal.compareAndSwap === undefined) return;
+    for (let round = 0; round < 40; round += 1) {
+      const id = `job.${round}`;
+      await journal.create(recordOf(id));
+      const accepted = recordOf(id, { state: "submitted", taskId: "t" });
+      const isSwapping = journal.compareAndSwap(id, recordOf(id));
+      await new Promise((resolve) => setTimeout(resolve, (round % 8) / 4));
+      await Promise.all([isSwapping, other.update(accepted)]);
+      expect(await other.read(id)).toEqual(accepted);
+    }
+  });
 }

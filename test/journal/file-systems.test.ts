@@ -7,7 +7,8 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { directoryJournal } from "../../src/journal/directory";
-import { type JournalFileSystem, journalIn } from "../../src/journal/directory-files";
+import type { JournalFileSystem } from "../../src/journal/directory-file-system";
+import { journalIn } from "../../src/journal/directory-files";
 import { listed, pngOf, recordOf } from "./contract";
 import { allProviders, failureOf, prompt, recovered, startStage } from "./stage";
 

@@ -165,7 +165,8 @@ test("a failure under a key is handed out until it is released, and goes after t
 test("a refusal whose marker cannot be taken back is not called retryable", async () => {
   await using stage = await startStage();
   const inner = memoryJournal();
-  const journal: Journal = { ...inner, delete: () => Promise.reject(noRoom()) };
+  const fail = () => Promise.reject(noRoom());
+  const journal: Journal = { ...inner, delete: fail, compareAndSwap: fail };
   const client = stage.client("trinetra", journal);
   stage.sandbox.inject({ provider: "trinetra", phase: "create", fault: "refusal", status: 429 });
   const options = { ...key, timeoutMs: 300 };
@@ -181,6 +182,10 @@ test("by the time a refusal is heard its key is free", async () => {
     async delete(id) {
       await new Promise((resolve) => setTimeout(resolve, 50));
       await inner.delete(id);
+    },
+    async compareAndSwap(id, expected, next) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      return (await inner.compareAndSwap?.(id, expected, next)) ?? false;
     },
   };
   stage.sandbox.inject({ provider: "trinetra", phase: "create", fault: "refusal", status: 402 });

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { createImageClient } from "../../src/client";
-import { type JournalFileSystem, journalIn } from "../../src/journal/directory-files";
+import type { JournalFileSystem } from "../../src/journal/directory-file-system";
+import { journalIn } from "../../src/journal/directory-files";
 import type { Journal } from "../../src/journal/journal";
 import { type JournalRecord, journalRecordSchema } from "../../src/journal/record";
 import { aigptimage, openaiCompatible, shortapi, trinetra } from "../../src/providers/index";

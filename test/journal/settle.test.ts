@@ -228,3 +228,25 @@ test("the README's loop rescues everything, however many creates are of unknown 
   expect(order.slice(0, 2)).toEqual([running.id, first.jobId]);
   expect((await recordsOf(journal)).map(({ jobId }) => jobId).sort()).toEqual(["a", "b", "c", "z"]);
 });
+
+test.each(["no", "yes"] as const)(
+  "a word that it was charged %s does not hide the job of which another process writes just then",
+  async (charged) => {
+    await using stage = await startStage();
+    const inner = memoryJournal();
+    const job = await stage.client("trinetra", inner).submit({ prompt }, key);
+    const taskId = await loseAnswer(inner, job);
+    const accepted = { ...(await only(recordsOf(inner))), state: "submitted" as const, taskId };
+    const journal: Journal = {
+      ...inner,
+      async compareAndSwap(id, expected, next) {
+        await inner.update(accepted);
+        return (await inner.compareAndSwap?.(id, expected, next)) ?? false;
+      },
+    };
+    const error = await failureOf(stage.client("trinetra", journal).settle(job, { charged }));
+    expect(error).toMatchObject({ code: "invalid_request", charged: "no", field: "reference" });
+    expect(error.message).toContain("another process has just written");
+    expect(await recordsOf(inner)).toEqual([accepted]);
+  },
+);

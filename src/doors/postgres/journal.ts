@@ -3,6 +3,7 @@ import type { Journal, JournalEntry, JournalFilter, JournalRecord } from "../../
 import { Database, type Row, UncertainError } from "./database";
 import { Doubts } from "./doubts";
 import { durably } from "./durability";
+import { forgettingIn } from "./forgetting";
 import { Images } from "./images";
 import { checkNames, newerSchema, newestVersion, poolOf, schemaOf } from "./migrations";
 import type { PostgresJournalOptions, PostgresPool } from "./types";
@@ -11,9 +12,6 @@ const defaultTimeoutMs = 30_000;
 
 /** How many records a listing reads at once. */
 const pageSize = 100;
-
-/** How many jobs go in one statement of retention. */
-const mostExpired = 1_000;
 
 /** Every journal over one pool and schema is in the same database: the one that was there at first. */
 const identities = new WeakMap<PostgresPool, Map<string, string>>();
@@ -80,6 +78,7 @@ function journalOver(
 ): Required<Omit<Journal, "shared" | "volatile">> {
   const records = `${schema}.records`;
   const doubts = new Doubts(database, records);
+  const { forget, prune } = forgettingIn(schema, database, images);
   const reading = new BatchedReads((ids) => readAll(ids));
 
   /** @throws {Error} if this is another database than the journal was in before. */
@@ -172,15 +171,20 @@ function journalOver(
         }
       }
     },
-    async delete(id) {
+    async compareAndSwap(id, expected, next) {
+      // Of two statements that meet at a row, the later one compares what the earlier one has left.
+      const before = JSON.stringify(expected);
+      if (next === undefined) return forget(id, before);
       const [row] = await database.run(
-        `WITH record AS (DELETE FROM ${records} WHERE id = $1),
-        gone AS (SELECT $1::text AS id), ${images.forgotten()}
-        SELECT (SELECT count(*)::integer FROM dropped) AS dropped, ${durably}`,
-        [id],
+        `UPDATE ${records} SET (${columns}, writer) = ROW(${values}, NULL)
+        WHERE id = $1 AND record = $11 RETURNING ${durably}`,
+        [...valuesOf(next), before],
         id,
       );
-      if (Number(row?.dropped) > 0) await images.clear(id);
+      return row !== undefined;
+    },
+    async delete(id) {
+      await forget(id);
     },
     writeImage: (id, position, bytes) => images.write(id, position, bytes),
     readImage: (id, position) => images.read(id, position),
@@ -196,29 +200,7 @@ function journalOver(
       await doubts.settle();
       await images.clearAll();
     },
-    async prune({ provider, baseURL, account = "", settledBefore }) {
-      for (;;) {
-        const [row] = await database.run(
-          `WITH expired AS (
-            SELECT DISTINCT job_id FROM ${records} AS old
-            WHERE settled_id IS NOT NULL AND settled_at < $1::timestamptz AND provider = $2 AND base_url = $3
-              AND account IN ('', $4) AND NOT EXISTS (
-                SELECT FROM ${records} AS other WHERE other.job_id = old.job_id
-                  AND (other.settled_id IS NULL OR other.settled_at >= $1::timestamptz))
-            LIMIT ${mostExpired}
-          ), gone AS (
-            DELETE FROM ${records} AS record USING expired
-            WHERE record.job_id = expired.job_id RETURNING record.id
-          ), ${images.forgotten()}
-          SELECT (SELECT count(*)::integer FROM expired) AS expired,
-            (SELECT count(*)::integer FROM gone) AS gone,
-            (SELECT count(*)::integer FROM dropped) AS dropped`,
-          [settledBefore.toISOString(), provider, baseURL, account],
-        );
-        if (Number(row?.dropped) > 0) await images.clearAll();
-        if (Number(row?.expired) < mostExpired || Number(row?.gone) === 0) return;
-      }
-    },
+    prune,
   };
 }
 

@@ -1,0 +1,152 @@
+import { expect, test } from "vitest";
+import { systemClock } from "../../src/async/clock";
+import { directoryJournal } from "../../src/journal/directory";
+import { TaskEntry } from "../../src/journal/entry";
+import { type Journal, memoryJournal } from "../../src/journal/journal";
+import type { LedgerFacts } from "../../src/journal/task-record";
+import {
+  failureOf,
+  type JournalStage,
+  only,
+  prompt,
+  recordsOf,
+  recovered,
+  startStage,
+} from "./stage";
+
+// Two processes under one key, at a provider that honours it: the second one sends the create of the first
+// once more, under the key, and need not wait for its end.
+
+const key = { idempotencyKey: "message 17" };
+
+const journals: readonly [string, (stage: JournalStage) => Journal][] = [
+  ["memory", () => memoryJournal()],
+  ["directory", ({ directory }) => directoryJournal(directory)],
+];
+
+/** Opens once. */
+function gate(): { readonly opened: Promise<void>; open(): void } {
+  let open = () => {};
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { opened, open: () => open() };
+}
+
+/** The journal of a process whose record is taken back only once the gate opens. */
+function slowToTakeBack(journal: Journal, { opened }: { readonly opened: Promise<void> }): Journal {
+  return {
+    ...journal,
+    async delete(id) {
+      await opened;
+      await journal.delete(id);
+    },
+    async compareAndSwap(id, expected, next) {
+      await opened;
+      return (await journal.compareAndSwap?.(id, expected, next)) ?? false;
+    },
+  };
+}
+
+test.each(journals)(
+  "a refusal does not take back the job that another process has bought meanwhile (%s)",
+  async (_, journalOf) => {
+    await using stage = await startStage({ jobDurationMs: 60_000 });
+    const journal = journalOf(stage);
+    const taking = gate();
+    stage.sandbox.inject({
+      ...{ provider: "aigptimage", phase: "create", fault: "refusal", status: 402 },
+    });
+    const first = stage.client("aigptimage", slowToTakeBack(journal, taking));
+    const refused = failureOf(first.submit({ prompt }, key));
+    while (stage.count("create") === 0) await new Promise((resolve) => setTimeout(resolve, 2));
+    await stage.client("aigptimage", journal).submit({ prompt }, key);
+    taking.open();
+    expect(await refused).toMatchObject({ code: "insufficient_credits", charged: "no" });
+    // Both processes end, and the picture is still to be had.
+    const job = await only(recovered(stage.client("aigptimage", journal)));
+    expect(job.reference.tasks[0]).toMatchObject({ id: expect.any(String) });
+    expect(stage.sandbox.charges).toHaveLength(1);
+  },
+);
+
+test.each(journals)(
+  "a refusal does not take back the record under which another process is sending (%s)",
+  async (_, journalOf) => {
+    await using stage = await startStage();
+    const journal = journalOf(stage);
+    const taking = gate();
+    stage.sandbox.inject({
+      ...{ provider: "aigptimage", phase: "create", fault: "refusal", status: 402 },
+    });
+    stage.sandbox.inject({
+      ...{ provider: "aigptimage", phase: "create", fault: "hang", after: 1 },
+    });
+    const first = stage.client("aigptimage", slowToTakeBack(journal, taking));
+    const refused = failureOf(first.submit({ prompt }, key));
+    while (stage.count("create") === 0) await new Promise((resolve) => setTimeout(resolve, 2));
+    const second = stage.client("aigptimage", journal);
+    const torn = second.submit({ prompt }, key).catch((error: unknown) => error);
+    while (stage.count("create") < 2) await new Promise((resolve) => setTimeout(resolve, 2));
+    taking.open();
+    await refused;
+    // If the second process were killed now, its create would be known.
+    expect(await only(recordsOf(journal))).toMatchObject({ state: "submitting", takeovers: 1 });
+    await second.close({ timeoutMs: 0 });
+    await torn;
+  },
+);
+
+const facts: LedgerFacts = {
+  ...{ jobId: "job", provider: "p", baseURL: "https://p.test", operation: "generate" as const },
+  ...{ split: [1], requestDigest: "d" },
+};
+const call = { method: "POST", path: "/create", body: { json: {} } } as const;
+
+function entryIn(journal: Journal): TaskEntry {
+  return new TaskEntry(journal, systemClock, facts, 0);
+}
+
+test("a create that is lost does not hide the job that another process has bought meanwhile", async () => {
+  const inner = memoryJournal();
+  const second = entryIn(inner);
+  const accept = async () => {
+    await second.begin(call, "key");
+    expect(await second.takeOver()).toBe(true);
+    await second.accepted("task", undefined);
+  };
+  const first = entryIn({
+    ...inner,
+    async compareAndSwap(id, expected, next) {
+      await accept();
+      return (await inner.compareAndSwap?.(id, expected, next)) ?? false;
+    },
+  });
+  await first.begin(call, "key");
+  await first.unknown("It was lost");
+  expect(await inner.read("job.0")).toMatchObject({ state: "submitted", taskId: "task" });
+});
+
+test("a record is not taken over that has ended or gone since it was read", async () => {
+  const journal = memoryJournal();
+  const [first, second, third] = [entryIn(journal), entryIn(journal), entryIn(journal)];
+  await first.begin(call, "key");
+  await second.begin(call, "key");
+  await third.begin(call, "key");
+  await first.accepted("task", undefined);
+  expect(await second.takeOver()).toBe(false);
+  expect(second.record).toMatchObject({ state: "submitted", taskId: "task" });
+  await journal.delete("job.0");
+  expect(await third.takeOver()).toBe(false);
+});
+
+test("what another one has begun under the same id is not taken back, in a journal without swaps", async () => {
+  const { compareAndSwap: _, ...journal } = memoryJournal();
+  const first = entryIn(journal);
+  await first.begin(call, undefined);
+  const anew = { ...first.record, owner: { host: "another-machine", pid: 7 } };
+  if (first.record === undefined) throw new Error("nothing was begun");
+  await journal.update({ ...first.record, ...anew });
+  await first.refused();
+  expect(await journal.read("job.0")).toEqual(anew);
+});
