@@ -5,7 +5,7 @@ import { reasonOf } from "../errors";
 import { codeOf } from "../realm";
 import { type JournalFileSystem, unlessMissing } from "./directory-file-system";
 import { imagesIn } from "./directory-images";
-import { heldMark, heldRecord, putBack, swapFile } from "./directory-swap";
+import { heldMark, heldRecord, putBack, removeFile, replaceFile } from "./directory-swap";
 import type { Journal, JournalFilter, TaskName } from "./journal";
 import { type JournalRecord, journalRecordSchema } from "./record";
 import { isWanted } from "./wanted";
@@ -73,10 +73,10 @@ export function journalIn(
   }
 
   /** Writes beside the place and syncs; `publish` puts it there. */
-  async function write(
+  async function write<Value>(
     data: string | Uint8Array,
-    publish: (temporary: string) => Promise<void>,
-  ): Promise<void> {
+    publish: (temporary: string) => Promise<Value>,
+  ): Promise<Value> {
     await prepare();
     const temporary = place(`${temporaryMark}${crypto.randomUUID()}`);
     try {
@@ -87,8 +87,9 @@ export function journalIn(
       } finally {
         await handle.close();
       }
-      await publish(temporary);
+      const published = await publish(temporary);
       await syncDirectory();
+      return published;
     } finally {
       await fileSystem.rm(temporary, { force: true });
     }
@@ -203,11 +204,10 @@ export function journalIn(
       const files = { fileSystem, path: recordPath(id), held, sync: syncDirectory };
       const wanted = JSON.stringify(expected);
       const isExpected = (text: string) => JSON.stringify(parsed(text)) === wanted;
-      let isSwapped = false;
-      const swap = async (temporary?: string) => {
-        isSwapped = await swapFile(files, isExpected, temporary);
-      };
-      await (next === undefined ? swap() : write(textOf(next), swap));
+      const replace = (temporary: string) => replaceFile(files, isExpected, temporary);
+      const isSwapped = await (next === undefined
+        ? removeFile(files, isExpected)
+        : write(textOf(next), replace));
       if (isSwapped) await (next === undefined ? forgetRest(id, expected) : noteTask(next));
       return isSwapped;
     },

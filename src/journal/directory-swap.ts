@@ -24,18 +24,33 @@ export function heldRecord(name: string): string | undefined {
 }
 
 /**
- * Puts a file in the place of another, or removes it where there is no `next`, only while its text is what is
- * expected. False if not.
+ * Puts `next` in the place of a file, only while its text is what is expected. False if not.
+ *
+ * At no moment is there no record: whoever came under its key then would buy again. So a look and a rename
+ * must do, and what is written between the two is replaced as well. The process that wrote it writes again as
+ * it goes on; if it dies first, its create is sent again under its key, as the provider honours that.
+ */
+export async function replaceFile(
+  { fileSystem, path }: Pick<HeldPlace, "fileSystem" | "path">,
+  isExpected: (text: string) => boolean,
+  next: string,
+): Promise<boolean> {
+  const found = await unlessMissing(fileSystem.readFile(path, "utf8"));
+  if (found === undefined || !isExpected(found)) return false;
+  await fileSystem.rename(next, path);
+  return true;
+}
+
+/**
+ * Removes a file, only while its text is what is expected. False if not.
  *
  * POSIX has no such step: a look at a file and its removal are two. A rename to a name of its own is one, and
- * tells afterwards what it took; if it was not what was expected, it is put back. Whoever looks meanwhile
- * finds no record. A process that dies meanwhile leaves the file under that name, from where
- * {@link putBack} of the journal's `clean` brings it back.
+ * tells afterwards what it took; if it was not what was expected, it is put back. A process that dies
+ * meanwhile leaves the file under that name, from where {@link putBack} of the journal's `clean` brings it back.
  */
-export async function swapFile(
+export async function removeFile(
   files: HeldPlace,
   isExpected: (text: string) => boolean,
-  next?: string,
 ): Promise<boolean> {
   const { fileSystem, path, held, sync } = files;
   // Nearly always this tells, and nothing is touched in vain.
@@ -43,18 +58,13 @@ export async function swapFile(
   if (found === undefined || !isExpected(found)) return false;
   const isTaken = await unlessMissing(fileSystem.rename(path, held).then(() => true));
   if (!isTaken) return false;
-  let isSwapped = false;
+  let isRemoved = false;
   try {
-    isSwapped = isExpected(await fileSystem.readFile(held, "utf8"));
-    if (isSwapped && next !== undefined) {
-      isSwapped = await linked(fileSystem, next, path);
-      // The one must be there for good before the other goes.
-      if (isSwapped) await sync();
-    }
+    isRemoved = isExpected(await fileSystem.readFile(held, "utf8"));
   } finally {
-    if (!isSwapped) await putBack(files);
+    if (!isRemoved) await putBack(files);
   }
-  if (!isSwapped) return false;
+  if (!isRemoved) return false;
   await fileSystem.rm(held, { force: true });
   await sync();
   return true;

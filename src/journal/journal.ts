@@ -69,9 +69,9 @@ export interface Journal {
    */
   check?(): Promise<void>;
   /**
-   * Puts `next` in the place of a record, durably and in one step, or forgets it where there is no `next`:
-   * only while what is kept is, as JSON, what `read` gave or `create` was given. Otherwise `false`, and
-   * nothing is changed. Without it, another process may write between a look at a record and its removal:
+   * Puts `next` in the place of a record, durably, or forgets it where there is no `next`: only while what
+   * is kept is, as JSON, what `read` gave or `create` was given. Otherwise `false`, and nothing is changed.
+   * In one step, if it can be; while it is replaced, `create` must find a record at every moment. Without it, another process may write between a look at a record and its removal:
    * a job that it has bought under the same key meanwhile is then lost if it dies, too.
    */
   compareAndSwap?(id: string, expected: unknown, next?: JournalRecord): Promise<boolean>;
