@@ -31,7 +31,7 @@ export interface Capabilities {
 export function capabilitiesOf({ name, adapter }: Provider, keepsJournal: boolean): Capabilities {
   const { generate, edit } = adapter.operations;
   return {
-    resumable: adapter.answersWith === "job",
+    resumable: adapter.answersWith === "job" && adapter.query !== undefined,
     idempotent: adapter.idempotent,
     keepsJournal,
     providerOptions: [...new Set([name, adapter.optionsName ?? name])],

@@ -3,7 +3,7 @@ import { type Capabilities, capabilitiesOf } from "./capabilities";
 import { type ClientOptions, type ImageClientOptions, parseClientOptions } from "./client-options";
 import type { Cost } from "./cost";
 import { GenerationFailedError, InvalidRequestError, reasonOf, UnsupportedError } from "./errors";
-import { parseReference } from "./job/job";
+import { type ParsedReference, parseReference } from "./job/job";
 import type { RecoverOptions } from "./job/recovery";
 import { ResumedJob } from "./job/resumed-job";
 import type { Settlement } from "./job/settlement";
@@ -238,11 +238,10 @@ export class ProviderClient implements ProviderImageClient {
   }
 
   resume(reference: unknown): ImageJob {
-    const { name, baseURL, adapter } = this.#options.provider;
-    const parsed = parseReference(reference, { provider: name, baseURL });
-    if (!this.capabilities.resumable || adapter.query === undefined) {
+    const parsed = this.#parse(reference);
+    if (!this.capabilities.resumable) {
       throw new UnsupportedError({
-        ...{ provider: name, charged: "no", field: "reference", given: "one" },
+        ...{ provider: this.name, charged: "no", field: "reference", given: "one" },
         taken: "no references, since the response is the image itself",
       });
     }
@@ -255,16 +254,18 @@ export class ProviderClient implements ProviderImageClient {
   }
 
   async holds(reference: unknown): Promise<boolean> {
-    const { name, baseURL } = this.#options.provider;
-    const parsed = parseReference(reference, { provider: name, baseURL });
+    const parsed = this.#parse(reference);
     return this.capabilities.keepsJournal === true && (await this.#runner()).holds(parsed);
   }
 
   async settle(reference: unknown, settlement: Settlement): Promise<void> {
-    const { name, baseURL } = this.#options.provider;
-    const parsed = parseReference(reference, { provider: name, baseURL });
+    const parsed = this.#parse(reference);
     this.#requireJournal();
     await (await this.#runner()).settle(parsed, settlement);
+  }
+
+  #parse(reference: unknown): ParsedReference {
+    return parseReference(reference, { provider: this.name, baseURL: this.baseURL });
   }
 
   #requireJournal(): void {

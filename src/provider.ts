@@ -30,6 +30,7 @@ export {
 export { defineOperation, type OperationDescription } from "./adapter/define";
 export type { DimensionRule } from "./adapter/dimensions";
 export { isOpenAIOrigin, type OpenAIEndpoint, readOpenAIError } from "./adapter/openai-error";
+export { openAIUsage } from "./adapter/openai-usage";
 export { type PixelSize, sizeProblem } from "./adapter/pixel-sizes";
 export {
   checkedStatuses,
@@ -65,6 +66,7 @@ export {
   priceOfUsage,
   type TokenPrices,
 } from "./adapter/token-prices";
+export { once } from "./async/lazy";
 export type { Charged, Cost } from "./cost";
 export type { DecodedImage } from "./media/decoded-image";
 export { compiled } from "./parse/compiled";

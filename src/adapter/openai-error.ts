@@ -1,4 +1,5 @@
 import * as z from "zod/mini";
+import { once } from "../async/lazy";
 import type { Outcome, Phase, ProviderResponse } from "./contract";
 import { lenient, textOrNumber } from "./reading";
 import { isUncertain, kindOfStatus, moderated, readStatus, unreadable } from "./refusals";
@@ -22,37 +23,37 @@ const documentedModeration = /^(moderation_blocked|content_policy_violation)$/;
 const documented =
   /^(insufficient_quota|billing_(hard_limit_reached|not_active)|\w+_spend_limit_exceeded|invalid_api_key|unsupported_country_region_territory|rate_limit_exceeded|model_not_found|invalid_value|unknown_parameter)$/;
 
-const word = z.string().check(z.minLength(1));
-const text = lenient(word);
-const code = lenient(z.pipe(textOrNumber, word));
-
-/** Azure's content filter says what it is one level down, under either name. */
-const inner = lenient(z.looseObject({ code: text }));
-
-const errorBody = z.looseObject({
-  success: lenient(z.boolean()),
-  code,
-  message: text,
-  msg: text,
-  detail: text,
-  error: lenient(
-    z.union([
-      word,
-      z.looseObject({
-        message: text,
-        type: text,
-        code,
-        moderation_details: lenient(
-          z.looseObject({ moderation_stage: text, categories: lenient(z.array(z.string())) }),
-        ),
-        innererror: inner,
-        inner_error: inner,
-      }),
-    ]),
-  ),
+const errorBody = once(() => {
+  const word = z.string().check(z.minLength(1));
+  const text = lenient(word);
+  const code = lenient(z.pipe(textOrNumber, word));
+  // Azure's content filter says what it is one level down, under either name.
+  const inner = lenient(z.looseObject({ code: text }));
+  return z.looseObject({
+    success: lenient(z.boolean()),
+    code,
+    message: text,
+    msg: text,
+    detail: text,
+    error: lenient(
+      z.union([
+        word,
+        z.looseObject({
+          message: text,
+          type: text,
+          code,
+          moderation_details: lenient(
+            z.looseObject({ moderation_stage: text, categories: lenient(z.array(z.string())) }),
+          ),
+          innererror: inner,
+          inner_error: inner,
+        }),
+      ]),
+    ),
+  });
 });
 
-type ErrorBody = z.output<typeof errorBody>;
+type ErrorBody = z.output<ReturnType<typeof errorBody>>;
 type ErrorObject = Exclude<ErrorBody["error"], string>;
 
 /**
@@ -65,7 +66,7 @@ export function readOpenAIError(
   endpoint: OpenAIEndpoint,
 ): Outcome | undefined {
   const { status } = response;
-  const body = errorBody.safeParse(response.body).data;
+  const body = errorBody().safeParse(response.body).data;
   if (body === undefined) {
     return status < 300
       ? unreadable(phase, "It is not the JSON that the page describes")
@@ -111,7 +112,7 @@ export function readOpenAIError(
 /** Some write an empty error beside the images. */
 function saysError(error: ErrorBody["error"]): boolean {
   if (typeof error !== "object") return error !== undefined;
-  return Object.values(error).some((each) => each !== undefined && each !== null && each !== "");
+  return Object.values(error).some((each) => (each ?? "") !== "");
 }
 
 /** Moderation without a documented code; one that others use is read by the client. */

@@ -119,7 +119,10 @@ function checkHeaders(provider: string, headers: Readonly<Record<string, string>
  *
  * @throws {@link InvalidRequestError} if they are no list of whole numbers from 400 to 599.
  */
-export function checkedStatuses(provider: string, given: readonly number[]): readonly number[] {
+export function checkedStatuses(
+  provider: string,
+  given: readonly number[] = [],
+): readonly number[] {
   const isStatus = (each: number) => Number.isInteger(each) && each >= 400 && each < 600;
   if (Array.isArray(given) && given.every(isStatus)) return given;
   const field = "refusalStatuses";
@@ -133,6 +136,9 @@ export function checkedStatuses(provider: string, given: readonly number[]): rea
  * A provider function like the built-in ones, for an adapter of your own. A setting that is none of
  * `ProviderSettings` is refused.
  *
+ * @param adapter the adapter, or a function that gives it, called with each provider that is made: with
+ * {@link once}, importing the adapter makes none of its schemas.
+ *
  * @example
  * ```ts
  * export const kie = defineProvider("https://api.example.com", adapter);
@@ -141,8 +147,11 @@ export function checkedStatuses(provider: string, given: readonly number[]): rea
  */
 export function defineProvider(
   defaultBaseURL: string,
-  adapter: Adapter,
+  adapter: Adapter | (() => Adapter),
 ): (settings?: ProviderSettings) => Provider {
   return (settings = {}) =>
-    createProvider(adapter, { ...settings, baseURL: settings.baseURL ?? defaultBaseURL });
+    createProvider(typeof adapter === "function" ? adapter() : adapter, {
+      ...settings,
+      baseURL: settings.baseURL ?? defaultBaseURL,
+    });
 }

@@ -17,10 +17,13 @@ export const jobId = z.union([
   z.pipe(z.int().check(z.positive()), z.transform(String)),
 ]);
 
-/** Reads a number, or a string that holds one; `null`, `""` and the like are no number, and not 0. */
+/**
+ * Reads a number, or a string that holds one; `null`, `""` and the like are no number, and not 0. More than
+ * 15 digits are none either: a double would not hold them.
+ */
 export const numberOrText = z.pipe(
-  z.union([z.number(), z.string().check(z.regex(/^\d+(\.\d+)?$/))]),
-  z.coerce.number(),
+  z.union([z.number(), z.string().check(z.regex(/^\d{1,15}(\.\d+)?$/))]),
+  z.transform(Number),
 );
 
 /** A value that JSON can hold. */

@@ -12,6 +12,7 @@ import {
   moderated,
   numberOrText,
   type Outcome,
+  once,
   type Phase,
   type ProviderResponse,
   promptUpTo,
@@ -26,20 +27,24 @@ import {
 
 // ---- options it alone takes ----
 
-const options = z.strictObject({
-  model: z.optional(z.string("a model's name").check(z.minLength(1, "a model's name"))),
-});
+const options = once(() =>
+  z.strictObject({
+    model: z.optional(z.string("a model's name").check(z.minLength(1, "a model's name"))),
+  }),
+);
 
 // ---- request mapping ----
 
-const parameters = z.strictObject({
-  prompt: promptUpTo(20_000),
-  aspectRatio: z.optional(z.string()),
-  resolution: z.optional(z.enum(["1K", "2K", "4K"])),
-  // Both are passed through to the image backend, says the page: any word may be right.
-  quality: z.optional(z.string()),
-  outputFormat: z.optional(z.string()),
-});
+const parameters = once(() =>
+  z.strictObject({
+    prompt: promptUpTo(20_000),
+    aspectRatio: z.optional(z.string()),
+    resolution: z.optional(z.enum(["1K", "2K", "4K"])),
+    // Both are passed through to the image backend, says the page: any word may be right.
+    quality: z.optional(z.string()),
+    outputFormat: z.optional(z.string()),
+  }),
+);
 
 const dimensions = { by: "ratio", resolutions: ["1K", "2K", "4K"], auto: true } as const;
 
@@ -52,7 +57,10 @@ const inputs: InputRule = {
   mask: false,
 };
 
-type AigptimageTask = Task<z.output<typeof parameters>, z.output<typeof options>>;
+type AigptimageTask = Task<
+  z.output<ReturnType<typeof parameters>>,
+  z.output<ReturnType<typeof options>>
+>;
 
 function createTask(model: string, task: AigptimageTask) {
   const { prompt, aspectRatio, resolution, quality, outputFormat } = task.parameters;
@@ -84,31 +92,38 @@ const states = {
 
 // ---- response schemas ----
 
-const record = z.looseObject({
-  taskId: lenient(jobId),
-  state: lenient(stateWord(states)),
-  model: lenient(z.string()),
-  progress: lenient(z.pipe(numberOrText, z.number().check(z.minimum(0), z.maximum(100)))),
-  resultJson: lenient(
-    z.pipe(jsonOrText, z.looseObject({ resultUrls: z.array(lenient(imageField)) })),
-  ),
-  failCode: lenient(textOrNumber),
-  failMsg: lenient(z.string()),
-  // In the body of a 429, in seconds.
-  retryAfter: lenient(z.number().check(z.minimum(0))),
-});
+const record = once(() =>
+  z.looseObject({
+    taskId: lenient(jobId),
+    state: lenient(stateWord(states)),
+    model: lenient(z.string()),
+    progress: lenient(z.pipe(numberOrText, z.number().check(z.minimum(0), z.maximum(100)))),
+    resultJson: lenient(
+      z.pipe(jsonOrText, z.looseObject({ resultUrls: z.array(lenient(imageField)) })),
+    ),
+    failCode: lenient(textOrNumber),
+    failMsg: lenient(z.string()),
+    // In the body of a 429, in seconds.
+    retryAfter: lenient(z.number().check(z.minimum(0))),
+  }),
+);
 
-const envelope = z.looseObject({
-  code: lenient(textOrNumber),
-  msg: lenient(z.string()),
-  message: lenient(z.string()),
-  data: lenient(record),
-});
+const envelope = once(() =>
+  z.looseObject({
+    code: lenient(textOrNumber),
+    msg: lenient(z.string()),
+    message: lenient(z.string()),
+    data: lenient(record()),
+  }),
+);
+
+type TaskRecord = z.output<ReturnType<typeof record>>;
+type Envelope = z.output<ReturnType<typeof envelope>>;
 
 // ---- reading ----
 
 function read(phase: Phase, response: ProviderResponse): Outcome {
-  const body = envelope.safeParse(response.body);
+  const body = envelope().safeParse(response.body);
   if (!body.success) {
     return response.status < 300
       ? unreadable(phase, "It is not the JSON that the page describes")
@@ -137,16 +152,13 @@ function statusOf(response: ProviderResponse, code: string | undefined): number 
   return Number.isInteger(status) && status >= 100 && status !== 200 ? status : response.status;
 }
 
-function wordsOf(
-  { status }: ProviderResponse,
-  { code, msg, message, data }: z.output<typeof envelope>,
-) {
+function wordsOf({ status }: ProviderResponse, { code, msg, message, data }: Envelope) {
   const retryAfterMs = data?.retryAfter === undefined ? undefined : data.retryAfter * 1000;
   return { message: msg ?? message ?? `code ${status}`, code, retryAfterMs };
 }
 
 function readRecord(
-  data: z.output<typeof record>,
+  data: TaskRecord,
   { word, state }: { word: string; state: (typeof states)[keyof typeof states] | undefined },
 ): Outcome {
   if (state === "failed") return failure(data.failMsg ?? "The task failed", data.failCode);
@@ -181,11 +193,7 @@ const ownCodes: Readonly<Record<number, Pick<Refused, "kind" | "resend">>> = {
   505: { kind: "provider_unavailable", resend: "never" },
 };
 
-function readRefusal(
-  phase: Phase,
-  response: ProviderResponse,
-  body: z.output<typeof envelope>,
-): Outcome {
+function readRefusal(phase: Phase, response: ProviderResponse, body: Envelope): Outcome {
   const words = wordsOf(response, body);
   const { message, code } = words;
   if (phase === "query") {
@@ -203,33 +211,30 @@ function readRefusal(
 
 // ---- definition ----
 
-const adapter: Adapter = {
-  name: "aigptimage",
-  keyVariable: "AIGPTIMAGE_API_KEY",
-  authorize: (apiKey) => ({ authorization: `Bearer ${apiKey}` }),
-  answersWith: "job",
-  idempotent: true,
-  decodesImages: true,
-  operations: {
-    generate: defineOperation({
-      parameters,
-      options,
-      maxImagesPerTask: 1,
-      dimensions,
-      create: (task) => createTask("gpt-image-2-text-to-image", task),
-    }),
-    edit: defineOperation({
-      parameters,
-      options,
-      maxImagesPerTask: 1,
-      dimensions,
-      inputs,
-      create: (task) => createTask("gpt-image-2-image-to-image", task),
-    }),
-  },
-  query: (id) => ({ method: "GET", path: "/api/v1/jobs/recordInfo", query: { taskId: id } }),
-  read,
-};
+const adapter = once((): Adapter => {
+  const common = { parameters: parameters(), options: options(), maxImagesPerTask: 1, dimensions };
+  return {
+    name: "aigptimage",
+    keyVariable: "AIGPTIMAGE_API_KEY",
+    authorize: (apiKey) => ({ authorization: `Bearer ${apiKey}` }),
+    answersWith: "job",
+    idempotent: true,
+    decodesImages: true,
+    operations: {
+      generate: defineOperation({
+        ...common,
+        create: (task) => createTask("gpt-image-2-text-to-image", task),
+      }),
+      edit: defineOperation({
+        ...common,
+        inputs,
+        create: (task) => createTask("gpt-image-2-image-to-image", task),
+      }),
+    },
+    query: (id) => ({ method: "GET", path: "/api/v1/jobs/recordInfo", query: { taskId: id } }),
+    read,
+  };
+});
 
 /**
  * aigptimage: one image a task; `aspectRatio` with `resolution`; edits from public https URLs. The

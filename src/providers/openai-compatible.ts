@@ -14,6 +14,8 @@ import {
   lenient,
   type OpenAIEndpoint,
   type Outcome,
+  once,
+  openAIUsage,
   type Part,
   type PartialOutput,
   type Phase,
@@ -27,7 +29,6 @@ import {
   sizeProblem,
   type Task,
   type TokenPrices,
-  type Usage,
   unreadable,
   withoutImage,
   withoutPaths,
@@ -79,40 +80,44 @@ export interface OpenAISettings extends ProviderSettings {
 const reserved =
   /^(model|prompt|n|size|quality|background|output_format|output_compression|moderation|user|safety_identifier|image|mask|stream|partial_images|response_format|style|input_fidelity)$/;
 
-const options = z.strictObject({
-  extraBody: z.optional(
-    z.record(z.string().check(z.refine((key) => !reserved.test(key))), jsonValue, {
-      error: ({ code }) =>
-        code === "invalid_key"
-          ? "a name that is neither a field of the request nor refused by gpt-image-2"
-          : "an object",
-    }),
-  ),
-});
-
-// ---- request mapping ----
-
-const parameters = compiled(
+const options = once(() =>
   z.strictObject({
-    prompt: promptUpTo(32_000),
-    size: z.string(),
-    quality: z.optional(z.string()),
-    background: z.optional(z.string()),
-    outputFormat: z.optional(z.string()),
-    outputCompression: z.optional(z.int("a whole number from 0 to 100")),
-    moderation: z.optional(z.string()),
-    user: z.optional(z.string()),
-    safetyIdentifier: z.optional(z.string()),
-    stream: z.optional(z.boolean()),
-    partialImages: z.optional(z.number()),
+    extraBody: z.optional(
+      z.record(z.string().check(z.refine((key) => !reserved.test(key))), jsonValue, {
+        error: ({ code }) =>
+          code === "invalid_key"
+            ? "a name that is neither a field of the request nor refused by gpt-image-2"
+            : "an object",
+      }),
+    ),
   }),
 );
 
-const generationsPath = "/images/generations";
-const editsPath = "/images/edits";
-const paths = [generationsPath, editsPath];
+// ---- request mapping ----
 
-type ImagesTask = Task<z.output<typeof parameters>, z.output<typeof options>>;
+const parameters = once(() =>
+  compiled(
+    z.strictObject({
+      prompt: promptUpTo(32_000),
+      size: z.string(),
+      quality: z.optional(z.string()),
+      background: z.optional(z.string()),
+      outputFormat: z.optional(z.string()),
+      outputCompression: z.optional(z.int("a whole number from 0 to 100")),
+      moderation: z.optional(z.string()),
+      user: z.optional(z.string()),
+      safetyIdentifier: z.optional(z.string()),
+      stream: z.optional(z.boolean()),
+      partialImages: z.optional(z.number()),
+    }),
+  ),
+);
+
+const paths = ["/images/generations", "/images/edits"] as const;
+const [generationsPath, editsPath] = paths;
+
+type Parameters = z.output<ReturnType<typeof parameters>>;
+type ImagesTask = Task<Parameters, z.output<ReturnType<typeof options>>>;
 
 function nativeFields(model: string, { parameters, options, n }: ImagesTask) {
   return {
@@ -134,8 +139,7 @@ function nativeFields(model: string, { parameters, options, n }: ImagesTask) {
 }
 
 function createGeneration(model: string, task: ImagesTask): Call {
-  const json = nativeFields(model, task);
-  return { method: "POST", path: generationsPath, body: { json } };
+  return { method: "POST", path: generationsPath, body: { json: nativeFields(model, task) } };
 }
 
 function createEdit(model: string, task: ImagesTask): Call {
@@ -160,85 +164,35 @@ const inputs: InputRule = {
 
 // ---- response schemas ----
 
-const count = lenient(z.number().check(z.minimum(0)));
-const text = lenient(z.string().check(z.minLength(1)));
-
-const picture = compiled(
-  z.looseObject({
-    url: lenient(imageField),
-    b64_json: lenient(imageField),
-    revised_prompt: text,
-    partial_image_index: count,
-  }),
-);
-
-const kinds = compiled(z.looseObject({ text_tokens: count, image_tokens: count }));
-
-const usage = z.pipe(
-  compiled(
-    z.looseObject({
-      input_tokens: count,
-      output_tokens: count,
-      total_tokens: count,
-      input_tokens_details: lenient(
-        compiled(
-          z.looseObject({
-            text_tokens: count,
-            image_tokens: count,
-            cached_tokens: count,
-            cached_tokens_details: lenient(kinds),
-          }),
-        ),
-      ),
-      output_tokens_details: lenient(kinds),
+const schemas = once(() => {
+  const text = lenient(z.string().check(z.minLength(1)));
+  const usage = lenient(openAIUsage());
+  return {
+    picture: compiled(
+      z.looseObject({
+        url: lenient(imageField),
+        b64_json: lenient(imageField),
+        revised_prompt: text,
+        partial_image_index: lenient(z.number().check(z.minimum(0))),
+      }),
+    ),
+    images: compiled(z.looseObject({ data: z.array(z.unknown()), usage, model: text })),
+    /** An event of a stream: one picture, or all that a response without a stream would hold. */
+    event: z.looseObject({
+      data: lenient(z.array(z.unknown())),
+      usage: z.optional(z.unknown()),
+      model: z.optional(z.unknown()),
     }),
-  ),
-  z.transform(({ input_tokens_details: input, output_tokens_details: output, ...counted }) => {
-    const cached = input?.cached_tokens_details;
-    const cachedSum = cached && (cached.text_tokens ?? 0) + (cached.image_tokens ?? 0);
-    const usage: { -readonly [Name in keyof Usage]: Usage[Name] } = {};
-    // Made of its entries it would take three lists for each response.
-    const put = (name: keyof Usage, value: number | undefined) => {
-      if (value !== undefined) usage[name] = value;
-    };
-    put("inputTokens", counted.input_tokens);
-    put("outputTokens", counted.output_tokens);
-    put("totalTokens", counted.total_tokens);
-    put("inputTextTokens", input?.text_tokens);
-    put("inputImageTokens", input?.image_tokens);
-    put("cachedInputTokens", input?.cached_tokens ?? cachedSum);
-    put("cachedInputTextTokens", cached?.text_tokens);
-    put("cachedInputImageTokens", cached?.image_tokens);
-    put("outputTextTokens", output?.text_tokens);
-    put("outputImageTokens", output?.image_tokens);
-    return usage;
-  }),
-);
-
-const images = compiled(
-  z.looseObject({
-    data: z.array(z.unknown()),
-    usage: lenient(usage),
-    model: text,
-  }),
-);
-
-/** An event of a stream: one picture, or all that a response without a stream would hold. */
-const event = z.looseObject({
-  data: lenient(z.array(z.unknown())),
-  usage: z.optional(z.unknown()),
-  model: z.optional(z.unknown()),
+  };
 });
 
 // ---- reading ----
 
 /** What an endpoint is, as far as it says how its responses are read. */
-interface Endpoint extends OpenAIEndpoint {
-  readonly prices: TokenPrices | undefined;
-}
+type Endpoint = OpenAIEndpoint & { readonly prices: TokenPrices | undefined };
 
 function read(endpoint: Endpoint, phase: Phase, response: ProviderResponse): Outcome {
-  const found = z.safeParse(images, listIn(response)).data;
+  const found = z.safeParse(schemas().images, listIn(response)).data;
   const outputs = found?.data.flatMap((each) => outputOf(each) ?? []) ?? [];
   const cost = priceOfUsage(endpoint.prices, found?.usage);
   // Pictures that are there are there, whatever stands beside them.
@@ -260,7 +214,7 @@ function read(endpoint: Endpoint, phase: Phase, response: ProviderResponse): Out
 function listIn({ body, events }: ProviderResponse): unknown {
   if (events === undefined) return unwrapped(body);
   const found = events.flatMap((each) => {
-    const { data } = event.safeParse(unwrapped(each));
+    const { data } = schemas().event.safeParse(unwrapped(each));
     return data === undefined ? [] : [data];
   });
   const usages = found.flatMap(({ usage }) => usage ?? []);
@@ -287,15 +241,11 @@ function unwrapped(body: unknown): unknown {
 
 /** What stands in one field may be what the other is for. */
 function outputOf(item: unknown): PartialOutput | undefined {
-  const found = z.safeParse(picture, item).data ?? {};
-  const { url: first, b64_json: second, revised_prompt, partial_image_index: index } = found;
+  const found = z.safeParse(schemas().picture, item).data ?? {};
+  const { url: first, b64_json: second, partial_image_index: index } = found;
   if (first === undefined && second === undefined) return undefined;
-  return {
-    index,
-    url: first?.url ?? second?.url,
-    base64: second?.base64 ?? first?.base64,
-    revisedPrompt: revised_prompt,
-  };
+  const base64 = second?.base64 ?? first?.base64;
+  return { index, url: first?.url ?? second?.url, base64, revisedPrompt: found.revised_prompt };
 }
 
 // ---- definition ----
@@ -310,8 +260,8 @@ function createAdapter(settings: {
 }): Adapter {
   const { name, model, endpoint, fallbackSize, keyVariable, trustCharged } = settings;
   const common = {
-    parameters,
-    options,
+    parameters: parameters(),
+    options: options(),
     maxImagesPerTask: 10,
     dimensions: {
       by: "size",
@@ -320,8 +270,7 @@ function createAdapter(settings: {
       auto: true,
       fallback: fallbackSize,
     },
-    price: (given: z.output<typeof parameters>, n: number) =>
-      priceOfImages(endpoint.prices, given, n),
+    price: (given: Parameters, n: number) => priceOfImages(endpoint.prices, given, n),
   } as const;
   return {
     name,
@@ -363,7 +312,7 @@ function isGptImage2(model: string): boolean {
 export function openaiCompatible(settings: OpenAICompatibleSettings): Provider {
   const { name = "openai-compatible", model = "gpt-image-2", prices, trustCharged } = settings;
   const baseURL = withoutPaths(settings.baseURL, paths);
-  const refusalStatuses = checkedStatuses(name, settings.refusalStatuses ?? []);
+  const refusalStatuses = checkedStatuses(name, settings.refusalStatuses);
   const endpoint = { prices, isOpenAI: isOpenAIOrigin(baseURL), refusalStatuses };
   const facts = { name, model, endpoint, fallbackSize: "1024x1024", trustCharged };
   const own = ["model", "name", "prices", "refusalStatuses", "trustCharged"];

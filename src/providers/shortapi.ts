@@ -13,6 +13,7 @@ import {
   moderated,
   numberOrText,
   type Outcome,
+  once,
   type Phase,
   type ProviderResponse,
   promptUpTo,
@@ -25,19 +26,23 @@ import {
 
 // ---- options it alone takes ----
 
-const options = z.strictObject({
-  model: z.optional(z.string("a model's name").check(z.minLength(1, "a model's name"))),
-});
+const options = once(() =>
+  z.strictObject({
+    model: z.optional(z.string("a model's name").check(z.minLength(1, "a model's name"))),
+  }),
+);
 
 // ---- request mapping ----
 
-const editParameters = z.strictObject({
-  // The pages name no limit; this is the model's own.
-  prompt: promptUpTo(32_000),
-  webhookUrl: z.optional(z.string()),
-});
+const editParameters = once(() =>
+  z.strictObject({
+    // The pages name no limit; this is the model's own.
+    prompt: promptUpTo(32_000),
+    webhookUrl: z.optional(z.string()),
+  }),
+);
 
-const generateParameters = z.extend(editParameters, { size: z.optional(z.string()) });
+const generateParameters = once(() => z.extend(editParameters(), { size: z.optional(z.string()) }));
 
 const sizes = ["1024x1024", "1536x1024", "1024x1536", "auto"] as const;
 
@@ -71,39 +76,41 @@ const states = {
 
 // ---- response schemas ----
 
-const message = lenient(z.string().check(z.minLength(1)));
+const message = once(() => lenient(z.string().check(z.minLength(1))));
 
-const id = lenient(jobId);
+const data = once(() =>
+  z.looseObject({
+    job_id: lenient(jobId),
+    amount: lenient(z.pipe(numberOrText, z.number().check(z.minimum(0)))),
+    status: lenient(stateWord(states)),
+    result: lenient(
+      z.looseObject({
+        images: lenient(z.array(lenient(z.looseObject({ url: lenient(imageField) })))),
+      }),
+    ),
+    refunded: lenient(z.boolean()),
+    error: message(),
+    info: message(),
+  }),
+);
 
-const data = z.looseObject({
-  job_id: id,
-  amount: lenient(z.pipe(numberOrText, z.number().check(z.minimum(0)))),
-  status: lenient(stateWord(states)),
-  result: lenient(
-    z.looseObject({
-      images: lenient(z.array(lenient(z.looseObject({ url: lenient(imageField) })))),
-    }),
-  ),
-  refunded: lenient(z.boolean()),
-  error: message,
-  info: message,
-});
-
-const envelope = z.looseObject({
-  code: lenient(textOrNumber),
-  // The page's samples read it here, its schema nests it under `data`.
-  job_id: id,
-  data: lenient(data),
-  info: message,
-  message,
-  msg: message,
-  error: message,
-});
+const envelope = once(() =>
+  z.looseObject({
+    code: lenient(textOrNumber),
+    // The page's samples read it here, its schema nests it under `data`.
+    job_id: lenient(jobId),
+    data: lenient(data()),
+    info: message(),
+    message: message(),
+    msg: message(),
+    error: message(),
+  }),
+);
 
 // ---- reading ----
 
 function read(phase: Phase, response: ProviderResponse): Outcome {
-  const body = envelope.safeParse(response.body);
+  const body = envelope().safeParse(response.body);
   if (!body.success) {
     return response.status < 300
       ? unreadable(phase, "It is not the JSON that the page describes")
@@ -133,7 +140,7 @@ function amountOf(data: { amount?: number | undefined } | undefined): Cost | und
 }
 
 function readJob(
-  job: z.output<typeof data>,
+  job: z.output<ReturnType<typeof data>>,
   { word, state }: { word: string; state: (typeof states)[keyof typeof states] | undefined },
 ): Outcome {
   const cost = amountOf(job);
@@ -160,7 +167,7 @@ function saysModerated(text: string): boolean {
 function readRefusal(
   phase: Phase,
   response: ProviderResponse,
-  body: z.output<typeof envelope>,
+  body: z.output<ReturnType<typeof envelope>>,
 ): Outcome {
   const { code } = body;
   const text = body.info ?? body.message ?? body.msg ?? body.error ?? body.data?.info;
@@ -224,38 +231,40 @@ function readRefusedPoll(
 
 // ---- definition ----
 
-const adapter: Adapter = {
-  name: "shortapi",
-  keyVariable: "SHORTAPI_KEY",
-  authorize: (apiKey) => ({ authorization: `Bearer ${apiKey}` }),
-  answersWith: "job",
-  idempotent: false,
-  decodesImages: true,
-  operations: {
-    generate: defineOperation({
-      parameters: generateParameters,
-      options,
-      maxImagesPerTask: 1,
-      dimensions: { by: "size", sizes, auto: true },
-      create: ({ parameters: { prompt, size }, options: { model }, webhookUrl }) =>
-        createJob(model ?? "openai/gpt-image-2/text-to-image", { prompt, size }, webhookUrl),
-      price: () => listPrice,
-    }),
-    edit: defineOperation({
-      parameters: editParameters,
-      options,
-      maxImagesPerTask: 1,
-      inputs: { as: "url", maxCount: 16, mask: false },
-      create: ({ parameters: { prompt }, options: { model }, imageUrls, webhookUrl }) =>
-        createJob(model ?? "openai/gpt-image-2/edit", { prompt, images: imageUrls }, webhookUrl),
-      price: () => listPrice,
-    }),
-  },
-  // The payload is documented nowhere: the address alone says which job it is about.
-  webhook: { address: "request", read: () => undefined },
-  query: (id) => ({ method: "GET", path: "/api/v1/job/query", query: { id } }),
-  read,
-};
+const adapter = once(
+  (): Adapter => ({
+    name: "shortapi",
+    keyVariable: "SHORTAPI_KEY",
+    authorize: (apiKey) => ({ authorization: `Bearer ${apiKey}` }),
+    answersWith: "job",
+    idempotent: false,
+    decodesImages: true,
+    operations: {
+      generate: defineOperation({
+        parameters: generateParameters(),
+        options: options(),
+        maxImagesPerTask: 1,
+        dimensions: { by: "size", sizes, auto: true },
+        create: ({ parameters: { prompt, size }, options: { model }, webhookUrl }) =>
+          createJob(model ?? "openai/gpt-image-2/text-to-image", { prompt, size }, webhookUrl),
+        price: () => listPrice,
+      }),
+      edit: defineOperation({
+        parameters: editParameters(),
+        options: options(),
+        maxImagesPerTask: 1,
+        inputs: { as: "url", maxCount: 16, mask: false },
+        create: ({ parameters: { prompt }, options: { model }, imageUrls, webhookUrl }) =>
+          createJob(model ?? "openai/gpt-image-2/edit", { prompt, images: imageUrls }, webhookUrl),
+        price: () => listPrice,
+      }),
+    },
+    // The payload is documented nowhere: the address alone says which job it is about.
+    webhook: { address: "request", read: () => undefined },
+    query: (id) => ({ method: "GET", path: "/api/v1/job/query", query: { id } }),
+    read,
+  }),
+);
 
 /**
  * ShortAPI: one image a job; `size` of a short list, none for edits; edits from up to 16 URLs. The

@@ -11,6 +11,7 @@ import {
   lenient,
   moderated,
   type Outcome,
+  once,
   type Phase,
   type ProviderResponse,
   promptUpTo,
@@ -24,26 +25,31 @@ import {
 
 // ---- options it alone takes ----
 
-const options = z.strictObject({
-  // It becomes a part of the path, and must not leave it.
-  model: z.optional(z.string("a model's name").check(z.regex(/^[\w.-]*\w$/, "a model's name"))),
-});
+const options = once(() =>
+  z.strictObject({
+    // It becomes a part of the path, and must not leave it.
+    model: z.optional(z.string("a model's name").check(z.regex(/^[\w.-]*\w$/, "a model's name"))),
+  }),
+);
 
 // ---- request mapping ----
 
-const parameters = z.strictObject({
-  // The page names no limit; this is the model's own.
-  prompt: promptUpTo(32_000),
-  aspectRatio: z.optional(z.string()),
-  quality: z.optional(z.enum(["low", "medium", "high", "auto"])),
-  background: z.optional(z.enum(["transparent", "opaque", "auto"])),
-  outputFormat: z.optional(z.enum(["png", "jpeg", "webp"])),
-  outputCompression: z.optional(z.number()),
-  moderation: z.optional(z.enum(["low", "auto"])),
-  user: z.optional(z.string()),
-});
+const parameters = once(() =>
+  z.strictObject({
+    // The page names no limit; this is the model's own.
+    prompt: promptUpTo(32_000),
+    aspectRatio: z.optional(z.string()),
+    quality: z.optional(z.enum(["low", "medium", "high", "auto"])),
+    background: z.optional(z.enum(["transparent", "opaque", "auto"])),
+    outputFormat: z.optional(z.enum(["png", "jpeg", "webp"])),
+    outputCompression: z.optional(z.number()),
+    moderation: z.optional(z.enum(["low", "auto"])),
+    user: z.optional(z.string()),
+  }),
+);
 
-type TrinetraTask = Task<z.output<typeof parameters>, z.output<typeof options>>;
+type Parameters = z.output<ReturnType<typeof parameters>>;
+type TrinetraTask = Task<Parameters, z.output<ReturnType<typeof options>>>;
 
 function create({ parameters, options, n, imageUrls }: TrinetraTask): Call {
   const json = {
@@ -63,21 +69,12 @@ function create({ parameters, options, n, imageUrls }: TrinetraTask): Call {
 
 const creditsAnImage = { low: 3, medium: 7, high: 14, auto: undefined } as const;
 
-function price({ quality = "medium" }: z.output<typeof parameters>, n: number): Cost | undefined {
+function price({ quality = "medium" }: Parameters, n: number): Cost | undefined {
   const credits = creditsAnImage[quality];
   return credits === undefined
     ? undefined
     : { amount: credits * n, unit: "credits", basis: "list" };
 }
-
-const operation = {
-  parameters,
-  options,
-  maxImagesPerTask: 4,
-  dimensions: { by: "ratio", auto: false },
-  create,
-  price,
-} as const;
 
 // ---- states ----
 
@@ -106,37 +103,34 @@ const states = {
 
 // ---- response schemas ----
 
-const text = lenient(z.string().check(z.minLength(1)));
-
-const errorText = lenient(
-  z.union([
-    z.string().check(z.minLength(1)),
-    z.looseObject({ message: text, code: lenient(textOrNumber) }),
-  ]),
-);
-
-const job = z.looseObject({
-  // The create says `job_id`, the query `id`.
-  job_id: lenient(jobId),
-  id: lenient(jobId),
-  status: lenient(stateWord(states)),
-  model: text,
-  output: lenient(
-    z.looseObject({
-      outputs: lenient(z.array(lenient(z.looseObject({ url: lenient(imageField) })))),
-    }),
-  ),
-  credits_charged: lenient(z.number().check(z.minimum(0))),
-  progress: lenient(z.number().check(z.minimum(0), z.maximum(1))),
-  error: errorText,
-  message: text,
-  detail: text,
+const job = once(() => {
+  const text = lenient(z.string().check(z.minLength(1)));
+  const errorObject = z.looseObject({ message: text, code: lenient(textOrNumber) });
+  return z.looseObject({
+    // The create says `job_id`, the query `id`.
+    job_id: lenient(jobId),
+    id: lenient(jobId),
+    status: lenient(stateWord(states)),
+    model: text,
+    output: lenient(
+      z.looseObject({
+        outputs: lenient(z.array(lenient(z.looseObject({ url: lenient(imageField) })))),
+      }),
+    ),
+    credits_charged: lenient(z.number().check(z.minimum(0))),
+    progress: lenient(z.number().check(z.minimum(0), z.maximum(1))),
+    error: lenient(z.union([z.string().check(z.minLength(1)), errorObject])),
+    message: text,
+    detail: text,
+  });
 });
+
+type Job = z.output<ReturnType<typeof job>>;
 
 // ---- reading ----
 
 function read(phase: Phase, response: ProviderResponse): Outcome {
-  const body = job.safeParse(response.body);
+  const body = job().safeParse(response.body);
   if (response.status >= 300) {
     const words = body.success ? errorWords(body.data) : undefined;
     const { message = "", code } = words ?? {};
@@ -162,7 +156,7 @@ function read(phase: Phase, response: ProviderResponse): Outcome {
   return { state: state ?? "running", word, known: state !== undefined, progress };
 }
 
-function errorWords(body: z.output<typeof job>): ErrorWords | undefined {
+function errorWords(body: Job): ErrorWords | undefined {
   const { error } = body;
   if (typeof error === "object") {
     return { message: error.message ?? body.message ?? body.detail, code: error.code };
@@ -176,19 +170,19 @@ function saysModerated(text: string): boolean {
   return /content polic|moderat|safety|nsfw/i.test(text);
 }
 
-function costOf({ credits_charged }: z.output<typeof job>): Cost | undefined {
+function costOf({ credits_charged }: Job): Cost | undefined {
   if (credits_charged === undefined) return undefined;
   return { amount: credits_charged, unit: "credits", basis: "reported" };
 }
 
-function success(body: z.output<typeof job>): Outcome {
+function success(body: Job): Outcome {
   const cost = costOf(body);
   const outputs = body.output?.outputs?.flatMap((output) => output?.url ?? []) ?? [];
   if (outputs.length === 0) return withoutImage("The job succeeded, and has no image URL", cost);
   return { state: "succeeded", outputs, cost, model: body.model };
 }
 
-function failure(body: z.output<typeof job>, word: string): Outcome {
+function failure(body: Job, word: string): Outcome {
   const { message = `The job ended as ${word}`, code = word } = errorWords(body) ?? {};
   const kind = saysModerated(`${word} ${message}`) ? "moderation" : "generation_failed";
   const cost = costOf(body);
@@ -199,22 +193,32 @@ function failure(body: z.output<typeof job>, word: string): Outcome {
 
 // ---- definition ----
 
-const adapter: Adapter = {
-  name: "trinetra",
-  keyVariable: "TRINETRA_API_KEY",
-  authorize: (apiKey) => ({ "x-api-key": apiKey }),
-  answersWith: "job",
-  idempotent: false,
-  decodesImages: true,
-  operations: {
-    generate: defineOperation(operation),
-    edit: defineOperation({ ...operation, inputs: { as: "url", maxCount: 1, mask: false } }),
-  },
-  // The terminal job document, posted to the address that is set on the key; unsigned.
-  webhook: { address: "account", read: (body) => job.safeParse(body).data?.id },
-  query: (id) => ({ method: "GET", path: `/v1/jobs/${encodeURIComponent(id)}` }),
-  read,
-};
+const adapter = once((): Adapter => {
+  const operation = {
+    parameters: parameters(),
+    options: options(),
+    maxImagesPerTask: 4,
+    dimensions: { by: "ratio", auto: false },
+    create,
+    price,
+  } as const;
+  return {
+    name: "trinetra",
+    keyVariable: "TRINETRA_API_KEY",
+    authorize: (apiKey) => ({ "x-api-key": apiKey }),
+    answersWith: "job",
+    idempotent: false,
+    decodesImages: true,
+    operations: {
+      generate: defineOperation(operation),
+      edit: defineOperation({ ...operation, inputs: { as: "url", maxCount: 1, mask: false } }),
+    },
+    // The terminal job document, posted to the address that is set on the key; unsigned.
+    webhook: { address: "account", read: (body) => job().safeParse(body).data?.id },
+    query: (id) => ({ method: "GET", path: `/v1/jobs/${encodeURIComponent(id)}` }),
+    read,
+  };
+});
 
 /**
  * Trinetra: up to four images a job; `aspectRatio` without a resolution; edits from one URL. The
