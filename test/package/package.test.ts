@@ -361,6 +361,29 @@ test("where a part of the package cannot be loaded, nothing is sent and nothing 
   expect(sandbox.charges).toHaveLength(1);
 }, 60_000);
 
+/** The files that an import of a file of dist loads, itself among them. */
+async function loadedWith(file: string): Promise<string[]> {
+  const dist = join(project, "node_modules/gpt-image-client/dist");
+  const loaded = new Set([file]);
+  for (const each of loaded) {
+    const text = await readFile(join(dist, each), "utf8");
+    const statements = text.matchAll(/^(?:import|export)\b[^'"();]*["']\.\/([^"']+)["'];$/gm);
+    for (const [, name = ""] of statements) loaded.add(name);
+  }
+  return [...loaded];
+}
+
+test("an import of the package loads at most nine files, and what sends four more", async () => {
+  // Node takes about a millisecond for each.
+  const loaded = await loadedWith("index.js");
+  expect(loaded.length).toBeGreaterThan(4);
+  expect(loaded.length).toBeLessThanOrEqual(9);
+  const dist = join(project, "node_modules/gpt-image-client/dist");
+  const runner = readdirSync(dist).find((each) => /^runner-.*\.js$/.test(each)) ?? "";
+  const later = (await loadedWith(runner)).filter((each) => !loaded.includes(each));
+  expect(later.length).toBeLessThanOrEqual(4);
+});
+
 describe("importing", () => {
   test.each(Object.keys(entries))("%s opens nothing: the process ends by itself", async (name) => {
     const printed = await node(

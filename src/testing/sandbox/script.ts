@@ -1,5 +1,4 @@
 import type { IncomingHttpHeaders } from "node:http";
-import { en } from "zod/locales";
 import * as z from "zod/mini";
 import type { Body, SandboxResponse } from "./http";
 import type { Failure, Order } from "./jobs";
@@ -87,7 +86,7 @@ export function check<Schema extends z.core.$ZodType>(
   input: unknown,
   status: number,
 ): z.output<Schema> {
-  const parsed = z.safeParse(schema, input, { error: en().localeError });
+  const parsed = z.safeParse(schema, input, { error: wordsOf });
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   const path = (issue?.path ?? []).map(String);
@@ -103,6 +102,22 @@ export function check<Schema extends z.core.$ZodType>(
   const field = path.join(".");
   const message = `${field === "" ? "The body" : `'${field}'`}: ${issue?.message ?? "invalid"}`;
   throw new Refusal({ status, message, ...(field !== "" && { field }) });
+}
+
+/** What is wrong, as an API would say it. zod's own words would be a part of every import of this package. */
+function wordsOf(issue: z.core.$ZodRawIssue): string {
+  switch (issue.code) {
+    case "invalid_type":
+      return issue.input === undefined ? "is required" : `must be of type ${issue.expected}`;
+    case "invalid_value":
+      return `must be ${issue.values.map((each) => JSON.stringify(each)).join(" or ")}`;
+    case "too_small":
+      return `must be at least ${issue.minimum}`;
+    case "too_big":
+      return `must be at most ${issue.maximum}`;
+    default:
+      return "is invalid";
+  }
 }
 
 /** Whether the text is an http(s) URL. */
