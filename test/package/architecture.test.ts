@@ -1,103 +1,5 @@
-import { readdirSync, readFileSync } from "node:fs";
-import { dirname, join, relative } from "node:path";
-import { fileURLToPath } from "node:url";
-import ts from "typescript";
 import { expect, test } from "vitest";
-
-const root = fileURLToPath(new URL("../..", import.meta.url));
-const sourceRoot = join(root, "src");
-
-const files = readdirSync(sourceRoot, { recursive: true, encoding: "utf8" })
-  .filter((name) => name.endsWith(".ts") && !name.endsWith(".d.ts"))
-  .map((name) => name.replaceAll("\\", "/"));
-
-const program = ts.createProgram(
-  files.map((name) => join(sourceRoot, name)),
-  {
-    target: ts.ScriptTarget.ES2023,
-    module: ts.ModuleKind.ESNext,
-    moduleResolution: ts.ModuleResolutionKind.Bundler,
-    strict: true,
-    noEmit: true,
-    skipLibCheck: true,
-    types: ["node"],
-  },
-);
-
-// Binds the sources, so that every node knows its parent.
-const checker = program.getTypeChecker();
-
-interface Import {
-  readonly from: string;
-  /** A name below `src` without its ending, or a package. */
-  readonly to: string;
-  readonly typeOnly: boolean;
-  /** By `import()`: loaded when it is needed, and not before. */
-  readonly late: boolean;
-}
-
-function sourceOf(name: string): ts.SourceFile {
-  const source = program.getSourceFile(join(sourceRoot, name));
-  if (source === undefined) throw new Error(`no ${name}`);
-  return source;
-}
-
-function importsOf(name: string): Import[] {
-  const source = sourceOf(name);
-  const found: Import[] = [];
-  const add = (specifier: ts.Expression | undefined, typeOnly: boolean, late = false) => {
-    if (specifier === undefined || !ts.isStringLiteral(specifier)) return;
-    const { text } = specifier;
-    const to = text.startsWith(".")
-      ? relative(sourceRoot, join(sourceRoot, dirname(name), text)).replaceAll("\\", "/")
-      : text;
-    found.push({ from: name.replace(/\.ts$/, ""), to, typeOnly, late });
-  };
-  const visit = (node: ts.Node): void => {
-    if (ts.isImportDeclaration(node)) {
-      const clause = node.importClause;
-      const bindings = clause?.namedBindings;
-      const named =
-        bindings !== undefined && ts.isNamedImports(bindings) ? bindings.elements : undefined;
-      const isType = clause?.phaseModifier === ts.SyntaxKind.TypeKeyword;
-      const everyType = clause?.name === undefined && named?.every((each) => each.isTypeOnly);
-      add(node.moduleSpecifier, isType || everyType === true);
-    } else if (ts.isExportDeclaration(node)) {
-      add(node.moduleSpecifier, node.isTypeOnly);
-    } else if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword) {
-      add(node.arguments[0], false, true);
-    }
-    ts.forEachChild(node, visit);
-  };
-  visit(source);
-  return found;
-}
-
-const imports = files.flatMap(importsOf);
-const from = (name: string) => imports.filter((each) => each.from === name);
-/** What a file imports, save the platform. */
-const targets = (name: string) =>
-  [...new Set(from(name).map(({ to }) => to))].filter((to) => !to.startsWith("node:")).sort();
-const adapters = files
-  .map((name) => name.replace(/\.ts$/, ""))
-  .filter((name) => name.startsWith("providers/") && name !== "providers/index");
-
-/** A place in the sources, for a list that is expected to be empty. */
-function placeOf(node: ts.Node): string {
-  const source = node.getSourceFile();
-  const { line } = source.getLineAndCharacterOfPosition(node.getStart());
-  return `${relative(sourceRoot, source.fileName)}:${line + 1} ${node.getText().slice(0, 60)}`;
-}
-
-function nodesWhere(test: (node: ts.Node) => boolean): ts.Node[] {
-  const found: ts.Node[] = [];
-  const visit = (node: ts.Node): void => {
-    if (test(node)) found.push(node);
-    ts.forEachChild(node, visit);
-  };
-  for (const name of files) visit(sourceOf(name));
-  return found;
-}
+import { adapters, files, from, imports, isOurs, targets } from "../support/sources";
 
 test("there are sources to look at, and imports in them", () => {
   expect(files.length).toBeGreaterThan(25);
@@ -109,6 +11,7 @@ test("there are sources to look at, and imports in them", () => {
  * Each room, and the rooms that it may import, by value or by type. A room imports what stands above it in
  * this list alone, so that nothing points up and no two rooms need each other.
  */
+
 const rooms = {
   async: [],
   cost: [],
@@ -153,8 +56,8 @@ const rooms = {
 } as const satisfies Record<string, readonly string[]>;
 
 const roomNames: readonly string[] = Object.keys(rooms);
+
 const roomOf = (name: string) => name.split("/")[0] ?? name;
-const isOurs = (to: string) => files.includes(`${to}.ts`) || files.includes(`${to}/index.ts`);
 
 test("every file belongs to a room, and src has at most twelve of its own", () => {
   const names = files.map((name) => name.replace(/\.ts$/, ""));
@@ -180,57 +83,6 @@ test.each(Object.entries(rooms))("%s imports no room but its own and %j", (room,
     );
   });
   expect(strangers).toEqual([]);
-});
-
-/** What is longer than it should be. It may become shorter, and leave this list; nothing else may enter it. */
-const tooLong: Readonly<Record<string, number>> = {
-  "doors/router/keyed.ts KeyedCall": 310,
-  "doors/postgres/migrations.ts firstOf": 72,
-  "doors/postgres/journal.ts journalOver": 133,
-  "testing/sandbox/types.ts": 356,
-  "client-options.ts =>": 88,
-  "journal/directory-files.ts journalIn": 198,
-  "journal/entry.ts TaskEntry": 272,
-  "result/generated-image.ts": 360,
-  "result/generated-image.ts GeneratedImage": 291,
-  "testing/sandbox.ts startSandbox": 90,
-  "types.ts": 466,
-};
-
-/** How many lines a node takes. */
-function linesOf(node: ts.Node): number {
-  const source = node.getSourceFile();
-  const lineAt = (position: number) => source.getLineAndCharacterOfPosition(position).line;
-  return lineAt(node.end) - lineAt(node.getStart()) + 1;
-}
-
-/** A file, a class or a function that is longer than it may be, by where it is. */
-function longPartsOf(name: string): [string, number][] {
-  const source = sourceOf(name);
-  const found: [string, number][] = [];
-  const check = (part: string, lines: number, limit: number) => {
-    if (lines > limit) found.push([part, lines]);
-  };
-  check(name, source.getLineStarts().length - 1, 350);
-  const visit = (node: ts.Node): void => {
-    const named =
-      ts.isClassLike(node) || ts.isFunctionLike(node) ? node.name?.getText() : undefined;
-    const part = `${name} ${named ?? "=>"}`;
-    if (ts.isClassLike(node)) check(part, linesOf(node), 250);
-    else if (ts.isFunctionLike(node) && "body" in node) check(part, linesOf(node), 60);
-    ts.forEachChild(node, visit);
-  };
-  visit(source);
-  return found;
-}
-
-test("no file is over 350 lines, no class over 250 and no function over 60", () => {
-  const long = files.flatMap(longPartsOf);
-  const grown = long.filter(([part, lines]) => lines > (tooLong[part] ?? 0));
-  expect(grown).toEqual([]);
-  // What is short by now leaves the list.
-  const names = long.map(([part]) => part);
-  expect(Object.keys(tooLong).filter((part) => !names.includes(part))).toEqual([]);
 });
 
 test("HTTP, media and timing know no schema", () => {
@@ -329,6 +181,7 @@ test("the sandbox is written from the pages, not from the adapters", () => {
 });
 
 /** Where a door needs a package of somebody else's, which is then an optional peer. */
+
 const doorPeers: Readonly<Record<string, string>> = {
   "doors/cli/sheet": "sharp",
   "doors/gateway/multipart": "@fastify/busboy",
@@ -347,6 +200,7 @@ test("a door knows the package's public face, its own files, and one optional pe
 });
 
 /** What a user of the package may import by its name. */
+
 const isFace = (to: string) => /^(doors\/[a-z-]+|testing)\/index$/.test(to);
 
 test("the command line loads another door, or the sandbox, with the command that needs it", () => {
@@ -390,135 +244,4 @@ test("nothing is imported in a circle, neither a value nor a type", () => {
   };
   for (const name of files) visit(name.replace(/\.ts$/, ""), []);
   expect(circles).toEqual([]);
-});
-
-test("only the lookups of a key and of a proxy, and the command line, read the environment", () => {
-  const readers = nodesWhere(
-    (node) => ts.isPropertyAccessExpression(node) || ts.isVariableDeclaration(node),
-  ).filter((node) => /^process\.env$|^\{.*\benv\b.*\} = process$/.test(node.getText()));
-  const names = readers.map((node) => relative(sourceRoot, node.getSourceFile().fileName));
-  const lookups = ["adapter/provider.ts", "doors/cli/main.ts", "http/proxy-environment.ts"];
-  expect([...new Set(names)].sort()).toEqual(lookups);
-});
-
-test("an adapter neither fetches, waits, loops, catches nor reads the clock", () => {
-  const acts = nodesWhere(
-    (node) =>
-      ts.isTryStatement(node) ||
-      ts.isAwaitExpression(node) ||
-      ts.isIterationStatement(node, false) ||
-      (ts.isIdentifier(node) &&
-        /^(fetch|setTimeout|process|Date|Promise)$/.test(node.text) &&
-        !(ts.isPropertyAssignment(node.parent) && node.parent.name === node)),
-  ).filter((node) =>
-    adapters.includes(relative(sourceRoot, node.getSourceFile().fileName).replace(/\.ts$/, "")),
-  );
-  expect(acts.map(placeOf)).toEqual([]);
-});
-
-test("a date is never made of, or held against, the monotonic clock", () => {
-  const isMonotonic = (node: ts.Node) => /[cC]lock\.now\(\)/.test(node.getText());
-  const mixed = nodesWhere(
-    (node) =>
-      (ts.isNewExpression(node) && node.expression.getText() === "Date" && isMonotonic(node)) ||
-      (ts.isBinaryExpression(node) && isMonotonic(node) && /\bDate\.parse\(/.test(node.getText())),
-  );
-  expect(mixed.map(placeOf)).toEqual([]);
-});
-
-test("nothing is typed any", () => {
-  expect(nodesWhere((node) => node.kind === ts.SyntaxKind.AnyKeyword).map(placeOf)).toEqual([]);
-});
-
-test("nothing is asserted to be there with an exclamation mark", () => {
-  const asserted = nodesWhere(
-    (node) =>
-      ts.isNonNullExpression(node) ||
-      ((ts.isPropertyDeclaration(node) || ts.isVariableDeclaration(node)) &&
-        node.exclamationToken !== undefined),
-  );
-  expect(asserted.map(placeOf)).toEqual([]);
-});
-
-test("a cast has a comment on the line before that says why", () => {
-  const unexplained = nodesWhere(
-    (node) => ts.isAsExpression(node) || ts.isTypeAssertionExpression(node),
-  ).filter((node) => {
-    if (ts.isAsExpression(node) && node.type.getText() === "const") return false;
-    const source = node.getSourceFile();
-    const lines = source.text.split("\n");
-    const { line } = source.getLineAndCharacterOfPosition(node.getStart());
-    return !/^\s*(\/\/|\*)/.test(lines[line - 1] ?? "");
-  });
-  expect(unexplained.map(placeOf)).toEqual([]);
-});
-
-test("nothing tells the compiler or the linter to look away", () => {
-  const quiet = files.filter((name) => /@ts-|biome-ignore/.test(sourceOf(name).text));
-  expect(quiet).toEqual([]);
-});
-
-test("the top of the repository holds what belongs there and nothing else", () => {
-  const allowed = [
-    ...[".git", ".github", ".gitignore", ".gitattributes", ".npmrc", ".nvmrc", ".editorconfig"],
-    ...["README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "AGENTS.md"],
-    ...["package.json", "package-lock.json", "tsconfig.json", "biome.json"],
-    ...["tsup.config.ts", "vitest.config.ts"],
-    ...[".ci", "src", "test", "examples", "docs", "findings"],
-    // Made by the tools, and ignored by git.
-    ...["node_modules", "dist", "coverage", "output"],
-  ];
-  expect(readdirSync(root).filter((name) => !allowed.includes(name))).toEqual([]);
-});
-
-test.each([
-  ...["index.ts", "provider.ts", "testing/index.ts"],
-  ...[
-    "doors/ai-sdk/index.ts",
-    "doors/bullmq/index.ts",
-    "doors/gateway/index.ts",
-    "doors/postgres/index.ts",
-  ],
-  "doors/router/index.ts",
-])("every name exported from %s is documented where it is declared", (name) => {
-  const module = checker.getSymbolAtLocation(sourceOf(name));
-  if (module === undefined) throw new Error(`${name} exports nothing`);
-  const exported = checker.getExportsOfModule(module);
-  expect(exported.length).toBeGreaterThan(5);
-  const bare = exported.filter((symbol) => {
-    const isAlias = (symbol.flags & ts.SymbolFlags.Alias) !== 0;
-    const target = isAlias ? checker.getAliasedSymbol(symbol) : symbol;
-    return target.getDocumentationComment(checker).length === 0;
-  });
-  expect(bare.map((symbol) => symbol.name)).toEqual([]);
-});
-
-test("index.ts is explicit named exports and nothing else", () => {
-  for (const name of [
-    ...["index.ts", "testing/index.ts", "providers/index.ts"],
-    ...[
-      "doors/ai-sdk/index.ts",
-      "doors/bullmq/index.ts",
-      "doors/gateway/index.ts",
-      "doors/postgres/index.ts",
-    ],
-    "doors/router/index.ts",
-  ]) {
-    for (const statement of sourceOf(name).statements) {
-      expect(ts.isExportDeclaration(statement)).toBe(true);
-      if (!ts.isExportDeclaration(statement)) continue;
-      expect(statement.exportClause && ts.isNamedExports(statement.exportClause)).toBe(true);
-    }
-  }
-});
-
-test("the package's dependencies are the ones that the sources import", () => {
-  const { dependencies, peerDependencies } = JSON.parse(
-    readFileSync(join(root, "package.json"), "utf8"),
-  ) as { dependencies: object; peerDependencies: object };
-  const packages = imports
-    .filter(({ to }) => !files.includes(`${to}.ts`) && !/^node:|^\.\.\/package\.json$/.test(to))
-    .map(({ to }) => /^(@[^/]+\/)?[^/]+/.exec(to)?.[0]);
-  const declared = Object.keys({ ...dependencies, ...peerDependencies });
-  expect([...new Set(packages)].sort()).toEqual(declared.sort());
 });

@@ -1,0 +1,124 @@
+import { relative } from "node:path";
+import ts from "typescript";
+import { expect, test } from "vitest";
+import { adapters, files, nodesWhere, placeOf, sourceOf, sourceRoot } from "../support/sources";
+
+/** What is longer than it should be. It may become shorter, and leave this list; nothing else may enter it. */
+
+const tooLong: Readonly<Record<string, number>> = {
+  "doors/router/keyed.ts KeyedCall": 310,
+  "doors/postgres/migrations.ts firstOf": 72,
+  "doors/postgres/journal.ts journalOver": 133,
+  "testing/sandbox/types.ts": 356,
+  "client-options.ts =>": 88,
+  "journal/directory-files.ts journalIn": 198,
+  "journal/entry.ts TaskEntry": 272,
+  "result/generated-image.ts": 360,
+  "result/generated-image.ts GeneratedImage": 291,
+  "testing/sandbox.ts startSandbox": 90,
+  "types.ts": 466,
+};
+
+/** How many lines a node takes. */
+
+function linesOf(node: ts.Node): number {
+  const source = node.getSourceFile();
+  const lineAt = (position: number) => source.getLineAndCharacterOfPosition(position).line;
+  return lineAt(node.end) - lineAt(node.getStart()) + 1;
+}
+
+/** A file, a class or a function that is longer than it may be, by where it is. */
+
+function longPartsOf(name: string): [string, number][] {
+  const source = sourceOf(name);
+  const found: [string, number][] = [];
+  const check = (part: string, lines: number, limit: number) => {
+    if (lines > limit) found.push([part, lines]);
+  };
+  check(name, source.getLineStarts().length - 1, 350);
+  const visit = (node: ts.Node): void => {
+    const named =
+      ts.isClassLike(node) || ts.isFunctionLike(node) ? node.name?.getText() : undefined;
+    const part = `${name} ${named ?? "=>"}`;
+    if (ts.isClassLike(node)) check(part, linesOf(node), 250);
+    else if (ts.isFunctionLike(node) && "body" in node) check(part, linesOf(node), 60);
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  return found;
+}
+
+test("no file is over 350 lines, no class over 250 and no function over 60", () => {
+  const long = files.flatMap(longPartsOf);
+  const grown = long.filter(([part, lines]) => lines > (tooLong[part] ?? 0));
+  expect(grown).toEqual([]);
+  // What is short by now leaves the list.
+  const names = long.map(([part]) => part);
+  expect(Object.keys(tooLong).filter((part) => !names.includes(part))).toEqual([]);
+});
+
+test("only the lookups of a key and of a proxy, and the command line, read the environment", () => {
+  const readers = nodesWhere(
+    (node) => ts.isPropertyAccessExpression(node) || ts.isVariableDeclaration(node),
+  ).filter((node) => /^process\.env$|^\{.*\benv\b.*\} = process$/.test(node.getText()));
+  const names = readers.map((node) => relative(sourceRoot, node.getSourceFile().fileName));
+  const lookups = ["adapter/provider.ts", "doors/cli/main.ts", "http/proxy-environment.ts"];
+  expect([...new Set(names)].sort()).toEqual(lookups);
+});
+
+test("an adapter neither fetches, waits, loops, catches nor reads the clock", () => {
+  const acts = nodesWhere(
+    (node) =>
+      ts.isTryStatement(node) ||
+      ts.isAwaitExpression(node) ||
+      ts.isIterationStatement(node, false) ||
+      (ts.isIdentifier(node) &&
+        /^(fetch|setTimeout|process|Date|Promise)$/.test(node.text) &&
+        !(ts.isPropertyAssignment(node.parent) && node.parent.name === node)),
+  ).filter((node) =>
+    adapters.includes(relative(sourceRoot, node.getSourceFile().fileName).replace(/\.ts$/, "")),
+  );
+  expect(acts.map(placeOf)).toEqual([]);
+});
+
+test("a date is never made of, or held against, the monotonic clock", () => {
+  const isMonotonic = (node: ts.Node) => /[cC]lock\.now\(\)/.test(node.getText());
+  const mixed = nodesWhere(
+    (node) =>
+      (ts.isNewExpression(node) && node.expression.getText() === "Date" && isMonotonic(node)) ||
+      (ts.isBinaryExpression(node) && isMonotonic(node) && /\bDate\.parse\(/.test(node.getText())),
+  );
+  expect(mixed.map(placeOf)).toEqual([]);
+});
+
+test("nothing is typed any", () => {
+  expect(nodesWhere((node) => node.kind === ts.SyntaxKind.AnyKeyword).map(placeOf)).toEqual([]);
+});
+
+test("nothing is asserted to be there with an exclamation mark", () => {
+  const asserted = nodesWhere(
+    (node) =>
+      ts.isNonNullExpression(node) ||
+      ((ts.isPropertyDeclaration(node) || ts.isVariableDeclaration(node)) &&
+        node.exclamationToken !== undefined),
+  );
+  expect(asserted.map(placeOf)).toEqual([]);
+});
+
+test("a cast has a comment on the line before that says why", () => {
+  const unexplained = nodesWhere(
+    (node) => ts.isAsExpression(node) || ts.isTypeAssertionExpression(node),
+  ).filter((node) => {
+    if (ts.isAsExpression(node) && node.type.getText() === "const") return false;
+    const source = node.getSourceFile();
+    const lines = source.text.split("\n");
+    const { line } = source.getLineAndCharacterOfPosition(node.getStart());
+    return !/^\s*(\/\/|\*)/.test(lines[line - 1] ?? "");
+  });
+  expect(unexplained.map(placeOf)).toEqual([]);
+});
+
+test("nothing tells the compiler or the linter to look away", () => {
+  const quiet = files.filter((name) => /@ts-|biome-ignore/.test(sourceOf(name).text));
+  expect(quiet).toEqual([]);
+});
