@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
-import { mkdir, rm, stat, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import type { Clock } from "../async/clock";
 import { InvalidRequestError, JournalError, reasonOf } from "../errors";
+import { makeDirectory } from "../files/make-directory";
 import type { Journal } from "../journal/journal";
 
 /** A directory that could be written to is taken at that for so long. */
@@ -108,30 +109,5 @@ export class Preflight {
         cause,
       });
     }
-  }
-}
-
-/**
- * `mkdir` with `recursive` never ends where a file system answers ENOENT below a directory that is
- * there, as /proc does: it keeps a thread busy for ever (Node 20.20, `MKDirp` in node_file.cc).
- */
-async function makeDirectory(path: string): Promise<void> {
-  if (await isDirectory(path)) return;
-  const parent = dirname(path);
-  if (parent !== path) await makeDirectory(parent);
-  try {
-    await mkdir(path);
-  } catch (error) {
-    // Another call may have been first.
-    if (!(await isDirectory(path))) throw error;
-  }
-}
-
-async function isDirectory(path: string): Promise<boolean> {
-  try {
-    return (await stat(path)).isDirectory();
-  } catch {
-    // Making it says why not.
-    return false;
   }
 }

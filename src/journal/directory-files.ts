@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import * as fs from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { reasonOf } from "../errors";
+import { makeDirectory } from "../files/make-directory";
 import { codeOf } from "../realm";
 import { type JournalFileSystem, unlessMissing } from "./directory-file-system";
 import { imagesIn } from "./directory-images";
@@ -54,7 +55,7 @@ export function journalIn(
 
   /** Makes the directory, and its name as durable as what will be in it. */
   async function prepare(): Promise<void> {
-    const first = await fileSystem.mkdir(directory, { recursive: true });
+    const first = await makeDirectory(directory, { fileSystem });
     if (first !== undefined || anchored === undefined) {
       anchored = anchor(dirname(first ?? directory)).catch((error: unknown) => {
         anchored = undefined;

@@ -1,7 +1,8 @@
 import { createHash, randomUUID } from "node:crypto";
-import { type FileHandle, mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { type FileHandle, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { AbortSignalLike } from "../async/clock";
+import { makeDirectory } from "../files/make-directory";
 import { type ImageSink, MemorySink } from "./decoded-image";
 import { writeBeside } from "./write-beside";
 
@@ -112,7 +113,7 @@ export class FileSink implements ImageSink {
   /** Its directory was cleared away: the bytes go into one that is made anew. */
   async #writeAnew(file: FileHandle, path: string): Promise<boolean> {
     try {
-      await mkdir(dirname(path), { recursive: true });
+      await makeDirectory(dirname(path));
       await writeBeside(dirname(path), path, piecesOf(file, this.#onDisk));
       await rm(this.#path, { force: true });
       return true;
@@ -179,7 +180,7 @@ export class FileSink implements ImageSink {
   }
 
   async #open(): Promise<FileHandle> {
-    await mkdir(this.directory, { recursive: true });
+    await makeDirectory(this.directory);
     const file = await open(this.#path, "wx+");
     openFiles += 1;
     return file;

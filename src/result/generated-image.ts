@@ -1,7 +1,8 @@
-import { mkdir, readFile, stat } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import type { Output } from "../adapter/contract";
 import { DownloadError, MalformedResponseError, reasonOf } from "../errors";
+import { makeDirectory } from "../files/make-directory";
 import type { Read } from "../http/downloader";
 import { DownloadFault } from "../http/faults";
 import { DecodedImage } from "../media/decoded-image";
@@ -192,13 +193,10 @@ export class GeneratedImage implements Picture {
     try {
       const moved = await this.#moveInto(directory, pathFor);
       if (moved !== undefined) return moved;
-      await mkdir(directory, { recursive: true });
+      await makeDirectory(directory);
       const path = await (inMemory
         ? this.#writeInto(directory, pathFor, signal)
-        : this.#fetch(
-            (download, body, end) => download.save(body, directory, pathFor, end),
-            signal,
-          ));
+        : this.#fetch((from, body, end) => from.save(body, directory, pathFor, end), signal));
       Object.assign(this, { file: path });
       return path;
     } catch (error) {

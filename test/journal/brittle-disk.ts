@@ -88,23 +88,23 @@ export class BrittleDisk {
     throw failure(found === undefined ? "ENOENT" : "ENOTDIR", path);
   }
 
-  #file(path: string): FileNode {
+  #node(path: string): FileNode | Folder {
     const found = this.#folder(dirname(path)).names.get(basename(path));
     if (found === undefined) throw failure("ENOENT", path);
+    return found;
+  }
+
+  #file(path: string): FileNode {
+    const found = this.#node(path);
     if (found instanceof Folder) throw failure("EISDIR", path);
     return found;
   }
 
-  #makeFolder(path: string): string | undefined {
-    try {
-      this.#folder(path);
-      return undefined;
-    } catch {
-      const above = this.#makeFolder(dirname(path));
-      this.#operation("mkdir", path);
-      this.#folder(dirname(path)).change(new Map([[basename(path), new Folder()]]));
-      return above ?? path;
-    }
+  #makeFolder(path: string): void {
+    const { names } = this.#folder(dirname(path));
+    if (names.has(basename(path))) throw failure("EEXIST", path);
+    this.#operation("mkdir", path);
+    this.#folder(dirname(path)).change(new Map([[basename(path), new Folder()]]));
   }
 
   #openFile(path: string) {
@@ -176,8 +176,9 @@ export class BrittleDisk {
           isDirectory: () => node instanceof Folder,
         })),
       stat: async (path: string) => {
-        const file = this.#file(path);
-        return { isFile: () => file !== undefined, mtimeMs: 0, ctimeMs: 0 };
+        const node = path === dirname(path) ? this.#root : this.#node(path);
+        const isFolder = node instanceof Folder;
+        return { isFile: () => !isFolder, isDirectory: () => isFolder, mtimeMs: 0, ctimeMs: 0 };
       },
       // Neither atomic nor synced: nothing that matters may be written so.
       writeFile: async (path: string, data: string) => {

@@ -20,7 +20,8 @@ const rooms = {
   types: ["cost", "sentences"],
   ledger: ["cost", "types"],
   errors: ["cost", "realm", "sentences", "types"],
-  media: ["async", "realm"],
+  files: [],
+  media: ["async", "files", "realm"],
   http: ["async", "media", "realm"],
   parse: ["realm"],
   adapter: ["async", "cost", "errors", "http", "media", "parse", "types"],
@@ -29,12 +30,12 @@ const rooms = {
   capabilities: ["adapter"],
   api: ["adapter", "async", "cost", "errors", "http", "media", "types"],
   request: ["adapter", "async", "cost", "errors", "http", "media", "parse", "realm", "types"],
-  result: ["adapter", "async", "cost", "errors", "http", "media", "sentences", "types"],
+  result: ["adapter", "async", "cost", "errors", "files", "http", "media", "sentences", "types"],
   schedule: ["adapter", "async", "request", "types"],
-  journal: ["adapter", "async", "cost", "errors", "media", "realm", "request", "types"],
+  journal: ["adapter", "async", "cost", "errors", "files", "media", "realm", "request", "types"],
   job: [
-    ...["adapter", "api", "async", "cost", "errors", "http", "journal", "media", "parse", "realm"],
-    ...["request", "result", "schedule", "types"],
+    ...["adapter", "api", "async", "cost", "errors", "files", "http", "journal", "media", "parse"],
+    ...["realm", "request", "result", "schedule", "types"],
   ],
   "client-options": ["adapter", "async", "http", "journal", "request", "schedule", "types"],
   webhooks: ["adapter", "async", "client-options", "http", "job", "types"],
@@ -52,7 +53,7 @@ const rooms = {
   ],
   testing: ["client", "cost", "errors", "media", "provider", "request", "types"],
   // The command line alone knows the sandbox, and late: a test below says so.
-  doors: ["index", "testing"],
+  doors: ["files", "index", "testing"],
 } as const satisfies Record<string, readonly string[]>;
 
 const roomNames: readonly string[] = Object.keys(rooms);
@@ -187,13 +188,16 @@ const doorPeers: Readonly<Record<string, string>> = {
   "doors/gateway/multipart": "@fastify/busboy",
 };
 
-test("a door knows the package's public face, its own files, and one optional peer at most", () => {
+test("a door knows the package's public face, its own files, how to make a directory, and one peer", () => {
   const doors = imports.filter(({ from: name }) => name.startsWith("doors/"));
   expect(doors.length).toBeGreaterThan(5);
   const beyond = doors.filter(({ from: name, to }) => {
     const own = name.split("/").slice(0, 2).join("/");
     const isPeer = to === doorPeers[name];
-    const isOwn = to === "index" || to.startsWith(`${own}/`) || to.startsWith("node:");
+    const isOwn =
+      ["index", "files/make-directory"].includes(to) ||
+      to.startsWith(`${own}/`) ||
+      to.startsWith("node:");
     return !isOwn && !isPeer && !(own === "doors/cli" && isFace(to));
   });
   expect(beyond).toEqual([]);

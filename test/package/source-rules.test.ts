@@ -13,7 +13,7 @@ const tooLong: Readonly<Record<string, number>> = {
   "client-options.ts =>": 88,
   "journal/directory-files.ts journalIn": 198,
   "journal/entry.ts TaskEntry": 272,
-  "result/generated-image.ts": 360,
+  "result/generated-image.ts": 358,
   "result/generated-image.ts GeneratedImage": 291,
   "testing/sandbox.ts startSandbox": 90,
   "types.ts": 466,

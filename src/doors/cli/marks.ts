@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { mkdirSync } from "node:fs";
+
 import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { makeDirectorySync } from "../../files/make-directory";
 import { codeOf } from "./text";
 
 /** What was delivered of a job, or of a line of a batch. */
@@ -58,7 +59,7 @@ export class Marks {
   }
 
   async #write(name: string, mark: object): Promise<void> {
-    mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
+    makeDirectorySync(this.#directory, 0o700);
     const temporary = join(this.#directory, `.${randomUUID()}.part`);
     try {
       await writeFile(temporary, `${JSON.stringify(mark)}\n`, { mode: 0o600 });

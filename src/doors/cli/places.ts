@@ -1,7 +1,8 @@
-import { chmodSync, mkdirSync } from "node:fs";
+import { chmodSync } from "node:fs";
 import { homedir } from "node:os";
 import * as native from "node:path";
 import { fileURLToPath } from "node:url";
+import { makeDirectorySync } from "../../files/make-directory";
 import { type ImageInput, localFile } from "../../index";
 import type { Platform } from "./platform";
 import { UsageError } from "./usage-error";
@@ -38,7 +39,7 @@ export function stateDirectory(
 
 /** Makes the directory of the journal and the ledger, for this user alone: prompts are in there. */
 export function makePrivate(directory: string): void {
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  makeDirectorySync(directory, 0o700);
   // It may have been there before, or the umask may have been another. Windows has no such modes.
   if (process.platform !== "win32") chmodSync(directory, 0o700);
 }

@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { constants, mkdirSync, statSync } from "node:fs";
+import { constants, statSync } from "node:fs";
 import { chmod, copyFile, link, open, rm } from "node:fs/promises";
 import { dirname, join, parse, resolve, sep } from "node:path";
+import { makeDirectorySync } from "../../files/make-directory";
 import { withHome } from "./places";
 import { codeOf } from "./text";
 import { UsageError } from "./usage-error";
@@ -63,7 +64,7 @@ export class UserFiles {
       // Without a pause between the two, so that no other file is made under this umask.
       process.umask(this.#umask);
       try {
-        mkdirSync(directory, { recursive: true });
+        makeDirectorySync(directory);
       } finally {
         process.umask(0o077);
       }

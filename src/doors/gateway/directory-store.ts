@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
-import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { makeDirectory } from "../../files/make-directory";
 import type { GatewayStore } from "./store";
 
 const recordName = /^order-[\da-f]{32}\.json$/;
@@ -29,7 +30,7 @@ export function directoryStore(path: string): GatewayStore {
     put: async (record) => publish(directory, placeOf(record.id), record),
     delete: async (id) => rm(placeOf(id), { force: true }),
     async *list() {
-      await mkdir(directory, { recursive: true });
+      await makeDirectory(directory);
       for (const name of await readdir(directory)) {
         if (/^\.order-.*\.part$/.test(name)) await rm(join(directory, name), { force: true });
         if (recordName.test(name)) yield parsed(await readFile(join(directory, name), "utf8"));

@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { mkdir, mkdtemp, open, rm, stat } from "node:fs/promises";
+import { mkdtemp, open, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, extname, join, resolve } from "node:path";
+import { makeDirectory } from "../../files/make-directory";
 import type { GeneratedImage } from "../../index";
 import type { Picture } from "./ends";
 import type { PictureFile } from "./exchange";
@@ -31,7 +32,7 @@ export class Spool {
 
   async #make(): Promise<string> {
     if (this.#given === undefined) return mkdtemp(join(tmpdir(), "gpt-image-gateway-"));
-    await mkdir(this.#given, { recursive: true });
+    await makeDirectory(this.#given);
     return this.#given;
   }
 

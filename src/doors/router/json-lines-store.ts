@@ -1,6 +1,7 @@
 import { constants } from "node:fs";
-import { type FileHandle, mkdir, open } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
+import { makeDirectory } from "../../files/make-directory";
 import type { LedgerChange, LedgerEntry, LedgerStore } from "../../index";
 import { Book } from "./book";
 
@@ -90,7 +91,7 @@ class LinesFile {
       return await open(this.#path, flags, 0o600);
     } catch {
       // Mostly its directory is there.
-      await mkdir(dirname(this.#path), { recursive: true });
+      await makeDirectory(dirname(this.#path));
       return open(this.#path, flags, 0o600);
     }
   }

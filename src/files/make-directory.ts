@@ -1,0 +1,58 @@
+import { mkdirSync, statSync } from "node:fs";
+import * as fs from "node:fs/promises";
+import { dirname } from "node:path";
+
+// Neither is `mkdir` with `recursive`: that never ends where a file system answers ENOENT below a directory
+// that is there, as /proc does, and keeps a thread, or the process, busy for ever (Node 20.20, `MKDirp` in
+// node_file.cc).
+
+interface Options {
+  readonly mode?: number;
+  /** What makes it; Node's own by default. */
+  readonly fileSystem?: Pick<typeof fs, "mkdir" | "stat">;
+}
+
+/** Makes a directory and those above it. Gives the topmost one that was made, if one was. */
+export async function makeDirectory(
+  path: string,
+  options: Options = {},
+): Promise<string | undefined> {
+  const { mode, fileSystem = fs } = options;
+  if (await isDirectory(path)) return undefined;
+  const parent = dirname(path);
+  const first = parent === path ? undefined : await makeDirectory(parent, options);
+  try {
+    await fileSystem.mkdir(path, mode);
+    return first ?? path;
+  } catch (error) {
+    // Another call may have been first.
+    if (await isDirectory(path)) return first;
+    throw error;
+  }
+
+  async function isDirectory(name: string): Promise<boolean> {
+    // Where this fails, making it says why.
+    const found = await fileSystem.stat(name).catch(() => undefined);
+    return found?.isDirectory() ?? false;
+  }
+}
+
+/** The same without a pause. */
+export function makeDirectorySync(path: string, mode?: number): void {
+  if (isDirectorySync(path)) return;
+  const parent = dirname(path);
+  if (parent !== path) makeDirectorySync(parent, mode);
+  try {
+    mkdirSync(path, mode);
+  } catch (error) {
+    if (!isDirectorySync(path)) throw error;
+  }
+}
+
+function isDirectorySync(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch {
+    return false;
+  }
+}
