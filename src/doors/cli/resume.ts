@@ -110,6 +110,9 @@ export async function takeUp(job: KeptJob, given: TakeUp): Promise<OrderEnd> {
   const { shell, books, state, timeoutMs } = given;
   const entry = await books.ledger.store.findJob(job.id);
   const label = entry?.client ?? job.provider;
+  const hasEnded = job.state === "done" || job.state === "failed";
+  // Whatever key there is for a provider of that name: the sandbox's port has closed with its process.
+  if (label === "sandbox" && !hasEnded) return outOfReach(job, label, given);
   const provider = providerOfJob(job, shell.platform.env);
   if (provider !== undefined) {
     const limits = timeoutMs === undefined ? {} : { timeoutMs };
@@ -123,7 +126,7 @@ export async function takeUp(job: KeptJob, given: TakeUp): Promise<OrderEnd> {
       await shop.router.close();
     }
   }
-  if (job.state === "done" || job.state === "failed") return deliverKept(job, given);
+  if (hasEnded) return deliverKept(job, given);
   return outOfReach(job, label, given);
 }
 
