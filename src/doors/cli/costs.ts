@@ -38,12 +38,45 @@ export async function costs(
     await shell.write(await ledger.csv(range));
     return exitCodes.allCame;
   }
-  const totals = await ledger.totals({ by: [by, "client"], ...range });
+  const totals = await totalsOf(ledger, by, range);
   if (flags.json) await shell.print(jsonOf(totals, 2));
-  else if (totals.length === 0) shell.say("Nothing was ordered yet.");
+  else if (totals.length === 0)
+    shell.say("Nothing was ordered that costs. --by state has what failed, too.");
   else for (const line of chartOf(totals, by)) await shell.print(line);
   if (!flags.json) await sayOpen(ledger, range, shell);
   return exitCodes.allCame;
+}
+
+/** An order that was refused, or failed without a charge, has bought no picture: only its state tells of it. */
+async function totalsOf(
+  ledger: ImageLedger,
+  by: LedgerGroup,
+  range: LedgerRange,
+): Promise<readonly LedgerTotal[]> {
+  if (by === "state") return ledger.totals({ by: [by, "client"], ...range });
+  const sums = new Map<string, LedgerTotal>();
+  for (const total of await ledger.totals({ by: [by, "client", "state"], ...range })) {
+    const { state, ...group } = total.group;
+    if (state === "refunded") continue;
+    const name = JSON.stringify([group, total.unit]);
+    const sum = sums.get(name);
+    sums.set(name, sum === undefined ? { ...total, group } : added(sum, total));
+  }
+  return [...sums.values()];
+}
+
+function added(sum: LedgerTotal, more: LedgerTotal): LedgerTotal {
+  // As the ledger does it: 0.1 and 0.2 are 0.3.
+  const plus = (of: "charged" | "reserved" | "unknown") =>
+    Number((sum[of] + more[of]).toPrecision(12));
+  return {
+    ...sum,
+    orders: sum.orders + more.orders,
+    images: sum.images + more.images,
+    charged: plus("charged"),
+    reserved: plus("reserved"),
+    unknown: plus("unknown"),
+  };
 }
 
 function groupOf(given: string): LedgerGroup {

@@ -14,8 +14,6 @@ const states = ["waiting", "sending", "queued", "running", "fetching", "failed"]
 
 type State = (typeof states)[number];
 
-const hasEnded: readonly State[] = ["fetching", "failed"];
-
 /** What is shown while pictures are on their way. */
 export interface ProgressOptions {
   readonly provider: string;
@@ -80,8 +78,9 @@ export class Progress {
   }
 
   #show(isDue: boolean): void {
-    const { state, done } = this.#summary();
-    const tasks = this.#tasks.size > 1 ? `${done} of ${this.#tasks.size} done` : "";
+    const { state, done, failed } = this.#summary();
+    const lost = failed === 0 ? "" : `, ${failed} failed`;
+    const tasks = this.#tasks.size > 1 ? `${done} of ${this.#tasks.size} done${lost}` : "";
     const counted = this.#counted === "" ? tasks : this.#counted;
     const many = counted === "" ? "" : ` · ${counted}`;
     const note = this.#note === "" ? "" : ` · ${this.#note}`;
@@ -107,12 +106,12 @@ export class Progress {
   }
 
   /** The state that is the furthest behind, since that is what is waited for. */
-  #summary(): { readonly state: State; readonly done: number } {
+  #summary(): { readonly state: State; readonly done: number; readonly failed: number } {
     const all = [...this.#tasks.values()];
-    const open = all.filter((state) => !hasEnded.includes(state));
     const isUnderWay = (state: State) => state !== "waiting" && all.includes(state);
     const state = states.find(isUnderWay) ?? all.at(-1) ?? "waiting";
-    return { state, done: all.length - open.length };
+    const numberOf = (wanted: State) => all.filter((each) => each === wanted).length;
+    return { state, done: numberOf("fetching"), failed: numberOf("failed") };
   }
 }
 

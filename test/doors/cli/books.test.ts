@@ -4,14 +4,20 @@ import { startSandbox } from "gpt-image-client/testing";
 import { expect, onTestFinished, test } from "vitest";
 import { type Here, here, place } from "./here";
 
+const variables = {
+  trinetra: "TRINETRA_API_KEY",
+  openai: "OPENAI_API_KEY",
+  shortapi: "SHORTAPI_KEY",
+} as const;
+
 /** A user with one key, whose orders go to a sandbox that stays. */
-async function user(name: "trinetra" | "openai") {
+async function user(name: "trinetra" | "openai" | "shortapi") {
   const sandbox = await startSandbox({ jobDurationMs: 60, plainImages: true });
   onTestFinished(() => sandbox.close());
   const directory = place();
   const { baseURL, apiKey } = sandbox[name];
   const keyless = { XDG_STATE_HOME: join(directory, "state") };
-  const env = { ...keyless, [`${name.toUpperCase()}_API_KEY`]: apiKey };
+  const env = { ...keyless, [variables[name]]: apiKey };
   const generate = ["generate", "--base-url", baseURL, "-o", `${join(directory, "out")}/`];
   const call = (argv: readonly string[], more: Here = {}) => here(argv, { env, ...more });
   return { sandbox, env, keyless, generate, call };
@@ -29,4 +35,33 @@ test("what the sandbox played until Ctrl-C is said, and let go, whatever keys th
   expect(stderr).toContain("played by a sandbox that has ended. Nothing was charged.");
   const again = await here(["recover"], { env });
   expect([again.code, again.stderr]).toEqual([0, "Nothing is to be recovered.\n"]);
+});
+
+test("what was refused counts neither as an order nor as pictures, save by its state", async () => {
+  const { sandbox, generate, call } = await user("shortapi");
+  sandbox.inject({
+    provider: "shortapi",
+    phase: "create",
+    fault: "refusal",
+    status: 402,
+    times: 3,
+  });
+  const refused = await call([...generate, "-n", "3", "test"]);
+  expect(refused.code).toBe(1);
+  // They were not done.
+  expect(refused.stderr).toContain("0 of 3 done, 3 failed");
+  const none = await call(["costs"]);
+  expect([none.stdout, none.stderr]).toEqual([
+    "",
+    "Nothing was ordered that costs. --by state has what failed, too.\n",
+  ]);
+  await call([...generate, "-n", "2", "test"]);
+  expect(JSON.parse((await call(["costs", "--json"])).stdout)).toMatchObject([
+    { group: { client: "shortapi" }, orders: 1, images: 2, unknown: 0 },
+  ]);
+  const states = JSON.parse((await call(["costs", "--json", "--by", "state"])).stdout);
+  expect(states).toMatchObject([
+    { group: { state: "refunded" }, orders: 1, images: 3 },
+    { group: { state: "charged" }, orders: 1, images: 2 },
+  ]);
 });
