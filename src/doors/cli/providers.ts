@@ -96,6 +96,16 @@ export function providerOfJob(
   return providerOf(provider, { "base-url": baseURL }, env);
 }
 
+/** The provider of a job, to say what became of it: nothing is sent, and no key is read. */
+export function silentProviderOf({
+  provider,
+  baseURL,
+}: Pick<JobReference, "provider" | "baseURL">): Provider | undefined {
+  const settings = { baseURL, apiKey: "none: nothing is sent" };
+  if (isKnown(provider)) return knownProviders[provider](settings);
+  return provider === "openai-compatible" ? openaiCompatible(settings) : undefined;
+}
+
 /** A provider by its name, with its key from the environment. */
 export function providerOf(name: string, flags: ProviderFlags, env: Env): Provider {
   if (name === "openai-compatible") {

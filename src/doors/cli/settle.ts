@@ -4,7 +4,7 @@ import { exitCodes } from "./exit-codes";
 import { findJobs, type KeptJob, referenceOf } from "./kept-jobs";
 import { parseAmount } from "./money";
 import { stateDirectory } from "./places";
-import { providerOfJob } from "./providers";
+import { silentProviderOf } from "./providers";
 import type { Shell } from "./shell";
 import { type Books, openBooks, openShop } from "./shop";
 import { reasonOf } from "./text";
@@ -49,7 +49,7 @@ export async function settle(
   try {
     const ledger =
       job?.state === "unknown"
-        ? await settleInJournal(job, entry?.client, { charged, taskId, state }, shell)
+        ? await settleInJournal(job, entry?.client, { charged, taskId, state })
         : books.ledger;
     if (taskId !== undefined) {
       shell.say(`settled: gpt-image-client resume ${job?.id ?? id} fetches its pictures`);
@@ -92,15 +92,17 @@ async function settleInJournal(
     readonly taskId: string | undefined;
     readonly state: string;
   },
-  shell: Shell,
 ): Promise<ImageLedger> {
-  const provider = providerOfJob(job, shell.platform.env);
+  const provider = silentProviderOf(job);
   if (provider === undefined) {
-    throw new UsageError("Put the key that the job was ordered with into the environment");
+    throw new UsageError(`This version does not know ${job.provider}, which has the job`);
   }
+  // Whose it is, its records say: the key that would tell is not needed to end it.
+  const [account] = job.records.flatMap((record) => record.account ?? []);
   const { client, ledger } = await openShop(
     { provider, label: label ?? job.provider },
     found.state,
+    account === undefined ? {} : { account },
   );
   const { charged, taskId } = found;
   const reference = referenceOf(job);

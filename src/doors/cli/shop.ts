@@ -48,7 +48,10 @@ export async function openBooks(state: string): Promise<Books> {
 }
 
 /** How providers are asked. */
-export type ShopOptions = Pick<ImageClientOptions, "concurrency" | "timeoutMs" | "onUnsupported">;
+export type ShopOptions = Pick<
+  ImageClientOptions,
+  "account" | "concurrency" | "timeoutMs" | "onUnsupported"
+>;
 
 /** Opens the journal and the ledger, for one provider. */
 export async function openShop(

@@ -65,3 +65,27 @@ test("what was refused counts neither as an order nor as pictures, save by its s
     { group: { state: "charged" }, orders: 1, images: 2 },
   ]);
 });
+
+test.each(["no", "yes"])(
+  "what is unknown is settled without a key: --charged %s",
+  async (charged) => {
+    const { sandbox, generate, call, keyless } = await user("openai");
+    sandbox.inject({
+      provider: "openaiCompatible",
+      phase: "create",
+      fault: "reset-after-acceptance",
+    });
+    const { code, stderr } = await call([...generate, "test"]);
+    const id = /costs settle ([\w-]{36})/.exec(stderr)?.[1] ?? "";
+    expect(code).toBe(5);
+    const settled = await here(["costs", "settle", id, "--charged", charged], { env: keyless });
+    expect([settled.code, settled.stderr]).toEqual([
+      0,
+      `settled: it was ${charged === "no" ? "not " : ""}charged\n`,
+    ]);
+    expect((await call(["recover"])).stderr).toBe("Nothing is to be recovered.\n");
+    const [row] = JSON.parse((await call(["costs", "--json", "--by", "state"])).stdout);
+    expect(row.group.state).toBe(charged === "no" ? "refunded" : "charged");
+    expect(sandbox.charges).toHaveLength(1);
+  },
+);
