@@ -2,9 +2,12 @@ import { randomBytes, timingSafeEqual } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
+import { hostname } from "node:os";
 import { join } from "node:path";
+import type { Journal, JournalRecord } from "../../index";
 import { exitCodes } from "./exit-codes";
 import { closing, type Interruption } from "./interruption";
+import { type KeptJob, keptJobs } from "./kept-jobs";
 import { stateDirectory } from "./places";
 import {
   type ChosenProvider,
@@ -17,7 +20,7 @@ import { wholeNumber } from "./request";
 import { inSession } from "./session";
 import type { Shell } from "./shell";
 import { openShops } from "./shop";
-import { codeOf, reasonOf } from "./text";
+import { count, reasonOf, codeOf as systemCodeOf } from "./text";
 import { UsageError } from "./usage-error";
 
 /** The options of `serve`. */
@@ -35,6 +38,7 @@ export async function serve(flags: ServeFlags, shell: Shell): Promise<number> {
   return inSession(shell, async ({ interruption, after }) => {
     const chosen = await chosenFor(flags, shell);
     for (const { end } of chosen) after(end);
+    const startedAt = Date.now();
     const state = stateDirectory(flags.state, shell.platform.env);
     const shop = await openShops(chosen, state);
     after(() => shop.router.close());
@@ -55,8 +59,27 @@ export async function serve(flags: ServeFlags, shell: Shell): Promise<number> {
     await shell.print(`OPENAI_BASE_URL=http://127.0.0.1:${port}/v1`);
     await shell.print(`OPENAI_API_KEY=${key}`);
     await stopped;
-    return exitCodes.allCame;
+    return codeOf(await givenUp(shop.journal, startedAt), shell);
   });
+}
+
+/** The jobs of this process that were on their way as it ended. */
+async function givenUp(journal: Journal, startedAt: number): Promise<readonly KeptJob[]> {
+  const isOpen = ({ state, owner, submittedAt }: JournalRecord) =>
+    ["submitting", "submitted", "unknown"].includes(state) &&
+    owner?.host === hostname() &&
+    owner.pid === process.pid &&
+    Date.parse(submittedAt) >= startedAt;
+  return (await keptJobs(journal)).filter(({ records }) => records.some(isOpen));
+}
+
+function codeOf(jobs: readonly KeptJob[], shell: Shell): number {
+  if (jobs.length === 0) return exitCodes.allCame;
+  shell.say(
+    `${count(jobs.length, "order")} may be charged, and did not come. To have what can be had:`,
+  );
+  shell.say("  gpt-image-client recover");
+  return exitCodes.unknown;
 }
 
 /** The provider that was named, or all whose keys are in the environment. */
@@ -87,7 +110,7 @@ function keyIn(state: string): string {
     writeFileSync(path, `${key}\n`, { flag: "wx", mode: 0o600 });
     return key;
   } catch (error) {
-    if (codeOf(error) !== "EEXIST") throw error;
+    if (systemCodeOf(error) !== "EEXIST") throw error;
   }
   const kept = readFileSync(path, "utf8").trim();
   if (/^[\w-]{20,}$/.test(kept)) return kept;

@@ -36,7 +36,8 @@ async function served(env: Readonly<Record<string, string>>, more: readonly stri
     signals.emit("SIGINT");
     return ending;
   };
-  return { port, key, stop, state, baseURL: `http://127.0.0.1:${port}/v1` };
+  const again = () => signals.emit("SIGINT");
+  return { port, key, stop, again, state, baseURL: `http://127.0.0.1:${port}/v1` };
 }
 
 test("serve is OpenAI's images API over the providers whose keys are there, in turn", async () => {
@@ -112,3 +113,28 @@ test("sandbox plays the providers until it is stopped, and prints a command for 
   );
   expect(stderr).toContain("0 orders would have been billed");
 });
+
+test.each(["openai", "trinetra"] as const)(
+  "a second Ctrl-C that gives up an order of %s ends serve with the code of unknown money",
+  async (name) => {
+    await using sandbox = await startSandbox({ jobDurationMs: 60_000, plainImages: true });
+    const env = {
+      XDG_STATE_HOME: place(),
+      [`${name.toUpperCase()}_API_KEY`]: sandbox[name].apiKey,
+    };
+    const given = ["--provider", name, "--base-url", sandbox[name].baseURL];
+    const { baseURL, key, stop, again } = await served(env, given);
+    const client = new OpenAI({ apiKey: key, baseURL, maxRetries: 0 });
+    const order = client.images.generate({ prompt: "test" }).catch((error: unknown) => error);
+    while (sandbox.requests.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    const ending = stop();
+    // Two within half a second count as one.
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    again();
+    const { code, stderr } = await ending;
+    await order;
+    expect(code).toBe(5);
+    expect(stderr).toContain("1 order may be charged, and did not come.");
+    expect(stderr).toContain("gpt-image-client recover");
+  },
+);
