@@ -10,7 +10,7 @@ let schemas = 0;
 
 beforeAll(async () => {
   database = await PGlite.create();
-}, 60_000);
+}, 180_000);
 
 afterAll(() => database.close());
 

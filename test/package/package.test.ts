@@ -161,7 +161,9 @@ const entries = {
   "gpt-image-client/ai-sdk": ["imageModel", "createImageProvider", "imageOptions"],
   "gpt-image-client/bullmq": ["addImageJob", "createImageProcessor", "listUnknown"],
   "gpt-image-client/gateway": ["createImageGateway", "directoryStore"],
-  "gpt-image-client/postgres": ["createPostgresJournal", "migrate", "migrations"],
+  "gpt-image-client/postgres": [
+    ...["createPostgresJournal", "createPostgresLedgerStore", "migrate", "migrations"],
+  ],
   "gpt-image-client/provider": ["defineProvider", "defineOperation", "readStatus"],
   "gpt-image-client/router": ["createImageRouter", "memoryLedger", "jsonLinesLedger"],
   "gpt-image-client/testing": ["fakeImageClient", "startSandbox"],

@@ -13,8 +13,8 @@ const passing = /^(08|40|53|57P|58|25006|55P03)/;
 /** Not only a code of the operating system's, such as EPIPE. */
 const sqlState = /^[\dFHPX][\dA-Z]{4}$/;
 
-/** No table, no schema, no column: this is not where `migrate` has been. */
-const missing = ["42P01", "3F000", "42703"];
+/** No table, no schema, no column, no function: this is not where `migrate` has been. */
+const missing = ["42P01", "3F000", "42703", "42883"];
 
 const shortestPauseMs = 50;
 const longestPauseMs = 1_000;

@@ -1,9 +1,10 @@
 /**
- * A journal in PostgreSQL, for machines that share no disk.
+ * A journal and a ledger in PostgreSQL, for machines that share no disk.
  *
  * @module gpt-image-client/postgres
  */
 export { createPostgresJournal } from "./journal";
+export { createPostgresLedgerStore } from "./ledger";
 export { migrate, migrations } from "./migrations";
 export type {
   ImageStore,
@@ -11,4 +12,5 @@ export type {
   PostgresJournalOptions,
   PostgresPool,
   PostgresSchemaOptions,
+  PostgresStoreOptions,
 } from "./types";

@@ -5,10 +5,8 @@ import { Doubts } from "./doubts";
 import { durably } from "./durability";
 import { forgettingIn } from "./forgetting";
 import { Images } from "./images";
-import { checkNames, newerSchema, newestVersion, poolOf, schemaOf } from "./migrations";
+import { checkNames, newerSchema, newestVersion, poolOf, schemaOf, timeoutOf } from "./migrations";
 import type { PostgresJournalOptions, PostgresPool } from "./types";
-
-const defaultTimeoutMs = 30_000;
 
 /** How many records a listing reads at once. */
 const pageSize = 100;
@@ -54,10 +52,8 @@ export function createPostgresJournal(
   options: PostgresJournalOptions = {},
 ): Required<Journal> {
   checkNames(options, ["schema", "timeoutMs", "images"]);
-  const { timeoutMs = defaultTimeoutMs, images } = options;
-  if (!(typeof timeoutMs === "number" && timeoutMs > 0 && timeoutMs < 2 ** 31)) {
-    throw new TypeError("timeoutMs is in milliseconds, and more than 0");
-  }
+  const { images } = options;
+  const timeoutMs = timeoutOf(options);
   const isStore = [images?.write, images?.read, images?.delete].every(
     (each) => typeof each === "function",
   );

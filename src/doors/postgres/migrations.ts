@@ -1,8 +1,11 @@
 import { Database, UncertainError } from "./database";
-import type { Migration, PostgresPool, PostgresSchemaOptions } from "./types";
+import { ledgerTables } from "./ledger-schema";
+import type { Migration, PostgresPool, PostgresSchemaOptions, PostgresStoreOptions } from "./types";
 
 /** The version of the schema that this package works with. */
-export const newestVersion = 1;
+export const newestVersion = 2;
+
+const defaultTimeoutMs = 30_000;
 
 /** An unquoted name of PostgreSQL's, so that it can stand in a statement as it is. */
 const schemaName = /^[a-z_][a-z\d_]{0,62}$/;
@@ -18,6 +21,12 @@ export function schemaOf({ schema = "image_journal" }: PostgresSchemaOptions): s
   );
 }
 
+/** @throws {TypeError} for what is no time. */
+export function timeoutOf({ timeoutMs = defaultTimeoutMs }: PostgresStoreOptions): number {
+  if (typeof timeoutMs === "number" && timeoutMs > 0 && timeoutMs < 2 ** 31) return timeoutMs;
+  throw new TypeError("timeoutMs is in milliseconds, and more than 0");
+}
+
 /** The steps that make the schema, first to last: to print, or for a tool of your own. */
 export function migrations(options: PostgresSchemaOptions = {}): readonly Migration[] {
   checkNames(options, ["schema"]);
@@ -30,7 +39,15 @@ export function migrations(options: PostgresSchemaOptions = {}): readonly Migrat
 }
 
 function stepsOf(schema: string): readonly Migration[] {
-  return [{ version: 1, name: "records and images", sql: firstOf(schema) }];
+  const steps = [
+    { name: "records and images", sql: firstOf(schema) },
+    { name: "a ledger", sql: ledgerTables(schema) },
+  ];
+  return steps.map(({ name, sql }, index) => {
+    const version = index + 1;
+    const noted = `INSERT INTO ${schema}.migrations (version) VALUES (${version});`;
+    return { version, name, sql: `${sql}\n\n${noted}` };
+  });
 }
 
 function firstOf(schema: string): string {
@@ -101,9 +118,7 @@ CREATE TABLE ${schema}.image_pieces (
   PRIMARY KEY (id, position, version, piece)
 );
 -- Pictures are compressed already.
-ALTER TABLE ${schema}.image_pieces ALTER COLUMN bytes SET STORAGE EXTERNAL;
-
-INSERT INTO ${schema}.migrations (version) VALUES (1);`;
+ALTER TABLE ${schema}.image_pieces ALTER COLUMN bytes SET STORAGE EXTERNAL;`;
 }
 
 /**

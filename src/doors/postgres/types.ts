@@ -33,15 +33,19 @@ export interface PostgresSchemaOptions {
   readonly schema?: string;
 }
 
-/** What a journal in PostgreSQL is given. */
-export interface PostgresJournalOptions extends PostgresSchemaOptions {
-  /** Keeps the images elsewhere. Default: in rows, in pieces of at most 4 MiB. */
-  readonly images?: ImageStore;
+/** Where the tables are, and how long a statement may take. */
+export interface PostgresStoreOptions extends PostgresSchemaOptions {
   /**
    * How long a statement may take, in milliseconds, with the wait for a connection and its repetitions
    * while the database restarts or cannot be reached. Default 30,000.
    */
   readonly timeoutMs?: number;
+}
+
+/** What a journal in PostgreSQL is given. */
+export interface PostgresJournalOptions extends PostgresStoreOptions {
+  /** Keeps the images elsewhere. Default: in rows, in pieces of at most 4 MiB. */
+  readonly images?: ImageStore;
 }
 
 /** One step of the schema. */
