@@ -162,7 +162,8 @@ const entries = {
   "gpt-image-client/bullmq": ["addImageJob", "createImageProcessor", "listUnknown"],
   "gpt-image-client/gateway": ["createImageGateway", "directoryStore"],
   "gpt-image-client/postgres": [
-    ...["createPostgresJournal", "createPostgresLedgerStore", "migrate", "migrations"],
+    ...["createPostgresGatewayStore", "createPostgresJournal", "createPostgresLedgerStore"],
+    ...["migrate", "migrations"],
   ],
   "gpt-image-client/provider": ["defineProvider", "defineOperation", "readStatus"],
   "gpt-image-client/router": ["createImageRouter", "memoryLedger", "jsonLinesLedger"],

@@ -102,11 +102,14 @@ test("the door to BullMQ brings at most 8 KB of its own, no provider, and nothin
   expect(others).toEqual([]);
 });
 
-test("the door to PostgreSQL brings at most 10 KB of its own, no `pg`, and nothing that sends", async () => {
-  const names = ["createPostgresJournal", "createPostgresLedgerStore", "migrate", "migrations"];
+test("the door to PostgreSQL brings at most 12 KB of its own, no `pg`, and nothing that sends", async () => {
+  const names = [
+    ...["createPostgresGatewayStore", "createPostgresJournal", "createPostgresLedgerStore"],
+    ...["migrate", "migrations"],
+  ];
   const { loaded, later } = await bundle("./src/doors/postgres/index.ts", names);
   console.log(`postgres: ${kilobytes(gzippedBytes(loaded))}`);
-  expect(gzippedBytes(loaded)).toBeLessThanOrEqual(10 * 1024);
+  expect(gzippedBytes(loaded)).toBeLessThanOrEqual(12 * 1024);
   const others = sourcesOf([...loaded, ...later]).filter(
     (each) => !each.startsWith("doors/postgres/"),
   );

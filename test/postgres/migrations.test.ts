@@ -48,7 +48,7 @@ describeWithPostgres("migrations", () => {
       expect(await madeIn(database)).toMatchObject([
         {},
         {},
-        [{ version: 1 }, { version: 2 }],
+        [{ version: 1 }, { version: 2 }, { version: 3 }],
         [{ count: "1" }],
       ]);
       await Promise.all(pools.map((pool) => pool.end()));
@@ -71,7 +71,7 @@ describeWithPostgres("migrations", () => {
     const pool = server.pool(database);
     await migrate(pool);
     await pool.query("INSERT INTO image_journal.migrations (version) VALUES (7)");
-    await expect(migrate(pool)).rejects.toThrow(/at version 7, and this package knows 2: update/);
+    await expect(migrate(pool)).rejects.toThrow(/at version 7, and this package knows 3: update/);
     await expect(createPostgresJournal(pool).check()).rejects.toThrow(/at version 7/);
   });
 
@@ -83,7 +83,7 @@ describeWithPostgres("migrations", () => {
     const pool = server.pool(theirs);
     await migrate(pool);
     await createPostgresJournal(pool).check();
-    expect(migrations().map(({ version }) => version)).toEqual([1, 2]);
+    expect(migrations().map(({ version }) => version)).toEqual([1, 2, 3]);
   });
 
   test("two schemas in one database are two journals", async () => {

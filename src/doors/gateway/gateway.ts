@@ -19,7 +19,9 @@ import { restoreOrders } from "./restore";
 import { routeOf } from "./routes";
 import { Shelf } from "./shelf";
 import { boughtOf, SketchQueue, showing } from "./sketches";
+import type { GatewayStore } from "./store";
 import { Teller } from "./teller";
+import { type Term, Terms } from "./terms";
 import type { ImageGateway, ImageGatewayOptions } from "./types";
 import { responseOf, WebIncoming } from "./web";
 import { purchase, repeatableForMs, savingIn, type Workshop } from "./work";
@@ -48,8 +50,7 @@ export class Gateway implements ImageGateway {
   readonly #options: GatewayOptions;
   readonly #clock: Clock;
   readonly #spool: Spool;
-  readonly #shelf: Shelf;
-  readonly #book: OrderBook;
+  readonly #terms: Terms;
   /** Orders that are being worked on, and replies that are being written. */
   readonly #work = new Set<Promise<void>>();
   /**
@@ -59,7 +60,6 @@ export class Gateway implements ImageGateway {
    */
   readonly #lastBytes = new Map<string, number>();
   readonly #teller: Teller;
-  #starting: Promise<void> | undefined;
   #isClosed = false;
 
   constructor(given: ImageGatewayOptions, clock: Clock) {
@@ -69,21 +69,11 @@ export class Gateway implements ImageGateway {
     this.#teller = new Teller(options.onError);
     const { store, spoolDirectory = store?.directory } = options;
     this.#spool = new Spool(spoolDirectory);
-    this.#shelf = new Shelf(store, this.#spool, (error) => this.#tell(error));
-    this.#book = new OrderBook(clock, this.#shelf, options);
-    if (store !== undefined) {
-      this.#starting = this.#restore().catch((error: unknown) => {
-        // Whoever asks hears of it: without what the store holds, nothing may be bought.
-        this.#tell(error);
-        throw error;
-      });
-      this.#starting.then(
-        () => {
-          this.#starting = undefined;
-        },
-        () => {},
-      );
-    }
+    this.#terms = new Terms({
+      ...{ lease: store?.lease, clock },
+      open: () => this.#open(),
+      onError: (error) => this.#tell(error),
+    });
   }
 
   readonly listener = (message: IncomingMessage, response: ServerResponse): void => {
@@ -103,6 +93,7 @@ export class Gateway implements ImageGateway {
   async close({ timeoutMs = 30_000 }: { readonly timeoutMs?: number } = {}): Promise<void> {
     this.#isClosed = true;
     await emptied(this.#work, this.#clock, timeoutMs);
+    await this.#terms.release();
     await this.#spool.close();
   }
 
@@ -133,7 +124,6 @@ export class Gateway implements ImageGateway {
       case "models":
         return jsonReply(200, { object: "list", data: listOf(this.#options.models) });
       case "job":
-        if (this.#starting !== undefined) await this.#starting;
         return this.#job(hashOf(caller), route.id);
       default:
         return this.#order(incoming, { caller: hashOf(caller), tags }, route.to);
@@ -148,16 +138,16 @@ export class Gateway implements ImageGateway {
     if (to === "edit" && client.capabilities.edit === undefined) {
       throw wrongField("model", `${client.name} cannot edit images.`);
     }
-    if (this.#starting !== undefined) await this.#starting;
+    const { book } = await this.#terms.current();
     if (this.#isClosed) {
       const message = "The gateway is shutting down. Nothing was ordered.";
       throw new GatewayFault(503, "shutting_down", message, { headers: { "retry-after": "5" } });
     }
     const placing = { caller: by.caller, digest: asked.digest, key: key && hashOf(key), model };
-    const ticket = this.#book.take(placing);
+    const ticket = book.take(placing);
     const sketches = asked.request.partialImages === undefined ? undefined : new SketchQueue();
     if (sketches !== undefined) ticket.order.watchers.add(sketches);
-    if (ticket.begins) this.#begin(ticket.order, client, asked);
+    if (ticket.begins) this.#begin(book, ticket.order, client, asked);
     const close = this.#closing(ticket, sketches);
     // Its caller may leave at any time: whoever comes next for the same is given the order.
     const left = new Promise<undefined>((resolve) => {
@@ -198,22 +188,22 @@ export class Gateway implements ImageGateway {
     };
   }
 
-  #begin(order: Order, client: ImageClient, asked: Asked): void {
+  #begin(book: OrderBook, order: Order, client: ImageClient, asked: Asked): void {
     const work = async () => {
-      const buying = this.#purchase(order, client, asked);
+      const buying = this.#purchase(book, order, client, asked);
       // Whoever waits for it must not wait for ever.
       const end = await buying.catch((error: unknown) => failureOf(error, order.id));
-      await this.#book.settle(order, end);
+      await book.settle(order, end);
     };
     this.#track(work());
   }
 
-  async #purchase(order: Order, client: ImageClient, asked: Asked): Promise<End> {
+  async #purchase(book: OrderBook, order: Order, client: ImageClient, asked: Asked): Promise<End> {
     const workshop = this.#workshopOf(order);
     let saving: CallOptions;
     try {
       // Nothing leaves before the order is kept, and there is a place for its pictures.
-      await this.#book.begin(order);
+      await book.begin(order);
       saving = await savingIn(workshop);
     } catch (error) {
       this.#tell(error);
@@ -225,7 +215,7 @@ export class Gateway implements ImageGateway {
       ...saving,
       ...(asked.tags !== undefined && { tags: asked.tags }),
       ...(repeatableForMs(client) > 0 && { idempotencyKey: order.id }),
-      onSubmitted: ({ reference }) => this.#book.submitted(order, reference),
+      onSubmitted: ({ reference }) => book.submitted(order, reference),
       ...(asked.request.partialImages !== undefined && {
         onEvent: showing(asked, (each) => order.show(each)),
       }),
@@ -235,7 +225,7 @@ export class Gateway implements ImageGateway {
 
   #workshopOf(order: Order): Workshop {
     const { model } = order.record;
-    const isKept = this.#shelf.isDurable || order.isKeyed;
+    const isKept = this.#options.store !== undefined || order.isKeyed;
     return {
       spool: this.#spool,
       isKept,
@@ -256,7 +246,8 @@ export class Gateway implements ImageGateway {
   }
 
   async #job(caller: string, id: string): Promise<Reply> {
-    const ticket = this.#book.fetch(caller, id);
+    const { book } = await this.#terms.current();
+    const ticket = book.fetch(caller, id);
     if (ticket === undefined) {
       throw new GatewayFault(404, "job_not_found", "There is no such job, or it is forgotten.");
     }
@@ -266,7 +257,7 @@ export class Gateway implements ImageGateway {
       const reply = await jobReply(order, {
         client: this.#options.models.get(order.record.model),
         workshop: this.#workshopOf(order),
-        revise: (end) => this.#book.revise(order, end),
+        revise: (end) => book.revise(order, end),
       });
       const isEnd = reply.status !== 202;
       return { ...reply, onEnd: (isWritten) => close(isWritten && isEnd) };
@@ -278,11 +269,21 @@ export class Gateway implements ImageGateway {
     }
   }
 
-  async #restore(): Promise<void> {
-    const { store, models, keyTtlMs } = this.#options;
-    if (store === undefined) return;
-    await restoreOrders(store, {
-      ...{ book: this.#book, shelf: this.#shelf, clock: this.#clock, models, keyTtlMs },
+  /** The orders that the store holds, if there is one, and those to come. */
+  #open(): Term {
+    const { store } = this.#options;
+    const shelf = new Shelf(store, this.#spool, (error) => this.#tell(error));
+    const book = new OrderBook(this.#clock, shelf, this.#options);
+    const started = store && this.#restore(store, book, shelf);
+    // Whoever asks hears of it: without what the store holds, nothing may be bought.
+    started?.catch((error: unknown) => this.#tell(error));
+    return { book, shelf, started };
+  }
+
+  #restore(store: GatewayStore, book: OrderBook, shelf: Shelf): Promise<void> {
+    const { models, keyTtlMs } = this.#options;
+    return restoreOrders(store, {
+      ...{ book, shelf, clock: this.#clock, models, keyTtlMs },
       workshopOf: (order) => this.#workshopOf(order),
       track: (work) => this.#track(work),
       onError: (error) => this.#tell(error),

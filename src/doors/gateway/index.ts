@@ -8,5 +8,5 @@ export type { GatewayCaller, GatewayRefusal, GatewayRequest } from "./authorize"
 export { directoryStore } from "./directory-store";
 export type { Failure, SuccessFacts } from "./ends";
 export { createImageGateway } from "./gateway";
-export type { GatewayStore, OrderRecord, StoredEnd, StoredPicture } from "./store";
+export type { GatewayStore, OrderRecord, StoredEnd, StoredPicture, StoreLease } from "./store";
 export type { Authorized, ImageGateway, ImageGatewayOptions } from "./types";

@@ -11,6 +11,7 @@ export class Shelf {
   readonly #onError: (error: unknown) => void;
   /** The last write of each order that is being written. */
   readonly #writing = new Map<string, Promise<void>>();
+  #isLeft = false;
 
   constructor(store: GatewayStore | undefined, spool: Spool, onError: (error: unknown) => void) {
     this.#store = store;
@@ -18,9 +19,9 @@ export class Shelf {
     this.#onError = onError;
   }
 
-  /** Whether pictures must be on the disk: their order outlives the process. */
-  get isDurable(): boolean {
-    return this.#store !== undefined;
+  /** The store is another gateway's now: nothing is written any more, and no picture is removed. */
+  leave(): void {
+    this.#isLeft = true;
   }
 
   put(order: Order): Promise<void> | undefined {
@@ -33,7 +34,10 @@ export class Shelf {
     const store = this.#store;
     if (store === undefined) return undefined;
     const before = this.#writing.get(id);
-    const work = async () => write(store);
+    const work = async () => {
+      if (this.#isLeft) throw new Error("Another gateway has the store by now");
+      await write(store);
+    };
     const now = before === undefined ? work() : before.then(work, work);
     this.#writing.set(id, now);
     const end = () => {
@@ -45,6 +49,7 @@ export class Shelf {
 
   /** The same of an order that is paid for: what goes wrong must not take its end from it. */
   async tryPut(order: Order): Promise<void> {
+    if (this.#isLeft) return;
     try {
       await this.put(order);
     } catch (error) {
@@ -81,6 +86,7 @@ export class Shelf {
 
   /** Forgets an order, its pictures, and what a client's journal has of it. */
   async forget({ id, end, release }: Order): Promise<void> {
+    if (this.#isLeft) return;
     if (end !== undefined && isSuccess(end)) await this.discard(end);
     try {
       await this.#inTurn(id, (store) => store.delete(id));

@@ -44,6 +44,19 @@ export interface OrderRecord {
   readonly isDelivered?: boolean;
 }
 
+/** The right to a store that several gateways share: one of them has it at a time. */
+export interface StoreLease {
+  /** How often it is to be renewed, in milliseconds: several times before it runs out. */
+  readonly renewEveryMs: number;
+  /**
+   * Takes the lease, or renews it. Gives a number, which is another one where somebody else has had it
+   * meanwhile; `undefined` while another has it. From then on this gateway's `put` and `delete` reject.
+   */
+  take(): Promise<number | undefined>;
+  /** Ends it, so that another need not wait until it runs out. */
+  release(): Promise<void>;
+}
+
 /**
  * Where orders outlive the process. One gateway at a time uses one: orders that are under way are joined
  * in its memory. A table with an id and a JSON column is enough.
@@ -58,6 +71,8 @@ export interface GatewayStore {
   put(record: OrderRecord): Promise<void>;
   /** Forgets a record; its pictures are removed by the gateway. */
   delete(id: string): Promise<void>;
-  /** Everything that is there: read once, as the gateway starts, and checked. */
+  /** Everything that is there: read once, as the gateway starts or has got the lease, and checked. */
   list(): AsyncIterable<unknown>;
+  /** Where several gateways share it. One without the lease orders nothing, and answers 503. */
+  readonly lease?: StoreLease;
 }

@@ -19,7 +19,8 @@ export interface ImageGatewayOptions {
   authorize(request: GatewayRequest): Authorized | Promise<Authorized>;
   /**
    * Where orders outlive the process, such as `directoryStore("./.orders")`. One gateway at a time may
-   * use a store. Default: memory.
+   * use a store, unless it has a lease, as `createPostgresGatewayStore` of `gpt-image-client/postgres`
+   * has: then one orders, and the others wait to take over. Default: memory.
    */
   readonly store?: GatewayStore;
   /**
@@ -66,7 +67,8 @@ export interface ImageGateway {
   listener(request: IncomingMessage, response: ServerResponse): void;
   /**
    * Takes no more orders (503, nothing charged), and waits for those that are under way, for `timeoutMs`
-   * at most (default 30,000). The clients are yours to close.
+   * at most (default 30,000). Another gateway that shares its store takes over then. The clients are
+   * yours to close.
    */
   close(options?: { readonly timeoutMs?: number }): Promise<void>;
   /** `close` with its default. */

@@ -24,6 +24,15 @@ export class UncertainError extends Error {
   override readonly name = "UncertainError";
 }
 
+/** The JSON of a row, or its text where somebody has put none there: what reads it says so. */
+export function recordOf({ record }: Row): unknown {
+  try {
+    return JSON.parse(String(record));
+  } catch {
+    return record;
+  }
+}
+
 /** The one way to the database: every statement is right to repeat, whatever became of it before. */
 export class Database {
   readonly #pool: PostgresPool;

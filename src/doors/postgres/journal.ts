@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from "node:crypto";
 import type { Journal, JournalEntry, JournalFilter, JournalRecord } from "../../index";
-import { Database, type Row, UncertainError } from "./database";
+import { Database, recordOf, UncertainError } from "./database";
 import { Doubts } from "./doubts";
 import { durably } from "./durability";
 import { forgettingIn } from "./forgetting";
@@ -240,15 +240,6 @@ function valuesOf(record: JournalRecord): unknown[] {
   const task = taskId === undefined ? null : indexed(taskId);
   const names = [id, jobId, provider, baseURL, account, state, task];
   return [...names, submittedAt, settledAt, JSON.stringify(record)];
-}
-
-/** The JSON of a row, or its text where somebody has put none there: what reads it says so. */
-function recordOf({ record }: Row): unknown {
-  try {
-    return JSON.parse(String(record));
-  } catch {
-    return record;
-  }
 }
 
 /** A provider's id as an index takes it, which has at most 2,704 bytes of it, and no NUL. */

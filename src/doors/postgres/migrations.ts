@@ -1,9 +1,10 @@
 import { Database, UncertainError } from "./database";
+import { gatewayTables } from "./gateway-schema";
 import { ledgerTables } from "./ledger-schema";
 import type { Migration, PostgresPool, PostgresSchemaOptions, PostgresStoreOptions } from "./types";
 
 /** The version of the schema that this package works with. */
-export const newestVersion = 2;
+export const newestVersion = 3;
 
 const defaultTimeoutMs = 30_000;
 
@@ -42,6 +43,7 @@ function stepsOf(schema: string): readonly Migration[] {
   const steps = [
     { name: "records and images", sql: firstOf(schema) },
     { name: "a ledger", sql: ledgerTables(schema) },
+    { name: "orders of a gateway", sql: gatewayTables(schema) },
   ];
   return steps.map(({ name, sql }, index) => {
     const version = index + 1;
