@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
+import { argumentProblem } from "./arguments";
 import { exitCodes } from "./exit-codes";
 import { helpOf, overview } from "./help";
 import { type CommandName, optionsOf } from "./options";
@@ -50,17 +51,15 @@ function isCommand(name: string): name is CommandName {
 
 /** Reads the options of a command; what it does not know is an error of the user's. */
 function parsed<Name extends CommandName>(name: Name, args: readonly string[]) {
-  try {
-    const options: (typeof optionsOf)[Name] = optionsOf[name];
-    const { values, positionals } = parseArgs({
-      ...{ args: [...args], options, strict: true, allowPositionals: true },
-    });
-    return { values, positionals };
-  } catch (cause) {
-    // Its message names the option, and how to write what only looks like one.
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new UsageError(`${why} (gpt-image-client ${name} --help)`, { cause });
+  const options: (typeof optionsOf)[Name] = optionsOf[name];
+  const problem = argumentProblem(args, options);
+  if (problem !== undefined) {
+    throw new UsageError(`${problem} (gpt-image-client ${name} --help)`);
   }
+  const { values, positionals } = parseArgs({
+    ...{ args: [...args], options, strict: true, allowPositionals: true },
+  });
+  return { values, positionals };
 }
 
 /** What was given beside the options, to a command that takes nothing. */
