@@ -42,7 +42,7 @@ export async function costs(
   if (flags.json) await shell.print(jsonOf(totals, 2));
   else if (totals.length === 0)
     shell.say("Nothing was ordered that costs. --by state has what failed, too.");
-  else for (const line of chartOf(totals, by)) await shell.print(line);
+  else for (const line of chartOf(totals, by, shell.stdoutColumns)) await shell.print(line);
   if (!flags.json) await sayOpen(ledger, range, shell);
   return exitCodes.allCame;
 }
@@ -99,7 +99,11 @@ function dateOf(option: string, text: string): string {
 }
 
 /** The rows, each with a bar beside the largest of its unit, and a sum for each unit. */
-function chartOf(totals: readonly LedgerTotal[], by: LedgerGroup): readonly string[] {
+function chartOf(
+  totals: readonly LedgerTotal[],
+  by: LedgerGroup,
+  columns: number | undefined,
+): readonly string[] {
   const largest = new Map<string, number>();
   const sums = new Map<string, { orders: number; images: number; spent: number; open: number }>();
   for (const total of totals) {
@@ -120,7 +124,7 @@ function chartOf(totals: readonly LedgerTotal[], by: LedgerGroup): readonly stri
     ...["in all", String(orders), String(images)],
     ...[moneyOf(spent, unit), moneyOf(open, unit), ""],
   ]);
-  return tableOf([[by, "orders", "pictures", "charged", "open", ""], ...rows, ...ends]);
+  return tableOf([[by, "orders", "pictures", "charged", "open", ""], ...rows, ...ends], columns);
 }
 
 function rowOf(total: LedgerTotal, by: LedgerGroup, largest: number): readonly string[] {

@@ -29,7 +29,11 @@ export async function jobs(flags: JobsFlags, shell: Shell): Promise<number> {
   else if (rows.length === 0) shell.say("The journal is empty.");
   else {
     const head = ["job", "state", "age", "provider", "pictures", "cost", "prompt"];
-    for (const line of tableOf([head, ...rows])) await shell.print(line);
+    const columns = shell.stdoutColumns;
+    // The beginning of an id is as good, and leaves room for the prompt.
+    const shown =
+      columns === undefined ? rows : rows.map(([id = "", ...rest]) => [id.slice(0, 8), ...rest]);
+    for (const line of tableOf([head, ...shown], columns)) await shell.print(line);
   }
   return exitCodes.allCame;
 }

@@ -1,6 +1,7 @@
 import { createImageClient, type OperationCapabilities } from "../../index";
 import { exitCodes } from "./exit-codes";
 import { keyVariableOf, knownProviders, providerNames, providersWithKeys } from "./providers";
+import { optionOf } from "./refusal";
 import type { Shell } from "./shell";
 import { tableOf } from "./table";
 import { jsonOf } from "./text";
@@ -22,9 +23,10 @@ export async function providers(
     return exitCodes.allCame;
   }
   const fields = [...new Set(all.flatMap(({ capabilities }) => capabilities.generate.fields))];
+  const columns = shell.stdoutColumns;
   const rows = [
     ["", ...providerNames],
-    ["key", ...all.map(({ keyVariable }) => keyVariable)],
+    ...(columns === undefined ? [["key", ...all.map(({ keyVariable }) => keyVariable)]] : []),
     ["key is set", ...all.map(({ hasKey }) => yes(hasKey))],
     ["resume a running job", ...all.map(({ capabilities }) => yes(capabilities.resumable))],
     ["honours a key of ours", ...all.map(({ capabilities }) => yes(capabilities.idempotent))],
@@ -37,7 +39,11 @@ export async function providers(
         ...all.map(({ capabilities }) => yes(capabilities.generate.fields.includes(field))),
       ]),
   ];
-  for (const line of tableOf(rows)) await shell.print(line);
+  for (const line of tableOf(rows, columns)) await shell.print(line);
+  if (columns === undefined) return exitCodes.allCame;
+  // Beside each other they are wider than most terminals.
+  const keys = all.map(({ name, keyVariable }) => [name, `key in ${keyVariable}`]);
+  for (const line of ["", ...tableOf(keys, columns)]) await shell.print(line);
   return exitCodes.allCame;
 }
 
@@ -52,19 +58,3 @@ function inputsOf(edit: OperationCapabilities | undefined): string {
   const { maxCount, as, httpsOnly } = edit.inputs;
   return `${maxCount}, as ${as === "bytes" ? "files" : httpsOnly ? "https URLs" : "URLs"}`;
 }
-
-/** A field as the option that sets it. */
-function optionOf(field: string): string {
-  const options: Readonly<Record<string, string>> = {
-    outputFormat: "--format",
-    outputCompression: "--compression",
-  };
-  const dashed = field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-  return options[field] ?? (field in shown ? `--${dashed}` : field);
-}
-
-/** The fields that have an option; the others are for programs, and for the lines of a batch. */
-const shown: Readonly<Record<string, true>> = {
-  ...{ size: true, aspectRatio: true, resolution: true, quality: true, background: true },
-  ...{ moderation: true, user: true, stream: true },
-};

@@ -35,6 +35,11 @@ export class Shell {
     return this.platform.stdout.isTTY === true;
   }
 
+  /** How wide a line of results may be; `undefined` where none reads them but a program. */
+  get stdoutColumns(): number | undefined {
+    return this.isStdoutTerminal ? (this.platform.stdout.columns ?? 80) : undefined;
+  }
+
   /** What is on stderr, in a colour where the terminal has one. */
   styled(style: Style, text: string): string {
     // It would ask stdout, which may be a pipe while stderr is a terminal.

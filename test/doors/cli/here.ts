@@ -13,6 +13,8 @@ export interface Here {
   readonly stdin?: string;
   /** So wide a terminal on stderr. */
   readonly columns?: number;
+  /** So wide a terminal on stdout. */
+  readonly stdoutColumns?: number;
   readonly signals?: EventEmitter;
   /** Hears all that is said, as it is said. */
   readonly onStderr?: (text: string) => void;
@@ -38,7 +40,7 @@ export function place(): string {
 
 /** Runs a command in this process, with nothing of its environment. */
 export async function here(argv: readonly string[], given: Here = {}): Promise<Ended> {
-  const stdout = collector({ error: given.stdoutError });
+  const stdout = collector({ columns: given.stdoutColumns, error: given.stdoutError });
   const stderr = collector({ columns: given.columns, heard: given.onStderr });
   const { stdin } = given;
   const input = Readable.from(stdin === undefined ? [] : [Buffer.from(stdin)]);
