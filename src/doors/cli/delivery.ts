@@ -5,7 +5,7 @@ import {
   type ImageInfo,
   isImageError,
 } from "../../index";
-import { pathFor, type Target, type UserFiles } from "./save";
+import { formatOfName, pathFor, type Target, type UserFiles } from "./save";
 import type { Shell } from "./shell";
 import type { Tally } from "./tally";
 import { clean, reasonOf } from "./text";
@@ -81,7 +81,12 @@ async function deliverOne(
     await shell.write(bytes);
     return facts;
   }
-  const path = await files.save(bytes, pathFor(target, place, extensionOf(info?.mediaType, bytes)));
+  const extension = extensionOf(info?.mediaType, bytes);
+  const path = await files.save(bytes, pathFor(target, place, extension));
+  const named = formatOfName(path);
+  if (named !== undefined && named !== (extension === "jpg" ? "jpeg" : extension)) {
+    shell.warn(`${path} is called ${named}, and holds ${extension}: the provider gave that`);
+  }
   if (printsPaths) {
     await shell.print(path).catch((cause: unknown) => {
       throw new Error(`it is in ${path}, which stdout did not take`, { cause });

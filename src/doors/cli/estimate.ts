@@ -3,10 +3,11 @@ import { createImageClient } from "../../index";
 import { exitCodes } from "./exit-codes";
 import { costText } from "./money";
 import { type KnownProvider, knownProviders, type ProviderFlags, providerNames } from "./providers";
+import { refusalText } from "./refusal";
 import { type RequestFlags, requestOf } from "./request";
 import type { Shell } from "./shell";
 import { tableOf } from "./table";
-import { count, jsonOf, reasonOf } from "./text";
+import { count, jsonOf } from "./text";
 import { UsageError } from "./usage-error";
 
 /** The options of `estimate`. */
@@ -48,7 +49,7 @@ function namesFor(given: string | undefined): readonly KnownProvider[] {
 
 function rowOf(provider: KnownProvider, request: ImageRequest): Row {
   const client = createImageClient({ provider: knownProviders[provider]() });
-  const problems = client.check(request).map(reasonOf);
+  const problems = client.check(request).map((problem) => refusalText(problem, request));
   return problems.length > 0
     ? { provider, problems }
     : { provider, estimate: client.estimate(request) };

@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { basename, dirname, join, parse } from "node:path";
 import type { Cost, ImageRequest } from "../../index";
 import { parseDurationMs } from "./duration";
@@ -8,9 +8,10 @@ import { costProblem, costText, parseAmount } from "./money";
 import { type OrderEnd, type OrderPlan, place, type Telling } from "./order";
 import { stateDirectory } from "./places";
 import { type ChosenProvider, chooseProvider, type ProviderFlags } from "./providers";
+import { pathOf, refusalText } from "./refusal";
 import { documentOf, printDocument, sayEnd } from "./report";
 import { type RequestFlags, readPrompt, requestOf, wholeNumber } from "./request";
-import { type Target, targetOf } from "./save";
+import { formatOfName, type Target, targetOf } from "./save";
 import { inSession } from "./session";
 import { type DrawSheet, loadSheets } from "./sheet";
 import type { Shell } from "./shell";
@@ -57,12 +58,14 @@ export async function order(
 
 /** Checks it, says the price, and orders. */
 async function orderUnder(plan: OrderPlan, flags: OrderFlags): Promise<number> {
-  const { shell, shop, request, files, target, telling, label } = plan;
+  const { shell, shop, files, target, telling, label } = plan;
+  const request = withFormat(plan);
   const most =
     flags["max-cost"] === undefined ? undefined : parseAmount("--max-cost", flags["max-cost"]);
   const problems = shop.client.check(request);
-  for (const problem of problems) shell.complain(reasonOf(problem));
+  for (const problem of problems) shell.complain(refusalText(problem, request));
   if (problems.length > 0) return exitCodes.usage;
+  await refuseUnreadable(request);
   const estimate = shop.client.estimate(request);
   const refusal = most && costProblem(estimate, most);
   if (refusal !== undefined) {
@@ -72,7 +75,7 @@ async function orderUnder(plan: OrderPlan, flags: OrderFlags): Promise<number> {
   const draw = flags.sheet ? await loadSheets() : undefined;
   await files.prepare(target);
   sayPrice(shell, label, request, estimate);
-  const end = await place(plan);
+  const end = await place({ ...plan, request });
   sayEnd(shell, end, label);
   const sheet = draw && (await writeSheet(draw, end, plan));
   await forgetOld(shop.journal, stateDirectory(flags.state, shell.platform.env), shell);
@@ -120,6 +123,28 @@ async function readRequest(
     throw new UsageError("edit takes at least one -i, a file or a URL");
   }
   return requestOf(await readPrompt(words, flags["prompt-file"], shell), flags);
+}
+
+/** Before a price is said: nothing could be made of it. */
+async function refuseUnreadable({ images = [], mask }: ImageRequest): Promise<void> {
+  for (const input of mask === undefined ? images : [...images, mask]) {
+    const path = pathOf(input);
+    if (path === undefined) continue;
+    const found = await stat(path).catch((cause: Error) => {
+      throw new UsageError(`The picture cannot be read: ${cause.message}`, { cause });
+    });
+    if (found.isDirectory()) throw new UsageError(`${path} is a directory, and no picture`);
+  }
+}
+
+/** The format that the name of the file asks for, where none was given and the provider has it. */
+function withFormat({ shop, request, target }: OrderPlan): ImageRequest {
+  if (target.to !== "file" || request.outputFormat !== undefined) return request;
+  const outputFormat = formatOfName(target.path);
+  // What is made without being asked for.
+  if (outputFormat === undefined || outputFormat === "png") return request;
+  const asked = { ...request, outputFormat };
+  return shop.client.check(asked).length > shop.client.check(request).length ? request : asked;
 }
 
 function tellingOf(

@@ -42,6 +42,21 @@ function isDirectory(path: string): boolean {
   }
 }
 
+/** The format that a file is to have by its name, as a request says it; `undefined` where that says none. */
+export function formatOfName(path: string): "png" | "jpeg" | "webp" | undefined {
+  switch (parse(path).ext.toLowerCase()) {
+    case ".png":
+      return "png";
+    case ".jpg":
+    case ".jpeg":
+      return "jpeg";
+    case ".webp":
+      return "webp";
+    default:
+      return undefined;
+  }
+}
+
 /** Whose modes files and directories of the user get: those of the umask that the shell has set. */
 export class UserFiles {
   readonly #umask: number;

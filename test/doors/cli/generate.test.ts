@@ -186,7 +186,7 @@ describe("edit", () => {
     const { env, argv } = at(sandbox, "trinetra");
     const { code, stderr } = await here(["edit", ...argv, "-i", "a.png", "test"], { env });
     expect(code).toBe(2);
-    expect(stderr).toContain("an http(s) URL");
+    expect(stderr).toContain("takes pictures by their URLs alone");
     expect(sandbox.requests).toEqual([]);
   });
 
@@ -194,8 +194,8 @@ describe("edit", () => {
     const sandbox = await served();
     const { env, argv } = at(sandbox, "openai");
     const { code, stderr } = await here(["edit", ...argv, "-i", "/no/such.png", "test"], { env });
-    expect(code).toBe(1);
-    expect(stderr).toContain("Nothing was charged");
+    expect(code).toBe(2);
+    expect(stderr).toContain("The picture cannot be read");
     expect(sandbox.charges).toEqual([]);
   });
 });
