@@ -35,10 +35,11 @@ export async function readLines(
   const directory = isStdin ? process.cwd() : dirname(resolve(path));
   const seen = new Map<string, number>();
   const lines: BatchLine[] = [];
-  for (const [index, line] of text
-    .replace(/^\ufeff/, "")
-    .split("\n")
-    .entries()) {
+  const given = text.replace(/^\ufeff/, "");
+  if (/^\s*\[/.test(given)) {
+    throw wrong(1, "a batch has a JSON object on each line, and is no JSON array");
+  }
+  for (const [index, line] of given.split("\n").entries()) {
     if (line.trim() === "") continue;
     lines.push(await lineOf(line, { number: index + 1, directory, seen, name }));
   }
@@ -77,7 +78,8 @@ function objectIn(text: string, number: number): Record<string, unknown> {
     value = JSON.parse(text);
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw wrong(number, `it is no JSON: ${why}`);
+    const hint = /^\s*\{\s*$/.test(text) ? ". The whole object goes on one line" : "";
+    throw wrong(number, `it is no JSON: ${why}${hint}`);
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw wrong(number, 'it is to be an object such as {"prompt":"A fox"}');

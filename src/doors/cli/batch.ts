@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { Cost, ImageRequest } from "../../index";
 import { type BatchLine, readLines } from "./batch-lines";
 import { parseDurationMs } from "./duration";
@@ -17,7 +17,7 @@ import { type Target, targetOf, type UserFiles } from "./save";
 import { inSession } from "./session";
 import type { Shell } from "./shell";
 import { openShop, type Shop } from "./shop";
-import { count, jsonOf, reasonOf } from "./text";
+import { clean, count, jsonOf, reasonOf } from "./text";
 import { onlyWord, UsageError } from "./usage-error";
 
 /** The options of `batch`. */
@@ -36,6 +36,7 @@ interface Batch {
   readonly shell: Shell;
   readonly shop: Shop;
   readonly label: string;
+  readonly account: string | undefined;
   readonly files: UserFiles;
   readonly target: Target & { readonly to: "directory" };
   readonly interruption: Interruption;
@@ -71,9 +72,9 @@ export async function batch(
       timeout === undefined ? {} : { timeoutMs: parseDurationMs("--timeout", timeout) };
     const shop = await openShop(chosen, state, limits);
     after(() => shop.router.close());
-    const { label } = chosen;
+    const { label, account } = chosen;
     const isJson = flags.json === true;
-    const given: Batch = { shell, shop, label, files, target, interruption, isJson };
+    const given: Batch = { shell, shop, label, account, files, target, interruption, isJson };
     const code = await runBatch(lines.map(withOptions(chosen)), given, { width, flags });
     await forgetOld(shop.journal, state, shell);
     return code;
@@ -126,10 +127,20 @@ async function runBatch(
   shell.say(
     `${label}: ${count(open.length, "line")}, ${open.length === 0 ? "nothing to buy" : cost}${old}`,
   );
+  sayWhere(done, batch);
   const told: LineEnd[] = [];
   for (const end of done) told.push({ ...end, exitCode: await printFiles(end, batch) });
   const ended = await orderAll(open, batch, width);
   return sayEnd([...told, ...ended], lines, batch);
+}
+
+/** What is there already stays where it is, also where the same command was given another directory. */
+function sayWhere(done: readonly LineEnd[], { shell, target }: Batch): void {
+  const directories = new Set(done.flatMap(({ files }) => files.map((path) => dirname(path))));
+  directories.delete(target.directory);
+  for (const directory of directories) {
+    shell.say(`What was delivered before stays in ${clean(directory)}.`);
+  }
 }
 
 /** What the lines that are still to be bought cost at list prices, where that is known of each in one unit. */
@@ -166,13 +177,18 @@ async function deliveredBefore(line: BatchLine, batch: Batch): Promise<LineEnd |
   return { line, files: left, job: { id: job }, pictures: [], exitCode: exitCodes.allCame };
 }
 
-/** A provider knows nothing of what was ordered at another: it would make a line's pictures once more. */
+/** A provider or an account knows nothing of what was ordered at another: it would make a line's pictures once more. */
 async function refuseOthers(lines: readonly BatchLine[], batch: Batch): Promise<void> {
   for (const line of lines) {
-    const provider = await batch.shop.marks.claimedBy(markOf(line, batch));
-    if (provider === undefined || provider === batch.label) continue;
+    const claim = await batch.shop.marks.claimedBy(markOf(line, batch));
+    if (claim === undefined) continue;
+    const { provider, account = batch.account } = claim;
+    if (provider === batch.label && account === batch.account) continue;
+    const isAccount = provider === batch.label;
+    const where = isAccount ? `${provider} with another key or --base-url` : provider;
+    const way = isAccount ? "go on with those" : `go on with --provider ${provider}`;
     throw new UsageError(
-      `Line ${line.number} was ordered at ${provider}, and may be paid for: go on with --provider ${provider}, or buy the lines again under another --name`,
+      `Line ${line.number} was ordered at ${where}, and may be paid for: ${way}, or buy the lines again under another --name`,
     );
   }
 }
@@ -217,7 +233,8 @@ async function orderLine(line: BatchLine, batch: Batch, watch: Watch): Promise<L
   } as const;
   const mark = markOf(line, batch);
   try {
-    await shop.marks.claim(mark, batch.label);
+    const { label, account } = batch;
+    await shop.marks.claim(mark, { provider: label, ...(account !== undefined && { account }) });
   } catch (error) {
     batch.shell.complain(`line ${line.number} was not sent: ${reasonOf(error)}`);
     return { line, error, files: [], pictures: [], exitCode: exitCodes.nothingCharged };
@@ -269,7 +286,11 @@ async function sayEnd(
         line: end.line.number,
         id: end.line.id,
         ...documentOf(end, { wanted: end.line.request.n ?? 1 }),
-        ...(end.pictures.length === 0 && { files: end.files.map((path) => ({ path })) }),
+        // Of an earlier run.
+        ...(end.pictures.length === 0 && {
+          delivered: end.files.length,
+          files: end.files.map((path) => ({ path })),
+        }),
       }));
     return shell.printResult(jsonOf({ exitCode, lines: documents }, 2), exitCode);
   }

@@ -14,6 +14,13 @@ export interface Mark {
   readonly files: readonly string[];
 }
 
+/** Who was asked for a line of a batch. */
+export interface Claim {
+  readonly provider: string;
+  /** Tells accounts and addresses apart; absent for the sandbox, and in claims of earlier versions. */
+  readonly account?: string;
+}
+
 /**
  * Which jobs have delivered all their pictures, a small file each. The journal knows what was paid for and
  * what came; whether it reached its user it does not. A mark that misses costs a second copy of a file.
@@ -31,8 +38,8 @@ export class Marks {
   }
 
   /** Writes down, before it is sent, which provider has the order of a line of a batch. */
-  async claim(name: string, provider: string): Promise<void> {
-    await this.#write(`claim-${name}`, { v: 1, at: new Date().toISOString(), provider });
+  async claim(name: string, claim: Claim): Promise<void> {
+    await this.#write(`claim-${name}`, { v: 1, at: new Date().toISOString(), ...claim });
   }
 
   /**
@@ -40,7 +47,7 @@ export class Marks {
    *
    * @throws where it cannot be read: it is not known then whether another provider has the order.
    */
-  async claimedBy(name: string): Promise<string | undefined> {
+  async claimedBy(name: string): Promise<Claim | undefined> {
     const text = await readFile(this.#pathOf(`claim-${name}`), "utf8").catch((error: unknown) => {
       if (codeOf(error) === "ENOENT") return undefined;
       throw error;
@@ -48,7 +55,8 @@ export class Marks {
     if (text === undefined) return undefined;
     const claim: unknown = JSON.parse(text);
     if (typeof claim === "object" && claim !== null && "provider" in claim) {
-      return String(claim.provider);
+      const account = "account" in claim ? { account: String(claim.account) } : {};
+      return { provider: String(claim.provider), ...account };
     }
     throw new Error(`${this.#pathOf(`claim-${name}`)} does not say which provider was asked`);
   }

@@ -1,3 +1,4 @@
+import { createHmac } from "node:crypto";
 import {
   aigptimage,
   type ImageRequest,
@@ -40,6 +41,11 @@ export interface ProviderFlags {
 export interface ChosenProvider {
   readonly provider: Provider;
   readonly label: string;
+  /**
+   * Tells its address and its key from others, without saying them; absent for the sandbox, where nothing
+   * is bought.
+   */
+  readonly account?: string;
   /** What the request takes along, such as a model. */
   readonly providerOptions?: ImageRequest["providerOptions"];
   /** Of the sandbox: ends it. */
@@ -82,7 +88,12 @@ export async function chooseProvider(
     );
   }
   const provider = providerOf(name, flags, env);
-  return { provider, label: name, ...optionsOf(name, flags), end: async () => {} };
+  const variable = isKnown(name) ? keyVariableOf(name) : compatibleVariable;
+  const account = createHmac("sha256", keyIn(env, variable, name))
+    .update(`gpt-image-client batch ${provider.baseURL}`)
+    .digest("hex")
+    .slice(0, 32);
+  return { provider, label: name, account, ...optionsOf(name, flags), end: async () => {} };
 }
 
 /** The provider of a job, where its key is in the environment. */
