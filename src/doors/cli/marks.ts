@@ -1,5 +1,4 @@
 import { randomUUID } from "node:crypto";
-
 import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { makeDirectorySync } from "../../files/make-directory";
