@@ -19,7 +19,8 @@ describe("of what an earlier process has left", () => {
     directory = await mkdtemp(join(tmpdir(), "gateway-restored-"));
   });
 
-  afterEach(() => rm(directory, { recursive: true, force: true }));
+  // What is written of a delivered order is waited for by nobody.
+  afterEach(() => rm(directory, { recursive: true, force: true, maxRetries: 10 }));
 
   /** A gateway that has given a picture under a key, and has died. */
   async function delivered() {
