@@ -1,6 +1,7 @@
 import { mkdirSync, statSync } from "node:fs";
 import * as fs from "node:fs/promises";
 import { dirname } from "node:path";
+import { codeOf } from "../realm";
 
 // Neither is `mkdir` with `recursive`: that never ends where a file system answers ENOENT below a directory
 // that is there, as /proc does, and keeps a thread, or the process, busy for ever (Node 20.20, `MKDirp` in
@@ -20,7 +21,8 @@ export async function makeDirectory(
   const { mode, fileSystem = fs } = options;
   if (await isDirectory(path)) return undefined;
   const parent = dirname(path);
-  const first = parent === path ? undefined : await makeDirectory(parent, options);
+  const above = parent === path ? undefined : makeDirectory(parent, options);
+  const first = await above?.catch(passOverFile);
   try {
     await fileSystem.mkdir(path, mode);
     return first ?? path;
@@ -41,12 +43,21 @@ export async function makeDirectory(
 export function makeDirectorySync(path: string, mode?: number): void {
   if (isDirectorySync(path)) return;
   const parent = dirname(path);
-  if (parent !== path) makeDirectorySync(parent, mode);
+  try {
+    if (parent !== path) makeDirectorySync(parent, mode);
+  } catch (error) {
+    passOverFile(error);
+  }
   try {
     mkdirSync(path, mode);
   } catch (error) {
     if (!isDirectorySync(path)) throw error;
   }
+}
+
+/** Where a file is in the way, making the directory below it says so. */
+function passOverFile(error: unknown): undefined {
+  if (codeOf(error) !== "EEXIST") throw error;
 }
 
 function isDirectorySync(path: string): boolean {

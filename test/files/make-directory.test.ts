@@ -40,9 +40,14 @@ test("calls at once make it once, and all succeed", async () => {
 test("a file in its way is named", async () => {
   const file = join(home, "file");
   writeFileSync(file, "");
-  for (const path of [file, join(file, "below")]) {
-    await expect(makeDirectory(path)).rejects.toThrow(file);
-    expect(() => makeDirectorySync(path)).toThrow(file);
+  for (const [path, code] of [
+    [file, "EEXIST"],
+    [join(file, "below"), "ENOTDIR"],
+    [join(file, "below", "it"), "ENOTDIR"],
+  ] as const) {
+    const told = expect.objectContaining({ code, message: expect.stringContaining(file) });
+    await expect(makeDirectory(path)).rejects.toEqual(told);
+    expect(() => makeDirectorySync(path)).toThrow(told);
   }
 });
 

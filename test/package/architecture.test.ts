@@ -20,7 +20,7 @@ const rooms = {
   types: ["cost", "sentences"],
   ledger: ["cost", "types"],
   errors: ["cost", "realm", "sentences", "types"],
-  files: [],
+  files: ["realm"],
   media: ["async", "files", "realm"],
   http: ["async", "media", "realm"],
   parse: ["realm"],

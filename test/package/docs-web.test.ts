@@ -11,7 +11,8 @@ type Send = (method: string, path: string, body?: object) => Promise<Response>;
 
 let stage: SnippetStage;
 beforeAll(async () => {
-  stage = await SnippetStage.start();
+  // Long enough for a busy machine to ask while it runs.
+  stage = await SnippetStage.start(2_000);
   // The others import it.
   await stage.run(snippetWith(page, "// pictures.ts"));
 });

@@ -376,7 +376,7 @@ async function loadedWith(file: string): Promise<string[]> {
   return [...loaded];
 }
 
-test("an import of the package loads at most nine files, and what sends four more", async () => {
+test("an import of the package loads at most nine files, and what sends five more", async () => {
   // Node takes about a millisecond for each.
   const loaded = await loadedWith("index.js");
   expect(loaded.length).toBeGreaterThan(4);
@@ -384,7 +384,7 @@ test("an import of the package loads at most nine files, and what sends four mor
   const dist = join(project, "node_modules/gpt-image-client/dist");
   const runner = readdirSync(dist).find((each) => /^runner-.*\.js$/.test(each)) ?? "";
   const later = (await loadedWith(runner)).filter((each) => !loaded.includes(each));
-  expect(later.length).toBeLessThanOrEqual(4);
+  expect(later.length).toBeLessThanOrEqual(5);
 });
 
 describe("importing", () => {

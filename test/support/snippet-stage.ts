@@ -17,8 +17,8 @@ export class SnippetStage implements AsyncDisposable {
     process.chdir(directory);
   }
 
-  static async start(): Promise<SnippetStage> {
-    const sandbox = await startSandbox({ jobDurationMs: 300, plainImages: true });
+  static async start(jobDurationMs = 300): Promise<SnippetStage> {
+    const sandbox = await startSandbox({ jobDurationMs, plainImages: true });
     // Under the repository, so that the imports of a snippet mean this package and its dependencies.
     await mkdir(join(root, "output"), { recursive: true });
     return new SnippetStage(sandbox, await mkdtemp(join(root, "output", "snippets-")));
