@@ -4,7 +4,7 @@ import { CallerCounts } from "./counts";
 import { type End, isSuccess, lostOf } from "./ends";
 import { GatewayFault } from "./faults";
 import { newOrderId, Order, type Placing, slotOf } from "./order";
-import type { Shelf } from "./shelf";
+import type { OrderStorage } from "./order-storage";
 
 /** How long orders are kept, and how many. */
 export interface BookLimits {
@@ -28,7 +28,7 @@ export interface Ticket {
  */
 export class OrderBook {
   readonly #clock: Clock;
-  readonly #shelf: Shelf;
+  readonly #storage: OrderStorage;
   readonly #limits: BookLimits;
   readonly #orders = new Map<string, Order>();
   readonly #keyed = new Map<string, Order>();
@@ -37,9 +37,9 @@ export class OrderBook {
   readonly #counts = new CallerCounts();
   #ordinal = 0;
 
-  constructor(clock: Clock, shelf: Shelf, limits: BookLimits) {
+  constructor(clock: Clock, storage: OrderStorage, limits: BookLimits) {
     this.#clock = clock;
-    this.#shelf = shelf;
+    this.#storage = storage;
     this.#limits = limits;
   }
 
@@ -49,7 +49,7 @@ export class OrderBook {
    * @throws {@link GatewayFault} 422 for another request under the same key, 429 beyond the limit.
    */
   take(placing: Placing): Ticket {
-    const found = placing.key === undefined ? this.#heirloom(placing) : this.#joined(placing);
+    const found = placing.key === undefined ? this.#orphanFor(placing) : this.#joined(placing);
     const order = found ?? this.#placed(placing);
     // A machine that slept has held its timers back.
     if (order.isLost && order.lostUntil <= this.#clock.now()) void this.#giveUp(order);
@@ -76,7 +76,7 @@ export class OrderBook {
     return order;
   }
 
-  #heirloom(placing: Placing): Order | undefined {
+  #orphanFor(placing: Placing): Order | undefined {
     const slot = slotOf(placing);
     const [oldest] = this.#orphans.get(slot) ?? [];
     if (oldest !== undefined) this.#unlistOrphan(oldest);
@@ -144,13 +144,13 @@ export class OrderBook {
 
   /** Keeps an order, before anything is sent. */
   begin(order: Order): Promise<void> | undefined {
-    return this.#shelf.put(order);
+    return this.#storage.put(order);
   }
 
   /** The provider has accepted: never throws, as the order is paid for. */
   async submitted(order: Order, reference: JobReference): Promise<void> {
     order.record = { ...order.record, reference };
-    await this.#shelf.tryPut(order);
+    await this.#storage.tryPut(order);
   }
 
   async settle(order: Order, found: End): Promise<void> {
@@ -159,8 +159,8 @@ export class OrderBook {
     const isFree = end.charged === "no";
     if (!isFree) {
       const endedAt = this.#clock.now();
-      order.record = { ...order.record, endedAt, end: this.#shelf.stored(end) };
-      await this.#shelf.tryPut(order);
+      order.record = { ...order.record, endedAt, end: this.#storage.stored(end) };
+      await this.#storage.tryPut(order);
     }
     order.settle(end);
     // What cost nothing is ordered afresh.
@@ -172,8 +172,8 @@ export class OrderBook {
   /** A surer end in the place of one that was told: it can be fetched for as long as any other. */
   async revise(order: Order, end: End): Promise<void> {
     order.isFetched = true;
-    order.record = { ...order.record, endedAt: this.#clock.now(), end: this.#shelf.stored(end) };
-    await this.#shelf.tryPut(order);
+    order.record = { ...order.record, endedAt: this.#clock.now(), end: this.#storage.stored(end) };
+    await this.#storage.tryPut(order);
     order.settle(end);
     if (end.charged === "no") this.#unlist(order);
     this.#startTimes(order);
@@ -223,7 +223,7 @@ export class OrderBook {
     this.#unlistOrphan(order);
     this.#counts.remove(order);
     order.record = { ...order.record, isDelivered: true };
-    if (!this.#isDone(order)) void this.#shelf.tryPut(order);
+    if (!this.#isDone(order)) void this.#storage.tryPut(order);
   }
 
   #orphan(order: Order): void {
@@ -265,6 +265,6 @@ export class OrderBook {
     order.cancelJob?.();
     this.#unlist(order);
     this.#orders.delete(order.id);
-    void this.#shelf.forget(order);
+    void this.#storage.forget(order);
   }
 }

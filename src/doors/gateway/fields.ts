@@ -15,7 +15,7 @@ export type Purchase =
   | { readonly operation: "edit"; readonly request: EditRequest };
 
 /** What a request asks for. */
-export type Asked = Purchase & {
+export type ParsedRequest = Purchase & {
   readonly model: string | undefined;
   readonly stream: boolean;
   readonly partialImages: 0 | 1 | 2 | 3;
@@ -57,7 +57,10 @@ const noun = { text: "a string", number: "a number", boolean: "true or false" } 
  *
  * @throws {@link GatewayFault} naming the field that is wrong or that nobody knows.
  */
-export function askedIn(operation: Asked["operation"], { fields, images, mask }: Form): Asked {
+export function parseRequest(
+  operation: ParsedRequest["operation"],
+  { fields, images, mask }: Form,
+): ParsedRequest {
   const request: Record<string, unknown> = {};
   const own: Record<string, unknown> = {};
   for (const [name, value] of fields) {
@@ -86,7 +89,7 @@ export function askedIn(operation: Asked["operation"], { fields, images, mask }:
 
 /** Each field is of its kind, and what it says is checked by the client. */
 function purchaseOf(
-  operation: Asked["operation"],
+  operation: ParsedRequest["operation"],
   request: Omit<GenerateRequest, "images" | "mask">,
   { images, mask }: Pick<Form, "images" | "mask">,
 ): Purchase {

@@ -1,30 +1,30 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { CallOptions, ImageClient } from "../../index";
+import type { CallOptions, ImageClient, Operation } from "../../index";
 import type { GatewayCaller } from "./authorize";
 import { readForm } from "./body";
 import { OrderBook, type Ticket } from "./book";
 import { type Clock, systemClock } from "./clock";
 import { type End, failureOf, hashOf } from "./ends";
+import { ErrorReporter } from "./error-reporter";
 import { type Incoming, jsonReply, type Reply } from "./exchange";
 import { GatewayFault, replyOf, typeOf, wrongField } from "./faults";
-import { type Asked, askedIn } from "./fields";
+import { type ParsedRequest, parseRequest } from "./fields";
 import { jobReply } from "./jobs";
 import { NodeIncoming, writeReply } from "./listener";
 import { checkedOptions, type GatewayOptions } from "./options";
 import type { Order } from "./order";
+import { OrderStorage } from "./order-storage";
+import { boughtOf, PartialImageQueue, showing } from "./partial-images";
 import { mostBytesInMemory, Spool } from "./pictures";
 import { callerIn } from "./refusals";
 import { namesOf, replyOfEnd, replyTo } from "./replies";
 import { restoreOrders } from "./restore";
 import { routeOf } from "./routes";
-import { Shelf } from "./shelf";
-import { boughtOf, SketchQueue, showing } from "./sketches";
 import type { GatewayStore } from "./store";
-import { Teller } from "./teller";
 import { type Term, Terms } from "./terms";
 import type { ImageGateway, ImageGatewayOptions } from "./types";
 import { responseOf, WebIncoming } from "./web";
-import { purchase, repeatableForMs, savingIn, type Workshop } from "./work";
+import { type FulfilmentContext, purchase, repeatableForMs, savingIn } from "./work";
 
 /**
  * OpenAI's images API over any client: whoever has an `openai` client, or anything else with a base URL,
@@ -59,20 +59,20 @@ export class Gateway implements ImageGateway {
    * all the rest, it waits in memory.
    */
   readonly #lastBytes = new Map<string, number>();
-  readonly #teller: Teller;
+  readonly #reporter: ErrorReporter;
   #isClosed = false;
 
   constructor(given: ImageGatewayOptions, clock: Clock) {
     const options = checkedOptions(given);
     this.#options = options;
     this.#clock = clock;
-    this.#teller = new Teller(options.onError);
+    this.#reporter = new ErrorReporter(options.onError);
     const { store, spoolDirectory = store?.directory } = options;
     this.#spool = new Spool(spoolDirectory);
     this.#terms = new Terms({
       ...{ lease: store?.lease, clock },
       open: () => this.#open(),
-      onError: (error) => this.#tell(error),
+      onError: (error) => this.#report(error),
     });
   }
 
@@ -83,7 +83,7 @@ export class Gateway implements ImageGateway {
         if (!message.complete) message.resume();
         return writeReply(reply, response);
       })
-      .catch((error: unknown) => this.#tell(error));
+      .catch((error: unknown) => this.#report(error));
   };
 
   async fetch(request: Request): Promise<Response> {
@@ -107,7 +107,7 @@ export class Gateway implements ImageGateway {
       return await this.#reply(incoming);
     } catch (error) {
       if (error instanceof GatewayFault) return replyOf(error);
-      this.#tell(error);
+      this.#report(error);
       const message = "The gateway failed before anything was ordered.";
       const headers = { "x-should-retry": "false" };
       return replyOf(new GatewayFault(500, "gateway_failed", message, { headers }));
@@ -117,7 +117,7 @@ export class Gateway implements ImageGateway {
   async #reply(incoming: Incoming): Promise<Reply> {
     const { caller, tags } = callerIn(
       await this.#options.authorize(incoming.request),
-      this.#teller,
+      this.#reporter,
     );
     const route = routeOf(incoming.method, incoming.path);
     switch (route.to) {
@@ -130,11 +130,11 @@ export class Gateway implements ImageGateway {
     }
   }
 
-  async #order(incoming: Incoming, by: GatewayCaller, to: Asked["operation"]): Promise<Reply> {
+  async #order(incoming: Incoming, by: GatewayCaller, to: Operation): Promise<Reply> {
     const key = keyOf(incoming);
-    const wanted = askedIn(to, await readForm(incoming, this.#options));
+    const wanted = parseRequest(to, await readForm(incoming, this.#options));
     const [model, client] = clientOf(this.#options.models, wanted.model);
-    const asked = { ...boughtOf(wanted, client), tags: by.tags };
+    const parsed = { ...boughtOf(wanted, client), tags: by.tags };
     if (to === "edit" && client.capabilities.edit === undefined) {
       throw wrongField("model", `${client.name} cannot edit images.`);
     }
@@ -143,12 +143,13 @@ export class Gateway implements ImageGateway {
       const message = "The gateway is shutting down. Nothing was ordered.";
       throw new GatewayFault(503, "shutting_down", message, { headers: { "retry-after": "5" } });
     }
-    const placing = { caller: by.caller, digest: asked.digest, key: key && hashOf(key), model };
+    const placing = { caller: by.caller, digest: parsed.digest, key: key && hashOf(key), model };
     const ticket = book.take(placing);
-    const sketches = asked.request.partialImages === undefined ? undefined : new SketchQueue();
-    if (sketches !== undefined) ticket.order.watchers.add(sketches);
-    if (ticket.begins) this.#begin(book, ticket.order, client, asked);
-    const close = this.#closing(ticket, sketches);
+    const partials =
+      parsed.request.partialImages === undefined ? undefined : new PartialImageQueue();
+    if (partials !== undefined) ticket.order.watchers.add(partials);
+    if (ticket.begins) this.#begin(book, ticket.order, client, parsed);
+    const close = this.#closing(ticket, partials);
     // Its caller may leave at any time: whoever comes next for the same is given the order.
     const left = new Promise<undefined>((resolve) => {
       incoming.onLeave(() => {
@@ -157,40 +158,37 @@ export class Gateway implements ImageGateway {
       });
     });
     const { whitespaceEveryMs } = this.#options;
-    const pace = { clock: this.#clock, whitespaceEveryMs, sketches };
+    const pace = { clock: this.#clock, whitespaceEveryMs, partials };
     try {
-      const reply = await Promise.race([replyTo(ticket.order, asked, pace), left]);
+      const reply = await Promise.race([replyTo(ticket.order, parsed, pace), left]);
       if (reply === undefined) return { status: 499, headers: {}, body: [] };
       return { ...reply, onEnd: close };
     } catch (error) {
       // It was ordered: whatever goes wrong from here on, nobody may be told that it cost nothing.
       close(false);
-      this.#tell(error);
-      return replyOfEnd(ticket.order, failureOf(error, ticket.order.id), {
-        ...asked,
-        stream: false,
-      });
+      this.#report(error);
+      const failure = failureOf(error, ticket.order.id);
+      return replyOfEnd(ticket.order, failure, { ...parsed, stream: false });
     }
   }
 
   /** Closes a ticket, for which `close` waits. */
-  #closing(ticket: Ticket, sketches?: SketchQueue): (isDelivered: boolean) => void {
+  #closing(ticket: Ticket, partials?: PartialImageQueue): (isDelivered: boolean) => void {
     let end = () => {};
-    this.#track(
-      new Promise<void>((resolve) => {
-        end = resolve;
-      }),
-    );
+    const closed = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    this.#track(closed);
     return (isDelivered) => {
       ticket.close(isDelivered);
-      if (sketches !== undefined) ticket.order.watchers.delete(sketches);
+      if (partials !== undefined) ticket.order.watchers.delete(partials);
       end();
     };
   }
 
-  #begin(book: OrderBook, order: Order, client: ImageClient, asked: Asked): void {
+  #begin(book: OrderBook, order: Order, client: ImageClient, parsed: ParsedRequest): void {
     const work = async () => {
-      const buying = this.#purchase(book, order, client, asked);
+      const buying = this.#purchase(book, order, client, parsed);
       // Whoever waits for it must not wait for ever.
       const end = await buying.catch((error: unknown) => failureOf(error, order.id));
       await book.settle(order, end);
@@ -198,32 +196,37 @@ export class Gateway implements ImageGateway {
     this.#track(work());
   }
 
-  async #purchase(book: OrderBook, order: Order, client: ImageClient, asked: Asked): Promise<End> {
-    const workshop = this.#workshopOf(order);
+  async #purchase(
+    book: OrderBook,
+    order: Order,
+    client: ImageClient,
+    parsed: ParsedRequest,
+  ): Promise<End> {
+    const context = this.#contextFor(order);
     let saving: CallOptions;
     try {
       // Nothing leaves before the order is kept, and there is a place for its pictures.
       await book.begin(order);
-      saving = await savingIn(workshop);
+      saving = await savingIn(context);
     } catch (error) {
-      this.#tell(error);
+      this.#report(error);
       const message = "The order could not be kept, and nothing was sent. Nothing was charged.";
       const told = { message, type: typeOf(503), code: "store_failed", param: null, charged: "no" };
       return { charged: "no", status: 503, headers: { "retry-after": "5" }, error: told };
     }
     const options: CallOptions = {
       ...saving,
-      ...(asked.tags !== undefined && { tags: asked.tags }),
+      ...(parsed.tags !== undefined && { tags: parsed.tags }),
       ...(repeatableForMs(client) > 0 && { idempotencyKey: order.id }),
       onSubmitted: ({ reference }) => book.submitted(order, reference),
-      ...(asked.request.partialImages !== undefined && {
-        onEvent: showing(asked, (each) => order.show(each)),
+      ...(parsed.request.partialImages !== undefined && {
+        onEvent: showing(parsed, (each) => order.show(each)),
       }),
     };
-    return purchase(client, asked, order, options, workshop);
+    return purchase(client, parsed, order, options, context);
   }
 
-  #workshopOf(order: Order): Workshop {
+  #contextFor(order: Order): FulfilmentContext {
     const { model } = order.record;
     const isKept = this.#options.store !== undefined || order.isKeyed;
     return {
@@ -236,12 +239,10 @@ export class Gateway implements ImageGateway {
 
   #track(work: Promise<void>): void {
     this.#work.add(work);
-    const end = () => {
-      this.#work.delete(work);
-    };
+    const end = () => void this.#work.delete(work);
     work.then(end, (error: unknown) => {
       end();
-      this.#tell(error);
+      this.#report(error);
     });
   }
 
@@ -256,14 +257,14 @@ export class Gateway implements ImageGateway {
     try {
       const reply = await jobReply(order, {
         client: this.#options.models.get(order.record.model),
-        workshop: this.#workshopOf(order),
+        context: this.#contextFor(order),
         revise: (end) => book.revise(order, end),
       });
       const isEnd = reply.status !== 202;
       return { ...reply, onEnd: (isWritten) => close(isWritten && isEnd) };
     } catch (error) {
       close(false);
-      this.#tell(error);
+      this.#report(error);
       const { status, error: told } = failureOf(error, id);
       return jsonReply(status, { error: told }, namesOf(order));
     }
@@ -272,26 +273,26 @@ export class Gateway implements ImageGateway {
   /** The orders that the store holds, if there is one, and those to come. */
   #open(): Term {
     const { store } = this.#options;
-    const shelf = new Shelf(store, this.#spool, (error) => this.#tell(error));
-    const book = new OrderBook(this.#clock, shelf, this.#options);
-    const started = store && this.#restore(store, book, shelf);
+    const storage = new OrderStorage(store, this.#spool, (error) => this.#report(error));
+    const book = new OrderBook(this.#clock, storage, this.#options);
+    const started = store && this.#restore(store, book, storage);
     // Whoever asks hears of it: without what the store holds, nothing may be bought.
-    started?.catch((error: unknown) => this.#tell(error));
-    return { book, shelf, started };
+    started?.catch((error: unknown) => this.#report(error));
+    return { book, storage, started };
   }
 
-  #restore(store: GatewayStore, book: OrderBook, shelf: Shelf): Promise<void> {
+  #restore(store: GatewayStore, book: OrderBook, storage: OrderStorage): Promise<void> {
     const { models, keyTtlMs } = this.#options;
     return restoreOrders(store, {
-      ...{ book, shelf, clock: this.#clock, models, keyTtlMs },
-      workshopOf: (order) => this.#workshopOf(order),
+      ...{ book, storage, clock: this.#clock, models, keyTtlMs },
+      contextFor: (order) => this.#contextFor(order),
       track: (work) => this.#track(work),
-      onError: (error) => this.#tell(error),
+      onError: (error) => this.#report(error),
     });
   }
 
-  #tell(error: unknown): void {
-    this.#teller.tell(error);
+  #report(error: unknown): void {
+    this.#reporter.report(error);
   }
 }
 

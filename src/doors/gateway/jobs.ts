@@ -3,12 +3,12 @@ import { type End, type Failure, isSuccess } from "./ends";
 import { jsonReply, type Reply } from "./exchange";
 import type { Order } from "./order";
 import { namesOf, replyOfEnd } from "./replies";
-import { resumption, type Workshop } from "./work";
+import { type FulfilmentContext, resumption } from "./work";
 
 interface JobContext {
   /** The client that the order went to; absent where the gateway no longer has it. */
   readonly client: ImageClient | undefined;
-  readonly workshop: Workshop;
+  readonly context: FulfilmentContext;
   /** Puts a surer end in the place of an earlier one. */
   revise(end: End): Promise<void>;
 }
@@ -37,11 +37,11 @@ async function review(
   order: Order,
   end: Failure,
   client: ImageClient,
-  { workshop, revise }: JobContext,
+  { context, revise }: JobContext,
 ): Promise<Reply> {
   const { state } = await client.resume(order.record.reference).status();
   if (state === "queued" || state === "running") return underWay(order, "in_progress");
-  const later = await resumption(client, order, workshop);
+  const later = await resumption(client, order, context);
   const isSurer = isSuccess(later) || (end.charged === "unknown" && later.charged !== "unknown");
   if (!isSurer) return replyOfEnd(order, end, wanted);
   await revise(later);

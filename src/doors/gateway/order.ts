@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { End } from "./ends";
 import type { Reply } from "./exchange";
-import type { Sketch, SketchQueue } from "./sketches";
+import type { PartialImageEvent, PartialImageQueue } from "./partial-images";
 import type { OrderRecord } from "./store";
 
 /** What an order is of. */
@@ -44,7 +44,7 @@ export class Order {
   /** Its time as a job is over. */
   isExpired = false;
   /** Where its partial images go: nobody keeps them for a reader who comes later. */
-  readonly watchers = new Set<SketchQueue>();
+  readonly watchers = new Set<PartialImageQueue>();
   /** What asks after a job that its provider still has. */
   review: Promise<Reply> | undefined;
   /** Lets the client's journal forget it. */
@@ -67,8 +67,8 @@ export class Order {
     return this.record.key !== undefined;
   }
 
-  show(sketch: Sketch): void {
-    for (const watcher of this.watchers) watcher.push(sketch);
+  show(partial: PartialImageEvent): void {
+    for (const watcher of this.watchers) watcher.push(partial);
   }
 
   /** A later end, as a job that was fetched again may have one, takes the place of an earlier one. */

@@ -1,6 +1,6 @@
 import type { GatewayCaller, GatewayRefusal } from "./authorize";
+import type { ErrorReporter } from "./error-reporter";
 import { GatewayFault } from "./faults";
-import type { Teller } from "./teller";
 
 /** For whoever runs the gateway. */
 const misconfigured =
@@ -11,11 +11,11 @@ const misconfigured =
  *
  * @throws {@link GatewayFault} where it has said no, or nothing that can be understood.
  */
-export function callerIn(said: unknown, teller: Teller): GatewayCaller {
+export function callerIn(said: unknown, reporter: ErrorReporter): GatewayCaller {
   if (typeof said === "string" && said !== "") return { caller: said };
   if (isCaller(said)) return said;
   const refusal = refusalOf(said);
-  if (refusal.status === 500) teller.tell(new TypeError(misconfigured));
+  if (refusal.status === 500) reporter.report(new TypeError(misconfigured));
   throw refusal;
 }
 

@@ -1,19 +1,19 @@
 import type { Clock } from "./clock";
 import { costText, type End, isSuccess, type Picture, type Success } from "./ends";
 import { jsonReply, type Piece, type Reply } from "./exchange";
-import type { Asked } from "./fields";
+import type { ParsedRequest } from "./fields";
 import type { Order } from "./order";
-import type { SketchQueue } from "./sketches";
+import type { PartialImageQueue } from "./partial-images";
 
 /** What a request wants of its reply. */
-export type Wanted = Pick<Asked, "operation" | "stream" | "wantsUrls">;
+export type Wanted = Pick<ParsedRequest, "operation" | "stream" | "wantsUrls">;
 
 /** How often something is sent while nothing has come. */
 export interface Pace {
   readonly clock: Clock;
   readonly whitespaceEveryMs: number | undefined;
   /** The partial images of a stream. */
-  readonly sketches?: SketchQueue | undefined;
+  readonly partials?: PartialImageQueue | undefined;
 }
 
 /** Proxies and load balancers cut what is silent for 60 s, some for 30. */
@@ -94,10 +94,10 @@ function eventsOf(end: End, { operation, wantsUrls }: Wanted): Piece[] {
 }
 
 async function* commented(order: Order, wanted: Wanted, pace: Pace): AsyncIterable<Piece> {
-  if (pace.sketches?.isEmpty !== false) yield ": keep-alive\n\n";
+  if (pace.partials?.isEmpty !== false) yield ": keep-alive\n\n";
   for (;;) {
     const next = await nextWithin(order, commentEveryMs, pace);
-    if (next === "sketch") yield* sketchesOf(pace.sketches, wanted);
+    if (next === "partial") yield* partialImagesOf(pace.partials, wanted);
     else if (next === undefined) yield ": keep-alive\n\n";
     else {
       yield* eventsOf(next, wanted);
@@ -107,9 +107,12 @@ async function* commented(order: Order, wanted: Wanted, pace: Pace): AsyncIterab
 }
 
 /** What has come since the last were sent. */
-function* sketchesOf(sketches: SketchQueue | undefined, { operation }: Wanted): Iterable<Piece> {
+function* partialImagesOf(
+  partials: PartialImageQueue | undefined,
+  { operation }: Wanted,
+): Iterable<Piece> {
   const type = operation === "edit" ? "image_edit.partial_image" : "image_generation.partial_image";
-  for (let each = sketches?.shift(); each !== undefined; each = sketches?.shift()) {
+  for (let each = partials?.shift(); each !== undefined; each = partials?.shift()) {
     yield `event: ${type}\ndata: {"type":"${type}","b64_json":"`;
     yield each.bytes;
     yield `"${membersOf(each.told)}}\n\n`;
@@ -135,15 +138,15 @@ async function* spaced(order: Order, wanted: Wanted, pace: Pace): AsyncIterable<
 function nextWithin(
   order: Order,
   delayMs: number,
-  { clock, sketches }: Omit<Pace, "whitespaceEveryMs">,
-): Promise<End | "sketch" | undefined> {
+  { clock, partials }: Omit<Pace, "whitespaceEveryMs">,
+): Promise<End | "partial" | undefined> {
   return new Promise((resolve) => {
     const cancel = clock.after(delayMs, () => resolve(undefined));
-    const settle = (next: End | "sketch") => {
+    const settle = (next: End | "partial") => {
       cancel();
       resolve(next);
     };
-    sketches?.listen(() => settle("sketch"));
+    partials?.listen(() => settle("partial"));
     void order.ended.then(settle);
   });
 }

@@ -4,17 +4,17 @@ import type { OrderBook } from "./book";
 import type { Clock } from "./clock";
 import { type End, isSuccess, lostOf } from "./ends";
 import { Order } from "./order";
-import type { Shelf } from "./shelf";
+import type { OrderStorage } from "./order-storage";
 import type { GatewayStore, OrderRecord } from "./store";
-import { repeatableForMs, resumption, type Workshop } from "./work";
+import { type FulfilmentContext, repeatableForMs, resumption } from "./work";
 
 interface RestoreContext {
   readonly book: OrderBook;
-  readonly shelf: Shelf;
+  readonly storage: OrderStorage;
   readonly clock: Clock;
   readonly keyTtlMs: number;
   readonly models: ReadonlyMap<string, ImageClient>;
-  workshopOf(order: Order): Workshop;
+  contextFor(order: Order): FulfilmentContext;
   track(work: Promise<void>): void;
   onError(error: unknown): void;
 }
@@ -47,7 +47,7 @@ async function restore(record: OrderRecord, context: RestoreContext): Promise<vo
   if (client?.capabilities.resumable === true && record.reference !== undefined) {
     book.restore(order);
     const resume = async () => {
-      await book.settle(order, await resumption(client, order, context.workshopOf(order)));
+      await book.settle(order, await resumption(client, order, context.contextFor(order)));
     };
     context.track(resume());
     return;
@@ -60,9 +60,9 @@ async function restore(record: OrderRecord, context: RestoreContext): Promise<vo
 }
 
 /** The end that was kept, with its pictures; `undefined` where one of them is not there whole. */
-async function endOf(record: OrderRecord, { shelf }: RestoreContext): Promise<End | undefined> {
+async function endOf(record: OrderRecord, { storage }: RestoreContext): Promise<End | undefined> {
   if (record.end === undefined) return undefined;
-  const end = await shelf.restored(record.end);
+  const end = await storage.restored(record.end);
   if (!isSuccess(end)) return end;
   for (const picture of end.pictures) {
     if (!("stored" in picture)) continue;

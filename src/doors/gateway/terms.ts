@@ -1,13 +1,13 @@
 import type { OrderBook } from "./book";
 import type { Clock } from "./clock";
 import { GatewayFault } from "./faults";
-import type { Shelf } from "./shelf";
+import type { OrderStorage } from "./order-storage";
 import type { StoreLease } from "./store";
 
 /** A time in which a gateway has its store to itself: the orders that it knows, and what keeps them. */
 export interface Term {
   readonly book: OrderBook;
-  readonly shelf: Shelf;
+  readonly storage: OrderStorage;
   /** Settles once the orders of an earlier process are taken up. */
   readonly started: Promise<void> | undefined;
 }
@@ -78,7 +78,7 @@ export class Terms {
 
   /** What it has under way goes on, and is kept by whoever has the store now. */
   #end(): void {
-    this.#term?.shelf.leave();
+    this.#term?.storage.leave();
     this.#term = undefined;
     this.#number = undefined;
   }

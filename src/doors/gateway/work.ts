@@ -1,11 +1,11 @@
 import type { CallOptions, ImageClient, ImageResult } from "../../index";
 import { type End, factsOf, failureOf, fetchAll } from "./ends";
-import type { Asked, Purchase } from "./fields";
+import type { ParsedRequest, Purchase } from "./fields";
 import type { Order } from "./order";
 import type { Spool } from "./pictures";
 
 /** What is needed to do the work of an order. */
-export interface Workshop {
+export interface FulfilmentContext {
   readonly spool: Spool;
   /** Whether pictures must be on the disk whatever their size. */
   readonly isKept: boolean;
@@ -18,18 +18,18 @@ export interface Workshop {
 /** Buys, and gives what became of it. Never throws. */
 export async function purchase(
   client: ImageClient,
-  asked: Purchase,
+  parsed: Purchase,
   order: Order,
   options: CallOptions,
-  workshop: Workshop,
+  context: FulfilmentContext,
 ): Promise<End> {
   try {
     const buying =
-      asked.operation === "edit"
-        ? client.edit(asked.request, options)
-        : client.generate(asked.request, options);
+      parsed.operation === "edit"
+        ? client.edit(parsed.request, options)
+        : client.generate(parsed.request, options);
     const result = await buying;
-    return await endOf(result, order, workshop, wishesOf(asked.request));
+    return await endOf(result, order, context, wishesOf(parsed.request));
   } catch (error) {
     return failureOf(error, order.id);
   }
@@ -39,11 +39,11 @@ export async function purchase(
 export async function resumption(
   client: ImageClient,
   order: Order,
-  workshop: Workshop,
+  context: FulfilmentContext,
 ): Promise<End> {
   try {
-    const result = await client.resume(order.record.reference).result(await savingIn(workshop));
-    return await endOf(result, order, workshop, {});
+    const result = await client.resume(order.record.reference).result(await savingIn(context));
+    return await endOf(result, order, context, {});
   } catch (error) {
     return failureOf(error, order.id);
   }
@@ -61,7 +61,7 @@ export function repeatableForMs({ capabilities }: ImageClient): number {
 async function endOf(
   result: ImageResult,
   order: Order,
-  { spool, isKept, onPicture }: Workshop,
+  { spool, isKept, onPicture }: FulfilmentContext,
   wishes: object,
 ): Promise<End> {
   order.release = () => result.job.release();
@@ -85,12 +85,12 @@ async function endOf(
 }
 
 /** Then a large picture is never in memory as a whole. */
-export async function savingIn({ spool, saves }: Workshop): Promise<{ saveTo?: string }> {
+export async function savingIn({ spool, saves }: FulfilmentContext): Promise<{ saveTo?: string }> {
   return saves ? { saveTo: await spool.directory() } : {};
 }
 
 /** What OpenAI's response repeats of its request. */
-function wishesOf({ quality, background, size, outputFormat }: Asked["request"]): object {
+function wishesOf({ quality, background, size, outputFormat }: ParsedRequest["request"]): object {
   const told = { quality, background, size, output_format: outputFormat };
   return Object.fromEntries(Object.entries(told).filter(([, value]) => value !== undefined));
 }

@@ -1,8 +1,8 @@
 import type { ImageClient, ImageEvent } from "../../index";
-import type { Asked } from "./fields";
+import type { ParsedRequest } from "./fields";
 
 /** A picture that is not done, as the readers of an order are shown it. */
-export interface Sketch {
+export interface PartialImageEvent {
   readonly bytes: Uint8Array;
   /** What stands beside it. */
   readonly told: Readonly<Record<string, unknown>>;
@@ -11,16 +11,16 @@ export interface Sketch {
 /** So many bytes of them wait for a reader who is slow, and the last in any case. */
 const mostWaitingBytes = 8 * 1024 * 1024;
 
-/** The sketches on their way to one reader. */
-export class SketchQueue {
-  readonly #waiting: Sketch[] = [];
+/** The partial images on their way to one reader. */
+export class PartialImageQueue {
+  readonly #waiting: PartialImageEvent[] = [];
   #byteLength = 0;
   #onArrival: () => void = () => {};
 
-  /** A sketch that is not sent yet goes where the room is needed: a later one shows more. */
-  push(sketch: Sketch): void {
-    this.#waiting.push(sketch);
-    this.#byteLength += sketch.bytes.byteLength;
+  /** A partial image that is not sent yet is dropped where the room is needed: a later one shows more. */
+  push(partial: PartialImageEvent): void {
+    this.#waiting.push(partial);
+    this.#byteLength += partial.bytes.byteLength;
     while (this.#waiting.length > 1 && this.#byteLength > mostWaitingBytes) this.shift();
     this.#onArrival();
   }
@@ -29,10 +29,10 @@ export class SketchQueue {
     return this.#waiting.length === 0;
   }
 
-  shift(): Sketch | undefined {
-    const sketch = this.#waiting.shift();
-    this.#byteLength -= sketch?.bytes.byteLength ?? 0;
-    return sketch;
+  shift(): PartialImageEvent | undefined {
+    const partial = this.#waiting.shift();
+    this.#byteLength -= partial?.bytes.byteLength ?? 0;
+    return partial;
   }
 
   /** Calls back as soon as one is there, in the place of whatever was called before. */
@@ -43,19 +43,19 @@ export class SketchQueue {
 }
 
 /** What is bought of a client: partial images are asked, and paid, only of one that streams them. */
-export function boughtOf(asked: Asked, { capabilities }: ImageClient): Asked {
-  const { stream, partialImages, operation } = asked;
+export function boughtOf(parsed: ParsedRequest, { capabilities }: ImageClient): ParsedRequest {
+  const { stream, partialImages, operation } = parsed;
   const streams = capabilities[operation]?.fields.includes("partialImages") === true;
-  if (!stream || partialImages === 0 || !streams) return asked;
-  return asked.operation === "edit"
-    ? { ...asked, request: { ...asked.request, partialImages } }
-    : { ...asked, request: { ...asked.request, partialImages } };
+  if (!stream || partialImages === 0 || !streams) return parsed;
+  return parsed.operation === "edit"
+    ? { ...parsed, request: { ...parsed.request, partialImages } }
+    : { ...parsed, request: { ...parsed.request, partialImages } };
 }
 
 /** Hears the events of a call, and shows its partial images with what OpenAI says beside one. */
 export function showing(
-  { request }: Asked,
-  show: (sketch: Sketch) => void,
+  { request }: ParsedRequest,
+  show: (partial: PartialImageEvent) => void,
 ): (event: ImageEvent) => void {
   const { size, quality, background } = request;
   return (event) => {

@@ -8,7 +8,7 @@ import {
 import { fakeImageClient } from "gpt-image-client/testing";
 import { describe, expect, test } from "vitest";
 import { Gateway } from "../../../src/doors/gateway/gateway";
-import { SketchQueue } from "../../../src/doors/gateway/sketches";
+import { PartialImageQueue } from "../../../src/doors/gateway/partial-images";
 import { settled, TestClock } from "./clock";
 import { authorize, GatewayStage, isPng, openaiMajors } from "./stage";
 
@@ -202,7 +202,7 @@ test("who comes for an order that its caller has left is shown what is drawn fro
 
 test("for a reader who is slow no more than 8 MiB of them wait, and the last in any case", () => {
   const mebibyte = 1024 * 1024;
-  const queue = new SketchQueue();
+  const queue = new PartialImageQueue();
   const told = (index: number) => ({ partial_image_index: index });
   for (let index = 0; index < 9; index += 1) {
     queue.push({ bytes: Buffer.alloc(3 * mebibyte), told: told(index) });

@@ -1,5 +1,5 @@
 /** Tells the operator what went wrong inside. */
-export class Teller {
+export class ErrorReporter {
   readonly #onError: ((error: unknown) => void) | undefined;
   readonly #written = new WeakSet<WeakKey>();
 
@@ -8,7 +8,7 @@ export class Teller {
   }
 
   /** Never throws. */
-  tell(error: unknown): void {
+  report(error: unknown): void {
     try {
       if (this.#onError !== undefined) this.#onError(error);
       else this.#write(error);

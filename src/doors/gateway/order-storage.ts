@@ -5,7 +5,7 @@ import type { Spool } from "./pictures";
 import type { GatewayStore, StoredEnd, StoredPicture } from "./store";
 
 /** What of orders is kept: records in the store, where there is one, and pictures in the spool. */
-export class Shelf {
+export class OrderStorage {
   readonly #store: GatewayStore | undefined;
   readonly #spool: Spool;
   readonly #onError: (error: unknown) => void;
