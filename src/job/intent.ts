@@ -32,7 +32,8 @@ export async function claim(
     deadlineAt,
   }: { clock: TaskServices["clock"]; stop: AbortSignalLike; deadlineAt: number },
 ): Promise<Claimed | undefined> {
-  let existing = entry.record ?? (await entry.begin(call, key));
+  const restored = entry.record;
+  let existing = restored ?? (await entry.begin(call, key));
   while (existing !== undefined) {
     if (isAnswered(existing)) return { taken: existing };
     const isRepeatable = entry.repeatable !== undefined;
@@ -42,7 +43,10 @@ export async function claim(
     const gone = isLost || clock.now() >= deadlineAt;
     if (!gone) await sleep(clock, followMs, stop);
     // Read once more after its end was seen: what it wrote last counts.
-    existing = (await entry.refresh()) ?? (await entry.begin(call, key));
+    existing = await entry.refresh();
+    // Refused or released meanwhile: its caller may have ordered again, under another name.
+    if (existing === undefined && restored !== undefined) return { lost: restored };
+    existing ??= await entry.begin(call, key);
     if (gone && existing !== undefined && !isAnswered(existing)) return { lost: existing };
   }
   return undefined;

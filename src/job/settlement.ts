@@ -115,7 +115,7 @@ function problemOf(
 /** A person cannot know yet what becomes of it. Whether a process lives is told on its own machine alone. */
 function isPerhapsBeingSent(record: JournalRecord, now: number, timeoutMs: number): boolean {
   if (record.state !== "submitting" || record.owner === undefined) return false;
-  const isYoung = now - Date.parse(record.submittedAt) < timeoutMs;
+  const isYoung = now - Date.parse(record.takenOverAt ?? record.submittedAt) < timeoutMs;
   return !isAbandoned(record) && (isOwnedHere(record) || isYoung);
 }
 

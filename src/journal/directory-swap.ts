@@ -27,8 +27,9 @@ export function heldRecord(name: string): string | undefined {
  * Puts `next` in the place of a file, only while its text is what is expected. False if not.
  *
  * At no moment is there no record: whoever came under its key then would buy again. So a look and a rename
- * must do, and what is written between the two is replaced as well. The process that wrote it writes again as
- * it goes on; if it dies first, its create is sent again under its key, as the provider honours that.
+ * must do, and what is written between the two is replaced as well. Where that was another's takeover, both
+ * send the same create under the key that the provider honours; where it was the id of a job that has just been
+ * accepted, its process writes it again as it goes on.
  */
 export async function replaceFile(
   { fileSystem, path }: Pick<HeldPlace, "fileSystem" | "path">,

@@ -146,7 +146,10 @@ export class TaskEntry {
     if (!this.#canSwap) return true;
     const found = await this.refresh();
     if (found === undefined || this.repeatable === undefined) return false;
-    const record = { ...found, owner: thisProcess(), takeovers: (found.takeovers ?? 0) + 1 };
+    const { failure: _, ...rest } = found;
+    const takenOverAt = new Date(this.#clock.wallTime()).toISOString();
+    // On its way again, whatever it was: nobody may settle it meanwhile.
+    const record = { ...rest, state: "submitting", owner: thisProcess(), takenOverAt } as const;
     beginSending(this.#id, this);
     const isTaken = await this.#swap("no", record).catch((error: unknown) => {
       this.sent();
@@ -192,7 +195,11 @@ export class TaskEntry {
     if (this.#record?.key !== undefined) {
       // Under the same key another process may be further already: what it wrote stands.
       const current = await this.refresh();
-      if (current?.state === "succeeded" || current?.state === "failed") return;
+      if (current?.released) {
+        // A person has said that it was never accepted, and it was.
+        const { failure: _, settledAt: __, released: ___, ...open } = current;
+        this.#record = open;
+      } else if (current?.state === "succeeded" || current?.state === "failed") return;
     }
     return this.#update({ state: "submitted", taskId, ...(cost !== undefined && { cost }) });
   }
@@ -246,9 +253,12 @@ export class TaskEntry {
    */
   async refused(): Promise<void> {
     if (!this.#begun) return;
-    const current = this.#canSwap ? undefined : await this.refresh();
-    if (this.#canSwap) this.#released = await this.#swap("unknown");
-    else if (current?.state === "submitting" && isOwnedHere(current)) await this.forget();
+    if (this.#canSwap) {
+      this.#released = await this.#swap("unknown");
+      return;
+    }
+    const current = await this.refresh();
+    if (current?.state === "submitting" && isOwnedHere(current)) await this.forget();
   }
 
   /** Lets go of the record and its images. */

@@ -32,7 +32,7 @@ export type TaskName = Pick<JournalRecord, "provider" | "baseURL"> & { readonly 
 
 /**
  * Where jobs outlive the process. Records are small JSON; images are bytes beside them. Several
- * processes may share one journal: `create` alone decides who may send.
+ * processes may share one journal: `create` decides who may send, and `compareAndSwap` who may send again.
  *
  * Seven members are enough. Most of the optional ones save reading: without `findTask`, a webhook that names
  * a task by the provider's id waits for a listing, of which there is at most one in 10 s; without
@@ -71,8 +71,9 @@ export interface Journal {
   /**
    * Puts `next` in the place of a record, durably, or forgets it where there is no `next`: only while what
    * is kept is, as JSON, what `read` gave or `create` was given. Otherwise `false`, and nothing is changed.
-   * In one step, if it can be; while it is replaced, `create` must find a record at every moment. Without it, another process may write between a look at a record and its removal:
-   * a job that it has bought under the same key meanwhile is then lost if it dies, too.
+   * In one step, if it can be; while it is replaced, `create` must find a record at every moment. Without
+   * it, another process may write between a look at a record and its removal: a job that it has bought under
+   * the same key meanwhile is then lost if it dies, too.
    */
   compareAndSwap?(id: string, expected: unknown, next?: JournalRecord): Promise<boolean>;
   /** An image that was kept. */

@@ -51,10 +51,10 @@ export const journalRecordSchema = z
     operation: z.enum(["generate", "edit"]),
     /** When the marker was written, just before the create left: ISO 8601. */
     submittedAt: z.iso.datetime(),
-    /** Who wrote the marker: tells those who wait whether anybody still works on it, and decides nothing else. */
+    /** Who sends, or sent last: tells those who wait whether anybody still works on it, and whose it is to take back. */
     owner: z.optional(z.object({ host: z.string(), pid: z.int() })),
-    /** How often others have taken it over to send its create again, under its key. */
-    takeovers: z.optional(z.int().check(z.minimum(1))),
+    /** When its owner took it over from another, to send its create again under its key: ISO 8601. */
+    takenOverAt: z.optional(z.iso.datetime()),
     /** When it ended: ISO 8601. */
     settledAt: z.optional(z.iso.datetime()),
     /** What tells one request from another, without saying what it is. */

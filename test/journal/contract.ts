@@ -31,6 +31,9 @@ export async function listed(journal: Journal, filter?: JournalFilter): Promise<
   return entries.sort((a, b) => (a.id < b.id ? -1 : 1));
 }
 
+/** An ISO 8601 time, so many seconds after another. */
+const timeOf = (seconds: number) => new Date(1_790_000_000_000 + seconds * 1_000).toISOString();
+
 /** What every journal must do, whatever it is made of. */
 export function journalContract(name: string, setUp: () => JournalSetup | Promise<JournalSetup>) {
   const setups: JournalSetup[] = [];
@@ -227,7 +230,7 @@ export function journalContract(name: string, setUp: () => JournalSetup | Promis
     const { journal, reopen } = await open();
     if (journal.compareAndSwap === undefined) return;
     const intent = recordOf("job.0", { request: { prompt: "日本 \u0001 $1" }, key: undefined });
-    const next = recordOf("job.0", { takeovers: 1, state: "submitted", taskId: "t" });
+    const next = recordOf("job.0", { takenOverAt: timeOf(1), state: "submitted", taskId: "t" });
     expect(await journal.compareAndSwap("job.0", intent, next)).toBe(false);
     expect(await journal.read("job.0")).toBeUndefined();
     await journal.create(intent);
@@ -263,12 +266,12 @@ export function journalContract(name: string, setUp: () => JournalSetup | Promis
     await journal.create(recordOf("job.0"));
     const swapped = await Promise.all(
       Array.from({ length: 20 }, (_, at) => {
-        const next = recordOf("job.0", { takeovers: at + 1 });
+        const next = recordOf("job.0", { takenOverAt: timeOf(at + 1) });
         return (at % 2 === 0 ? journal : other).compareAndSwap?.("job.0", recordOf("job.0"), next);
       }),
     );
     const won = swapped.flatMap((isSwapped, at) =>
-      isSwapped ? recordOf("job.0", { takeovers: at + 1 }) : [],
+      isSwapped ? recordOf("job.0", { takenOverAt: timeOf(at + 1) }) : [],
     );
     // There a look and a write are two steps: several may be told that theirs was the one.
     if (!name.startsWith("directory")) expect(won).toHaveLength(1);

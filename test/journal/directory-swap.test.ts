@@ -7,7 +7,7 @@ import { listed, recordOf } from "./contract";
 const directory = "/data/.images";
 const id = "job.0";
 const intent = recordOf(id);
-const taken = recordOf(id, { takeovers: 1 });
+const taken = recordOf(id, { takenOverAt: "2026-09-21T00:00:00.000Z" });
 const accepted = recordOf(id, { state: "submitted", taskId: "t" });
 
 /** Another process comes in between: before the record is taken away, or after. */

@@ -91,7 +91,10 @@ test.each(journals)(
     taking.open();
     await refused;
     // If the second process were killed now, its create would be known.
-    expect(await only(recordsOf(journal))).toMatchObject({ state: "submitting", takeovers: 1 });
+    expect(await only(recordsOf(journal))).toMatchObject({
+      state: "submitting",
+      takenOverAt: expect.any(String),
+    });
     await second.close({ timeoutMs: 0 });
     await torn;
   },
@@ -150,3 +153,69 @@ test("what another one has begun under the same id is not taken back, in a journ
   await first.refused();
   expect(await journal.read("job.0")).toEqual(anew);
 });
+
+test("a person's word does not hide that a create which was taken over is accepted after all", async () => {
+  const journal = memoryJournal();
+  const [first, second] = [entryIn(journal), entryIn(journal)];
+  await first.begin(call, "key");
+  await first.unknown("It was lost");
+  await second.begin(call, "key");
+  expect(await second.takeOver()).toBe(true);
+  // On its way again: whoever looks must not take it for settled.
+  expect(await journal.read("job.0")).toMatchObject({ state: "submitting" });
+  expect(await journal.read("job.0")).not.toHaveProperty("failure");
+  const said = { kind: "generation_failed", message: "never accepted", charged: "no" } as const;
+  const settledAt = new Date().toISOString();
+  const record = second.record ?? expect.fail("nothing was taken over");
+  const word = { ...record, state: "failed", failure: said, settledAt, released: true } as const;
+  await journal.update(word);
+  await second.accepted("task", undefined);
+  const kept = await journal.read("job.0");
+  expect(kept).toMatchObject({ state: "submitted", taskId: "task" });
+  for (const name of ["failure", "released", "settledAt"]) expect(kept).not.toHaveProperty(name);
+});
+
+test("a create that is taken over is no person's to settle while it may be on its way", async () => {
+  await using stage = await startStage();
+  const journal = memoryJournal();
+  stage.sandbox.inject({ ...{ provider: "aigptimage", phase: "create", fault: "hang", times: 2 } });
+  const client = () => stage.client("aigptimage", journal);
+  const torn = client();
+  const lost = torn.submit({ prompt }, key).catch((error: unknown) => error);
+  while (stage.count("create") === 0) await new Promise((resolve) => setTimeout(resolve, 2));
+  await torn.close({ timeoutMs: 0 });
+  await lost;
+  const { id } = (await recordsOf(journal))[0] ?? expect.fail("there is no record");
+  const found = (await journal.read(id)) as Parameters<Journal["update"]>[0];
+  await journal.update({ ...found, state: "unknown" });
+  const second = client();
+  const sending = second.submit({ prompt }, key).catch((error: unknown) => error);
+  while (stage.count("create") < 2) await new Promise((resolve) => setTimeout(resolve, 2));
+  const reference = (await only(recovered(client()))).reference;
+  await expect(client().settle(reference, { charged: "no" })).rejects.toMatchObject({
+    code: "invalid_request",
+    retryable: true,
+  });
+  await second.close({ timeoutMs: 0 });
+  await sending;
+});
+
+test.each(journals)(
+  "a job that was handed out, and whose record has gone since, is not bought anew (%s)",
+  async (_, journalOf) => {
+    await using stage = await startStage();
+    const journal = journalOf(stage);
+    stage.sandbox.inject({ provider: "aigptimage", phase: "create", fault: "hang", times: 1 });
+    const dead = stage.client("aigptimage", journal);
+    const lost = dead.submit({ prompt }).catch((error: unknown) => error);
+    while (stage.count("create") === 0) await new Promise((resolve) => setTimeout(resolve, 2));
+    await dead.close({ timeoutMs: 0 });
+    await lost;
+    const job = await only(recovered(stage.client("aigptimage", journal)));
+    // Refused, released or settled by somebody else.
+    for await (const { id } of journal.list()) await journal.delete(id);
+    const creates = stage.count("create");
+    expect(await failureOf(job.result())).toMatchObject({ code: "submission_unknown" });
+    expect(stage.count("create")).toBe(creates);
+  },
+);
