@@ -146,10 +146,7 @@ export class TaskEntry {
     if (!this.#canSwap) return true;
     const found = await this.refresh();
     if (found === undefined || this.repeatable === undefined) return false;
-    const { failure: _, ...rest } = found;
-    const takenOverAt = new Date(this.#clock.wallTime()).toISOString();
-    // On its way again, whatever it was: nobody may settle it meanwhile.
-    const record = { ...rest, state: "submitting", owner: thisProcess(), takenOverAt } as const;
+    const record = takenOver(found, this.#clock);
     beginSending(this.#id, this);
     const isTaken = await this.#swap("no", record).catch((error: unknown) => {
       this.sent();
@@ -195,11 +192,9 @@ export class TaskEntry {
     if (this.#record?.key !== undefined) {
       // Under the same key another process may be further already: what it wrote stands.
       const current = await this.refresh();
-      if (current?.released) {
-        // A person has said that it was never accepted, and it was.
-        const { failure: _, settledAt: __, released: ___, ...open } = current;
-        this.#record = open;
-      } else if (current?.state === "succeeded" || current?.state === "failed") return;
+      // A person has said that it was never accepted, and it was.
+      if (current?.released) this.#record = reopened(current);
+      else if (current?.state === "succeeded" || current?.state === "failed") return;
     }
     return this.#update({ state: "submitted", taskId, ...(cost !== undefined && { cost }) });
   }
@@ -301,6 +296,18 @@ export class TaskEntry {
       throw new JournalError({ provider: this.#facts.provider, charged, detail, cause });
     }
   }
+}
+
+/** On its way again, whatever it was: nobody may settle it meanwhile. */
+function takenOver({ failure: _, ...record }: JournalRecord, clock: Clock): JournalRecord {
+  const takenOverAt = new Date(clock.wallTime()).toISOString();
+  return { ...record, state: "submitting", owner: thisProcess(), takenOverAt };
+}
+
+/** Without what a settlement has put there. */
+function reopened(settled: JournalRecord): JournalRecord {
+  const { failure: _, settledAt: __, released: ___, ...record } = settled;
+  return record;
 }
 
 function changed(

@@ -8,11 +8,11 @@ import { adapters, files, nodesWhere, placeOf, sourceOf, sourceRoot } from "../s
 const tooLong: Readonly<Record<string, number>> = {
   "doors/router/keyed.ts KeyedCall": 310,
   "doors/postgres/migrations.ts firstOf": 72,
-  "doors/postgres/journal.ts journalOver": 133,
+  "doors/postgres/journal.ts journalOver": 136,
   "testing/sandbox/types.ts": 356,
   "client-options.ts =>": 88,
   "journal/directory-files.ts journalIn": 198,
-  "journal/entry.ts TaskEntry": 272,
+  "journal/entry.ts TaskEntry": 277,
   "result/generated-image.ts": 358,
   "result/generated-image.ts GeneratedImage": 291,
   "testing/sandbox.ts startSandbox": 90,
