@@ -201,9 +201,14 @@ export class Claims {
     return () => cancel();
   }
 
-  /** Lets go of all that a key has, the newest link first: at no moment does it lead past one. */
-  async forget(key: string): Promise<void> {
+  /**
+   * Lets go of all that a key has, the newest link first: at no moment does it lead past one. Not where its
+   * last order is another job's by now, or has no job yet: somebody has come with the key since.
+   */
+  async forget(key: string, jobId: string | undefined): Promise<void> {
     const last = await this.last(key);
+    if (last?.facts.reference?.id !== jobId) return;
+    if (jobId === undefined && last?.record.settledAt === undefined) return;
     for (let index = last?.index ?? -1; index >= 0; index -= 1) {
       await this.#guarded("unknown", () => this.#journal.delete(idOf(key, index)));
     }
@@ -224,7 +229,7 @@ export class Claims {
       const { settledAt } = last?.record ?? {};
       const jobId = last?.facts.reference?.id;
       if (settledAt !== undefined && this.#clock.wallTime() - Date.parse(settledAt) > retentionMs) {
-        await this.forget(key);
+        await this.forget(key, jobId);
       } else if (jobId !== undefined) kept.set(jobId, key);
     }
     return kept;

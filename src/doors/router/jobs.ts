@@ -154,7 +154,7 @@ export async function* recoverAll(
   for await (const job of jobsOf(members.all, options)) {
     const key = keys?.get(job.id);
     yield accounted(job, accounting, async () => {
-      if (key !== undefined) await claims?.forget(key);
+      if (key !== undefined) await claims?.forget(key, job.id);
     });
   }
 }

@@ -129,7 +129,7 @@ export class KeyedCall<Request extends ImageRequest, Value> {
       release();
       if ("value" in outcome) {
         await this.#succeeded(claim, outcome.value, order);
-        return { value: call.finish(outcome.value, order, this.#watch()) };
+        return { value: call.finish(outcome.value, order, this.#watch(outcome.value)) };
       }
       return await this.#failed(claim, next, outcome.error);
     } catch (error) {
@@ -272,7 +272,7 @@ export class KeyedCall<Request extends ImageRequest, Value> {
       idempotencyKey: this.#keyOf(last, member),
     });
     if ("error" in outcome) throw outcome.error;
-    return { value: call.finish(outcome.value, order, this.#watch()) };
+    return { value: call.finish(outcome.value, order, this.#watch(outcome.value)) };
   }
 
   /** The job of the order, which costs nothing to ask after. */
@@ -293,7 +293,7 @@ export class KeyedCall<Request extends ImageRequest, Value> {
       const value = await call.kind.follow(job, { ...limits, timeoutMs });
       if (value !== job) call.kind.settle(value, order);
       await order.written();
-      return { value: call.finish(value, order, this.#watch()) };
+      return { value: call.finish(value, order, this.#watch(value)) };
     } catch (error) {
       if (!isImageError(error) || !isUncharged(error)) throw error;
       order.failed(error);
@@ -310,8 +310,8 @@ export class KeyedCall<Request extends ImageRequest, Value> {
     }
   }
 
-  #watch(): JobWatch {
-    return { released: () => this.#claims.forget(this.#key) };
+  #watch(value: Value): JobWatch {
+    return { released: () => this.#claims.forget(this.#key, this.#call.kind.jobOf(value).id) };
   }
 
   async #wait(

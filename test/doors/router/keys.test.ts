@@ -244,3 +244,24 @@ test("a journal that cannot be written keeps a keyed order from being sent", asy
   expect(error).toMatchObject({ code: "journal_failed", charged: "no" });
   expect(a.asked).toEqual([]);
 });
+
+test("releasing an earlier job of a key leaves the claim of a later one", async () => {
+  const journal = memoryJournal();
+  const kind = kinds["clients that honour keys"] ?? {};
+  const { clock, router } = stage({ a: kind }, { journal });
+  const { job } = await clock.run(router.generate({ prompt }, key));
+  const [claim] = await claimsIn(journal);
+  if (claim === undefined) return expect.fail("there is no claim");
+  // Another call under the key has made a link since, whose order has a job of its own, or none yet.
+  const later = { ...claim, id: claim.id.replace(/\.0$/, "-1.0"), attempt: 1 };
+  for (const reference of [undefined, { ...Object(claim.request).reference, id: "another" }]) {
+    await journal.update({ ...later, request: { ...Object(claim.request), reference } });
+    await job.release();
+    expect((await claimsIn(journal)).map(({ id }) => id).sort()).toEqual(
+      [later.id, claim.id].sort(),
+    );
+  }
+  await journal.delete(later.id);
+  await job.release();
+  expect(await claimsIn(journal)).toEqual([]);
+});
