@@ -14,6 +14,9 @@ export type Verdict =
 /** How often a create of unknown fate is sent again under a key that the provider honours. */
 const mostRepeats = 5;
 
+/** How often in a row an order waits for a provider that says when, and uses up no attempt. */
+const mostPauses = 50;
+
 /** Whether anything of a job may still run, or be fetched. */
 export function isOpen({ tasks }: Pick<JobReference, "tasks">): boolean {
   const ended = ["failed", "refused", "unknown"];
@@ -75,8 +78,13 @@ export function verdictOn(
   if (error.charged === "no") {
     // A database that cannot be written is no fault of the order.
     if (error.code === "journal_failed") return "again";
-    // All clients of a router pause, or a budget has to be renewed: it says when.
-    if (error.retryable && error.retryAfterMs !== undefined) return "again";
+    // It says when, and a budget is renewed some time: of a provider, or a router's clients, nobody knows.
+    const isPause = error.code === "budget_exceeded" || tries < mostPauses;
+    if (error.retryable && error.retryAfterMs !== undefined && isPause) return "again";
+    // It was accepted: that this worker's client knows no such provider says nothing of what it cost.
+    if (error.code === "invalid_request" && reference !== undefined && isAskable(reference)) {
+      return isOpen(reference) ? "again" : "final";
+    }
     return error.retryable ? "attempt" : "final";
   }
   // An image that ends early: the journal has it, and each further request gives the same bytes.

@@ -136,3 +136,16 @@ test("a router tells whether the journal of any client has a job, whosever it is
   const foreign = { ...job.reference, provider: "aigptimage" };
   await expect(several.holds(foreign)).rejects.toMatchObject({ field: "reference.provider" });
 });
+
+test("a worker whose router has no such client does not call an accepted order free", async () => {
+  const job = await order();
+  await queue.step(processorOf(["trinetra"]), job);
+  expect(job.known.reference?.tasks[0]?.id).toBeDefined();
+  // An older deploy, say.
+  await queue.step(processorOf(["shortapi"]), job);
+  expect(job).toMatchObject({ state: "delayed", attemptsMade: 0 });
+  expect(job.known).not.toHaveProperty("charged");
+  await queue.run(processorOf(["trinetra"]), job);
+  expect(job.state).toBe("completed");
+  expect(stage.sandbox.charges).toHaveLength(1);
+});
