@@ -120,6 +120,14 @@ export function failureOf(error: unknown, orderId: string): Failure {
 }
 
 /** An order whose gateway was stopped, and of which nothing more can be found out. */
+/** It was made and paid for, and its pictures are where this gateway cannot read them. */
+export function missingOf(orderId: string): Failure {
+  const message =
+    "It was made and paid for. Its pictures are not on this machine, and cannot be fetched again.";
+  const told = { message, code: "download_failed", charged: "yes", retryable: false };
+  return made(424, told, orderId);
+}
+
 export function lostOf(orderId: string): Failure {
   const message =
     "The gateway was stopped while this was under way, and whether the provider accepted it is unknown. It may have been charged.";

@@ -3,7 +3,7 @@ import { type End, type Failure, isSuccess } from "./ends";
 import { jsonReply, type Reply } from "./exchange";
 import type { Order } from "./order";
 import { namesOf, replyOfEnd } from "./replies";
-import { type FulfilmentContext, resumption } from "./work";
+import { type FulfilmentContext, jobOf, resumption } from "./work";
 
 interface JobContext {
   /** The client that the order went to; absent where the gateway no longer has it. */
@@ -39,7 +39,9 @@ async function review(
   client: ImageClient,
   { context, revise }: JobContext,
 ): Promise<Reply> {
-  const { state } = await client.resume(order.record.reference).status();
+  const job = jobOf(client, order);
+  if (job === undefined) return replyOfEnd(order, end, wanted);
+  const { state } = await job.status();
   if (state === "queued" || state === "running") return underWay(order, "in_progress");
   const later = await resumption(client, order, context);
   const isSurer = isSuccess(later) || (end.charged === "unknown" && later.charged !== "unknown");

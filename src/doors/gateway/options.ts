@@ -39,6 +39,7 @@ export function checkedOptions(given: ImageGatewayOptions): GatewayOptions {
     throw wrong("authorize", kindOf(authorize), "a function that says who calls");
   }
   if (store !== undefined) checkStore(store);
+  if (store?.lease !== undefined) checkJournals(models);
   if (spoolDirectory !== undefined && typeof spoolDirectory !== "string") {
     throw wrong("spoolDirectory", kindOf(spoolDirectory), "the path of a directory");
   }
@@ -82,6 +83,15 @@ function checkedModels(models: unknown): ReadonlyMap<string, ImageClient> {
   }
   if (clients.size === 0) throw wrong("models", "nothing", taken);
   return clients;
+}
+
+/** A gateway that takes over on another machine would not find what the one before it has bought. */
+function checkJournals(models: ReadonlyMap<string, ImageClient>): void {
+  for (const [name, { journal }] of models) {
+    if (journal === undefined || journal.shared) continue;
+    const taken = "one that all gateways of the store share, such as createPostgresJournal(pool)";
+    throw wrong(`models.${name}.journal`, "a journal of one machine", taken);
+  }
 }
 
 function isClient(value: unknown): value is ImageClient {

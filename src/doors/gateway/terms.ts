@@ -42,7 +42,8 @@ export class Terms {
     if (this.#first !== undefined && this.#number === undefined) await this.#first;
     const term = this.#term;
     if (term === undefined) {
-      const message = "Another gateway has the store of this one. Nothing was ordered.";
+      const message =
+        "Another gateway has the store of this one. This request ordered nothing; an earlier one may be under way.";
       throw new GatewayFault(503, "standby", message, { headers: { "retry-after": "2" } });
     }
     if (term.started !== undefined) await term.started;

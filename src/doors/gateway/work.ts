@@ -1,5 +1,5 @@
-import type { CallOptions, ImageClient, ImageResult } from "../../index";
-import { type End, factsOf, failureOf, fetchAll } from "./ends";
+import type { CallOptions, ImageClient, ImageJob, ImageResult } from "../../index";
+import { type End, factsOf, failureOf, fetchAll, lostOf } from "./ends";
 import type { ParsedRequest, Purchase } from "./fields";
 import type { Order } from "./order";
 import type { Spool } from "./pictures";
@@ -41,11 +41,25 @@ export async function resumption(
   order: Order,
   context: FulfilmentContext,
 ): Promise<End> {
+  const job = jobOf(client, order);
+  if (job === undefined) return lostOf(order.id);
   try {
-    const result = await client.resume(order.record.reference).result(await savingIn(context));
+    const result = await job.result(await savingIn(context));
     return await endOf(result, order, context, {});
   } catch (error) {
     return failureOf(error, order.id);
+  }
+}
+
+/**
+ * The job that the provider has; `undefined` where this client cannot ask for it, as it is another provider's
+ * or at another address by now. What it says of the reference says nothing of the order.
+ */
+export function jobOf(client: ImageClient, { record }: Order): ImageJob | undefined {
+  try {
+    return client.resume(record.reference);
+  } catch {
+    return undefined;
   }
 }
 

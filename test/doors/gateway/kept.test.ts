@@ -18,7 +18,7 @@ async function scratch() {
   const directory = await mkdtemp(join(tmpdir(), "gateway-kept-"));
   return {
     directory,
-    [Symbol.asyncDispose]: () => rm(directory, { recursive: true, force: true }),
+    [Symbol.asyncDispose]: () => rm(directory, { recursive: true, force: true, maxRetries: 10 }),
   };
 }
 

@@ -70,7 +70,7 @@ describe("of gateways that share a store", () => {
     shared = new SharedStore(directory);
   });
 
-  afterEach(() => rm(directory, { recursive: true, force: true }));
+  afterEach(() => rm(directory, { recursive: true, force: true, maxRetries: 10 }));
 
   test("one orders, and the others say that nothing was ordered", async () => {
     const [first, second] = [gateway(), gateway()];

@@ -1,4 +1,4 @@
-import { createImageClient, openaiCompatible } from "gpt-image-client";
+import { createImageClient, directoryJournal, openaiCompatible } from "gpt-image-client";
 import {
   createImageGateway,
   directoryStore,
@@ -15,6 +15,12 @@ afterEach(() => {
 const client = fakeImageClient();
 const good: ImageGatewayOptions = { models: { m: client }, authorize };
 const provider = openaiCompatible({ baseURL: "http://127.0.0.1:1", apiKey: "sk-of-the-test" });
+
+/** A store that several gateways share. */
+const leased = {
+  ...directoryStore("./x"),
+  lease: { renewEveryMs: 1_000, take: async () => 1, release: async () => {} },
+};
 
 /** Options as JavaScript may give them. */
 const wrong: readonly (readonly [string, unknown, string, string])[] = [
@@ -56,6 +62,15 @@ const wrong: readonly (readonly [string, unknown, string, string])[] = [
     { ...good, store: { ...directoryStore("./x"), directory: undefined } },
     "options.store",
     "directory",
+  ],
+  [
+    "a shared store beside the journal of one machine",
+    {
+      models: { m: createImageClient({ provider, journal: directoryJournal("./x") }) },
+      ...{ authorize, store: leased },
+    },
+    "options.models.m.journal",
+    "createPostgresJournal",
   ],
   ["a number of text", { ...good, maxParts: "64" }, "options.maxParts", "number"],
   ["a pause of zero", { ...good, whitespaceEveryMs: 0 }, "options.whitespaceEveryMs", "number"],

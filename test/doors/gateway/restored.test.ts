@@ -1,6 +1,7 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { InvalidRequestError } from "gpt-image-client";
 import { directoryStore } from "gpt-image-client/gateway";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { settled } from "./clock";
@@ -48,7 +49,7 @@ describe("of what an earlier process has left", () => {
     expect(next.held.calls).toHaveLength(0);
   });
 
-  test("a picture that is not there whole is no 200, and may have been charged", async () => {
+  test("a picture that is not there whole is no 200, was charged, and stays in the record", async () => {
     const { job } = await delivered();
     const [picture = ""] = (await readdir(directory)).filter((name) => !/^\.?order-/.test(name));
     await writeFile(join(directory, picture), "half");
@@ -56,9 +57,25 @@ describe("of what an earlier process has left", () => {
     const { status, body } = await next.ask({ key: "k" }).received();
     expect({ status, body }).toMatchObject({
       status: 424,
-      body: { error: { charged: "unknown", job } },
+      body: { error: { charged: "yes", job } },
     });
     expect(next.held.calls).toHaveLength(0);
+    // The machine that has the file may come back.
+    expect(await kept()).toContain(picture);
+  });
+
+  test("that its client knows no such job does not say that an order was free", async () => {
+    const reference = { v: 1 } as never;
+    const caller = orderRecord(1, { model: "gpt-image-2", reference });
+    await directoryStore(directory).put(caller);
+    const resume = () => {
+      throw new InvalidRequestError({ charged: "no", field: "reference.provider" });
+    };
+    const store = directoryStore(directory);
+    const next = new Stage({ store }, { ...plain, resumable: true }, undefined, { resume });
+    await settled();
+    await expect.poll(kept, { timeout: 20_000 }).toContain('"charged":"unknown"');
+    expect(next.errors).toEqual([]);
   });
 
   test("an order of a model that is gone may have been charged, and is told so", async () => {

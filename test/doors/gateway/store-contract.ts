@@ -47,7 +47,7 @@ export function storeContract(name: string, setUp: () => StorePlace | Promise<St
 
     afterEach(async () => {
       await place.end?.();
-      await rm(directory, { recursive: true, force: true });
+      await rm(directory, { recursive: true, force: true, maxRetries: 10 });
     });
 
     test("holds the last state of each order, whole", async () => {
