@@ -132,17 +132,20 @@ describeWithPostgres("the ledger", () => {
       await using _ = proxy;
       const store = createPostgresLedgerStore(pool, { timeoutMs: 400 });
       proxy.tearAt("ledger_reserve", "after", Number.POSITIVE_INFINITY);
-      await expect(store.append(entry("1"), [limit(0.1)])).rejects.toThrow(/nobody knows/);
+      await expect(store.append(entry("1"), [limit(0.1)])).rejects.toMatchObject({
+        name: "UncertainError",
+      });
       expect(await direct.read("1")).toMatchObject({ state: "reserved" });
       proxy.fateOf = () => "through";
-      // Whoever comes first finds it taken, and has it given back.
-      await store.append(entry("2"), [limit(0.1)]);
+      // Whoever comes first finds it taken, and has it given back, or comes after that.
+      const second = await store.append(entry("2"), [limit(0.1)]);
       await expect
         .poll(() => direct.read("1"), { timeout: 20_000 })
         .toMatchObject({
           state: "refunded",
         });
-      expect(await store.append(entry("3"), [limit(0.1)])).toBeUndefined();
+      const third = await store.append(entry("3"), [limit(0.1)]);
+      expect([second, third].filter((refused) => refused === undefined)).toHaveLength(1);
       await pool.end();
     });
   });
