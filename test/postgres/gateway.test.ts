@@ -98,6 +98,19 @@ describeWithPostgres("the store of gateways", () => {
     };
   });
 
+  /** More purchases than orders, in any try: these no repetition may hide. */
+  const tooMany: number[] = [];
+  afterAll(() => expect(tooMany).toEqual([]));
+
+  function purchases({ charges }: Sandbox, most: number): number {
+    if (charges.length > most) tooMany.push(charges.length);
+    return charges.length;
+  }
+
+  // Leases of seconds run out in a process that a busy machine does not let run: one in eleven did not end
+  // as it should, beside others.
+  const processes = { timeout: 120_000, retry: 2 };
+
   async function two(sandbox: Sandbox, provider: "shortapi" | "openaiCompatible") {
     const url = server.url(await server.createDatabase());
     const settings = { provider, access: sandbox[provider], url };
@@ -107,89 +120,105 @@ describeWithPostgres("the store of gateways", () => {
     return { first, second: await Gateway.start(settings) };
   }
 
-  test("one that is killed while a job runs has it paid for once, and the other gives the picture", async () => {
-    await using sandbox = await startSandbox({ jobDurationMs: 1_000, plainImages: true });
-    const gateways = await two(sandbox, "shortapi");
-    await using first = gateways.first;
-    await using second = gateways.second;
-    expect((await second.once("order")).error).toMatchObject({ code: "standby", charged: "no" });
-    const polls = () => sandbox.requests.filter(({ phase }) => phase === "poll").length;
-    const before = polls();
-    const lost = first.ask("order").catch((error: unknown) => error);
-    // Killed between the provider's response and its record it would be of unknown fate.
-    while (polls() === before) await pause(5);
-    await first.kill();
-    expect(await lost).toBeInstanceOf(TypeError);
-    const { status, data } = await second.ask("order");
-    expect(status).toBe(200);
-    expect(isPng(data?.[0]?.b64_json)).toBe(true);
-    expect(sandbox.charges).toHaveLength(2);
-  }, 120_000);
+  test(
+    "one that is killed while a job runs has it paid for once, and the other gives the picture",
+    processes,
+    async () => {
+      await using sandbox = await startSandbox({ jobDurationMs: 1_000, plainImages: true });
+      const gateways = await two(sandbox, "shortapi");
+      await using first = gateways.first;
+      await using second = gateways.second;
+      expect((await second.once("order")).error).toMatchObject({ code: "standby", charged: "no" });
+      const polls = () => sandbox.requests.filter(({ phase }) => phase === "poll").length;
+      const before = polls();
+      const lost = first.ask("order").catch((error: unknown) => error);
+      // Killed between the provider's response and its record it would be of unknown fate.
+      while (polls() === before) await pause(5);
+      await first.kill();
+      expect(await lost).toBeInstanceOf(TypeError);
+      const { status, data } = await second.ask("order");
+      expect(status).toBe(200);
+      expect(isPng(data?.[0]?.b64_json)).toBe(true);
+      expect(purchases(sandbox, 2)).toBe(2);
+    },
+  );
 
-  test("one that is killed after it gave a picture leaves it to the other, on another machine", async () => {
-    await using sandbox = await startSandbox({ jobDurationMs: 20, plainImages: true });
-    const gateways = await two(sandbox, "openaiCompatible");
-    await using first = gateways.first;
-    await using second = gateways.second;
-    const before = await first.ask("order");
-    await first.kill();
-    const after = await second.ask("order");
-    expect([after.status, after.job]).toEqual([200, before.job]);
-    expect(after.data?.[0]?.b64_json).toBe(before.data?.[0]?.b64_json);
-    expect(sandbox.charges).toHaveLength(2);
-  }, 120_000);
+  test(
+    "one that is killed after it gave a picture leaves it to the other, on another machine",
+    processes,
+    async () => {
+      await using sandbox = await startSandbox({ jobDurationMs: 20, plainImages: true });
+      const gateways = await two(sandbox, "openaiCompatible");
+      await using first = gateways.first;
+      await using second = gateways.second;
+      const before = await first.ask("order");
+      await first.kill();
+      const after = await second.ask("order");
+      expect([after.status, after.job]).toEqual([200, before.job]);
+      expect(after.data?.[0]?.b64_json).toBe(before.data?.[0]?.b64_json);
+      expect(purchases(sandbox, 2)).toBe(2);
+    },
+  );
 
-  test("one that was stopped for longer than its lease buys nothing that the other has bought", async () => {
-    await using sandbox = await startSandbox({ jobDurationMs: 20, plainImages: true });
-    const gateways = await two(sandbox, "openaiCompatible");
-    await using first = gateways.first;
-    await using second = gateways.second;
-    first.child.kill("SIGSTOP");
-    const late = ["a", "b", "c"].map((key) => first.once(key));
-    const ours = await Promise.all(["a", "b", "c"].map((key) => second.ask(key)));
-    expect(ours.map(({ status }) => status)).toEqual([200, 200, 200]);
-    first.child.kill("SIGCONT");
-    const theirs = await Promise.all(late);
-    for (const { status, error } of theirs) {
-      expect({ status, charged: error?.charged }).toEqual({ status: 503, charged: "no" });
-    }
-    expect(sandbox.charges).toHaveLength(1 + 3);
-  }, 120_000);
-
-  test("two that are asked for the same orders at once, and of which one is killed, buy none twice", async () => {
-    await using sandbox = await startSandbox({ jobDurationMs: 20, plainImages: true });
-    const gateways = await two(sandbox, "openaiCompatible");
-    await using first = gateways.first;
-    await using second = gateways.second;
-    const keys = Array.from({ length: 12 }, (_, index) => `order ${index}`);
-    let turn = 0;
-    /** A load balancer that gives each attempt to the next one. */
-    const balanced = async (key: string): Promise<Received> => {
-      for (;;) {
-        turn += 1;
-        const gateway = turn % 2 === 0 ? first : second;
-        const received = await gateway.once(key).catch(() => undefined);
-        if (received !== undefined && received.status !== 503 && received.status !== 429) {
-          return received;
-        }
-        await pause(100);
+  test(
+    "one that was stopped for longer than its lease buys nothing that the other has bought",
+    processes,
+    async () => {
+      await using sandbox = await startSandbox({ jobDurationMs: 20, plainImages: true });
+      const gateways = await two(sandbox, "openaiCompatible");
+      await using first = gateways.first;
+      await using second = gateways.second;
+      first.child.kill("SIGSTOP");
+      const late = ["a", "b", "c"].map((key) => first.once(key));
+      const ours = await Promise.all(["a", "b", "c"].map((key) => second.ask(key)));
+      expect(ours.map(({ status }) => status)).toEqual([200, 200, 200]);
+      first.child.kill("SIGCONT");
+      const theirs = await Promise.all(late);
+      for (const { status, error } of theirs) {
+        expect({ status, charged: error?.charged }).toEqual({ status: 503, charged: "no" });
       }
-    };
-    // Some are over when it is killed, and some on their way.
-    const early = Promise.all(keys.slice(0, 3).map(balanced));
-    const works = keys.flatMap((key) => [balanced(key), balanced(key)]);
-    await early;
-    await first.kill();
-    const ends = await Promise.all(works);
-    const bought = sandbox.charges.length - 1;
-    console.log(`${bought} purchases for ${keys.length} keys, one of two gateways killed`);
-    const delivered = keys.filter((_, index) =>
-      [2 * index, 2 * index + 1].some((each) => ends[each]?.status === 200),
-    );
-    // What had been kept and not sent, or sent and not answered, is of unknown fate.
-    expect(ends.every(({ status }) => status === 200 || status === 424)).toBe(true);
-    expect(delivered.length).toBeGreaterThanOrEqual(3);
-    expect(bought).toBeGreaterThanOrEqual(delivered.length);
-    expect(bought).toBeLessThanOrEqual(keys.length);
-  }, 120_000);
+      expect(purchases(sandbox, 1 + 3)).toBe(1 + 3);
+    },
+  );
+
+  test(
+    "two that are asked for the same orders at once, and of which one is killed, buy none twice",
+    processes,
+    async () => {
+      await using sandbox = await startSandbox({ jobDurationMs: 20, plainImages: true });
+      const gateways = await two(sandbox, "openaiCompatible");
+      await using first = gateways.first;
+      await using second = gateways.second;
+      const keys = Array.from({ length: 12 }, (_, index) => `order ${index}`);
+      let turn = 0;
+      /** A load balancer that gives each attempt to the next one. */
+      const balanced = async (key: string): Promise<Received> => {
+        for (;;) {
+          turn += 1;
+          const gateway = turn % 2 === 0 ? first : second;
+          const received = await gateway.once(key).catch(() => undefined);
+          if (received !== undefined && received.status !== 503 && received.status !== 429) {
+            return received;
+          }
+          await pause(100);
+        }
+      };
+      // Some are over when it is killed, and some on their way.
+      const early = Promise.all(keys.slice(0, 3).map(balanced));
+      const works = keys.flatMap((key) => [balanced(key), balanced(key)]);
+      await early;
+      await first.kill();
+      const ends = await Promise.all(works);
+      const bought = purchases(sandbox, 1 + keys.length) - 1;
+      console.log(`${bought} purchases for ${keys.length} keys, one of two gateways killed`);
+      const delivered = keys.filter((_, index) =>
+        [2 * index, 2 * index + 1].some((each) => ends[each]?.status === 200),
+      );
+      // What had been kept and not sent, or sent and not answered, is of unknown fate.
+      expect(ends.every(({ status }) => status === 200 || status === 424)).toBe(true);
+      expect(delivered.length).toBeGreaterThanOrEqual(3);
+      expect(bought).toBeGreaterThanOrEqual(delivered.length);
+      expect(bought).toBeLessThanOrEqual(keys.length);
+    },
+  );
 });
