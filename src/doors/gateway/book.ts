@@ -1,7 +1,7 @@
 import type { JobReference } from "../../index";
 import type { Clock } from "./clock";
 import { CallerCounts } from "./counts";
-import { type End, isSuccess, lostOf } from "./ends";
+import { type End, isSuccess, lostOf, missingOf } from "./ends";
 import { GatewayFault } from "./faults";
 import { newOrderId, Order, type Placing, slotOf } from "./order";
 import type { OrderStorage } from "./order-storage";
@@ -154,17 +154,25 @@ export class OrderBook {
   }
 
   async settle(order: Order, found: End): Promise<void> {
+    if (order.record.end !== undefined && !isSuccess(found)) {
+      // It was made and paid for. Where its pictures are it may be had yet: its record stays as it is.
+      this.#end(order, missingOf(order.id));
+      return;
+    }
     // That nothing was charged this time says nothing of what the dead process had sent.
     const end = order.isRerun && found.charged === "no" ? lostOf(order.id) : found;
-    const isFree = end.charged === "no";
-    if (!isFree) {
+    if (end.charged !== "no") {
       const endedAt = this.#clock.now();
       order.record = { ...order.record, endedAt, end: this.#storage.stored(end) };
       await this.#storage.tryPut(order);
     }
+    this.#end(order, end);
+  }
+
+  #end(order: Order, end: End): void {
     order.settle(end);
     // What cost nothing is ordered afresh.
-    if (isFree) this.#unlist(order);
+    if (end.charged === "no") this.#unlist(order);
     else this.#startTimes(order);
     this.#tidy(order);
   }

@@ -2,7 +2,7 @@ import { stat } from "node:fs/promises";
 import type { ImageClient } from "../../index";
 import type { OrderBook } from "./book";
 import type { Clock } from "./clock";
-import { type End, isSuccess, lostOf, missingOf } from "./ends";
+import { type End, isSuccess, lostOf } from "./ends";
 import { Order } from "./order";
 import type { OrderStorage } from "./order-storage";
 import type { GatewayStore, OrderRecord } from "./store";
@@ -44,14 +44,10 @@ async function restore(record: OrderRecord, context: RestoreContext): Promise<vo
     return;
   }
   const client = models.get(record.model);
-  // Where its pictures are it may be had yet: its record stays as it is.
-  const hadPictures = record.end !== undefined;
   if (client?.capabilities.resumable === true && record.reference !== undefined) {
     book.restore(order);
     const resume = async () => {
-      const later = await resumption(client, order, context.contextFor(order));
-      if (hadPictures && !isSuccess(later)) order.settle(missingOf(order.id));
-      else await book.settle(order, later);
+      await book.settle(order, await resumption(client, order, context.contextFor(order)));
     };
     context.track(resume());
     return;
@@ -59,9 +55,8 @@ async function restore(record: OrderRecord, context: RestoreContext): Promise<vo
   const lastsMs = client === undefined ? 0 : Math.min(repeatableForMs(client), keyTtlMs);
   order.lostUntil = record.orderedAt + lastsMs;
   order.isLost = order.lostUntil > clock.now();
-  if (hadPictures && !order.isLost) order.settle(missingOf(order.id));
   book.restore(order);
-  if (!hadPictures && !order.isLost) await book.settle(order, lostOf(order.id));
+  if (!order.isLost) await book.settle(order, lostOf(order.id));
 }
 
 /** The end that was kept, with its pictures; `undefined` where one of them is not there whole. */
