@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { systemClock } from "../../src/async/clock";
+import { Latch } from "../../src/async/latch";
 import { directoryJournal } from "../../src/journal/directory";
 import { TaskEntry } from "../../src/journal/entry";
 import { type Journal, memoryJournal } from "../../src/journal/journal";
@@ -24,25 +25,16 @@ const journals: readonly [string, (stage: JournalStage) => Journal][] = [
   ["directory", ({ directory }) => directoryJournal(directory)],
 ];
 
-/** Opens once. */
-function gate(): { readonly opened: Promise<void>; open(): void } {
-  let open = () => {};
-  const opened = new Promise<void>((resolve) => {
-    open = resolve;
-  });
-  return { opened, open: () => open() };
-}
-
-/** The journal of a process whose record is taken back only once the gate opens. */
-function slowToTakeBack(journal: Journal, { opened }: { readonly opened: Promise<void> }): Journal {
+/** The journal of a process whose record is taken back only once the latch opens. */
+function slowToTakeBack(journal: Journal, taking: Latch): Journal {
   return {
     ...journal,
     async delete(id) {
-      await opened;
+      await taking.opened;
       await journal.delete(id);
     },
     async compareAndSwap(id, expected, next) {
-      await opened;
+      await taking.opened;
       return (await journal.compareAndSwap?.(id, expected, next)) ?? false;
     },
   };
@@ -53,7 +45,7 @@ test.each(journals)(
   async (_, journalOf) => {
     await using stage = await startStage({ jobDurationMs: 60_000 });
     const journal = journalOf(stage);
-    const taking = gate();
+    const taking = new Latch();
     stage.sandbox.inject({
       ...{ provider: "aigptimage", phase: "create", fault: "refusal", status: 402 },
     });
@@ -75,7 +67,7 @@ test.each(journals)(
   async (_, journalOf) => {
     await using stage = await startStage();
     const journal = journalOf(stage);
-    const taking = gate();
+    const taking = new Latch();
     stage.sandbox.inject({
       ...{ provider: "aigptimage", phase: "create", fault: "refusal", status: 402 },
     });
