@@ -1,33 +1,17 @@
-import { PGlite } from "@electric-sql/pglite";
 import type { GatewayStore } from "gpt-image-client/gateway";
-import { createPostgresGatewayStore, migrate } from "gpt-image-client/postgres";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { createPostgresGatewayStore } from "gpt-image-client/postgres";
+import { expect, test } from "vitest";
+import { usePGlite } from "../support/pglite";
 import { orderRecord, recordsIn, storeContract } from "./gateway/store-contract";
 
-// On a bare machine; what needs a real server is `npm run test:postgres`.
-
-let database: PGlite;
-let schemas = 0;
-
-beforeAll(async () => {
-  database = await PGlite.create();
-}, 180_000);
-
-afterAll(() => database.close());
-
-async function newSchema(): Promise<string> {
-  schemas += 1;
-  const schema = `gateway_${schemas}`;
-  await migrate(database, { schema });
-  return schema;
-}
+const pglite = usePGlite();
 
 storeContract("PostgreSQL, on PGlite", async () => {
-  const schema = await newSchema();
+  const { schema, drop: end } = await pglite.newSchema();
   return {
     open: (directory): GatewayStore =>
-      createPostgresGatewayStore(database, { schema, directory, leaseMs: 60_000 }),
-    end: () => database.exec(`DROP SCHEMA ${schema} CASCADE`),
+      createPostgresGatewayStore(pglite.database, { schema, directory, leaseMs: 60_000 }),
+    end,
   };
 });
 
@@ -36,18 +20,18 @@ test("what is no pool, directory, schema or time is refused, and an option that 
   const create = (...given: unknown[]) =>
     Reflect.apply(createPostgresGatewayStore, undefined, given);
   expect(() => create({}, { directory: "d" })).toThrow(/npm install pg/);
-  expect(() => create(database)).toThrow(/directory/);
-  expect(() => create(database, { directory: "d", schema: "Mine" })).toThrow(/schema/);
-  expect(() => create(database, { directory: "d", timeoutMs: 0 })).toThrow(/timeoutMs/);
+  expect(() => create(pglite.database)).toThrow(/directory/);
+  expect(() => create(pglite.database, { directory: "d", schema: "Mine" })).toThrow(/schema/);
+  expect(() => create(pglite.database, { directory: "d", timeoutMs: 0 })).toThrow(/timeoutMs/);
   for (const leaseMs of [999, Number.NaN, "5"]) {
-    expect(() => create(database, { directory: "d", leaseMs })).toThrow(/leaseMs/);
+    expect(() => create(pglite.database, { directory: "d", leaseMs })).toThrow(/leaseMs/);
   }
-  expect(() => create(database, { directory: "d", path: "d" })).toThrow(/path/);
+  expect(() => create(pglite.database, { directory: "d", path: "d" })).toThrow(/path/);
 });
 
 test("whoever has the lease alone can write, and has another number after another had it", async () => {
-  const schema = await newSchema();
-  const open = () => createPostgresGatewayStore(database, { schema, directory: "d" });
+  const { schema } = await pglite.newSchema();
+  const open = () => createPostgresGatewayStore(pglite.database, { schema, directory: "d" });
   const [first, second] = [open(), open()];
   const number = await first.lease.take();
   expect(await first.lease.take()).toBe(number);
@@ -55,7 +39,9 @@ test("whoever has the lease alone can write, and has another number after anothe
   await first.put(orderRecord(1));
   await expect(second.put(orderRecord(2))).rejects.toThrow(/Another gateway/);
   // It ran out.
-  await database.query(`UPDATE ${schema}.gateway_lease SET expires_at = now() - interval '1 s'`);
+  await pglite.database.query(
+    `UPDATE ${schema}.gateway_lease SET expires_at = now() - interval '1 s'`,
+  );
   await first.put(orderRecord(3));
   expect(await second.lease.take()).toBeTypeOf("number");
   await expect(first.put(orderRecord(4))).rejects.toThrow(/Another gateway/);

@@ -1,29 +1,18 @@
-import { PGlite } from "@electric-sql/pglite";
-import { createPostgresJournal, type ImageStore, migrate } from "gpt-image-client/postgres";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { createPostgresJournal, type ImageStore } from "gpt-image-client/postgres";
+import { expect, test } from "vitest";
 import { journalContract } from "../journal/contract";
+import { usePGlite } from "../support/pglite";
 
-// On a bare machine; what needs a real server is `npm run test:postgres`.
-
-let database: PGlite;
-let schemas = 0;
-
-beforeAll(async () => {
-  database = await PGlite.create();
-}, 180_000);
-
-afterAll(() => database.close());
+const pglite = usePGlite();
 
 async function setUp(images?: ImageStore) {
-  schemas += 1;
-  const schema = `journal_${schemas}`;
-  await migrate(database, { schema });
+  const { schema, drop: end } = await pglite.newSchema();
   const open = () =>
-    createPostgresJournal(database, { schema, ...(images !== undefined && { images }) });
+    createPostgresJournal(pglite.database, { schema, ...(images !== undefined && { images }) });
   return {
     journal: open(),
     reopen: open,
-    end: () => database.exec(`DROP SCHEMA ${schema} CASCADE`),
+    end,
   };
 }
 
@@ -48,10 +37,10 @@ test("what is no pool, no schema, no time and no store is refused, and says what
   expect(() => create({})).toThrow(/npm install pg/);
   expect(() => create(undefined)).toThrow(TypeError);
   for (const schema of ["Mine", "a b", 'a"; DROP', "", 7]) {
-    expect(() => create(database, { schema })).toThrow(/schema/);
+    expect(() => create(pglite.database, { schema })).toThrow(/schema/);
   }
   for (const timeoutMs of [0, -1, Number.NaN, "1", Number.POSITIVE_INFINITY]) {
-    expect(() => create(database, { timeoutMs })).toThrow(/timeoutMs/);
+    expect(() => create(pglite.database, { timeoutMs })).toThrow(/timeoutMs/);
   }
-  expect(() => create(database, { images: { write: () => {} } })).toThrow(/images/);
+  expect(() => create(pglite.database, { images: { write: () => {} } })).toThrow(/images/);
 });
