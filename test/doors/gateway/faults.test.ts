@@ -15,10 +15,7 @@ describe.each(clients)("through the gateway $name", (client) => {
       expect(purchases).toBeLessThanOrEqual(given.most ?? 1);
       expect(delivered).toBeGreaterThanOrEqual(given.delivered ?? 0);
       const documented = rows.find(([, title]) => title === given.title);
-      const [bought = "", had = ""] = documented?.[names.indexOf(client.name)]?.split(" / ") ?? [];
-      expect(String(purchases)).toBe(bought);
-      // On a busy machine a client's own time-out may come after the picture.
-      expect(delivered).toBeGreaterThanOrEqual(Number(had));
+      expect(documented?.[names.indexOf(client.name)]).toBe(`${purchases} / ${delivered}`);
     },
     180_000,
   );
