@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import {
   addImageJob,
   createImageProcessor,
+  type ImageJobResult,
   type ImageProcessorOptions,
   listUnknown,
   promoteImageJob,
@@ -241,6 +242,31 @@ describeWithServers("orders in a queue", () => {
       }
       expect(await Promise.all(ids.map(files))).toEqual(ids.map((id) => [`${id}-0.png`]));
       await queue.removeJobScheduler("image-sweep");
+    });
+
+    test("no order that has ended leaves the queue as a sweep ends, however many there are", async () => {
+      const queue = await queueOf();
+      const swept: string[] = [];
+      const makeNothing: Parameters<typeof openWorker>[1] = async ({ name, data }) => {
+        if (name !== "image") {
+          swept.push(name);
+          if (swept.length === 1) throw new UnrecoverableError("its database is away");
+        } else if (data.request.prompt === "fails") throw new UnrecoverableError("nothing");
+        return {} as ImageJobResult;
+      };
+      open.push(openWorker(queue.name, makeNothing, address, { concurrency: 20 }));
+      // More than a sweep's own jobs were ever kept.
+      const orders = Array.from({ length: 210 }, (_, index) => index % 2 === 0);
+      for (const isMade of orders) await addImageJob(queue, { prompt: isMade ? "made" : "fails" });
+      await ended(queue, orders.length);
+      await scheduleImageSweep(queue, { everyMs: 300 });
+      for (let tries = 0; tries < 200 && swept.length < 3; tries += 1) await pause(50);
+      expect(swept.length).toBeGreaterThanOrEqual(3);
+      await queue.removeJobScheduler("image-sweep");
+      expect(await queue.getJobCounts("completed", "failed")).toEqual({
+        completed: 105,
+        failed: 105,
+      });
     });
 
     test("a job that BullMQ fails without running it, since its workers died, is made all the same", async () => {

@@ -69,6 +69,8 @@ const defaults = {
   // Once the journal has forgotten an order, the queue alone knows that it was bought: removed, the same order
   // added again is bought again. The sweep must find it, too. In seconds.
   removeOnComplete: { age: 30 * 24 * 60 * 60 },
+  // What a person must decide about is found there, whatever else the queue's options say.
+  removeOnFail: false,
 };
 
 /** The request as JSON, which is what a queue keeps. */

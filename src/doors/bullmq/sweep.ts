@@ -43,7 +43,8 @@ export async function scheduleImageSweep(
   queue: ScheduledQueue,
   { everyMs = defaultEveryMs }: { readonly everyMs?: number } = {},
 ): Promise<void> {
-  const opts = { removeOnComplete: { count: 100 }, removeOnFail: { count: 100 } };
+  // Itself alone: by a number, or an age, BullMQ removes whatever has ended in the queue beyond it, orders too.
+  const opts = { removeOnComplete: true, removeOnFail: true };
   // Its data is no order's, whatever the queue's type says of its jobs.
   const data = { everyMs } as never;
   await queue.upsertJobScheduler(sweepName, { every: everyMs }, { name: sweepName, data, opts });
@@ -52,7 +53,10 @@ export async function scheduleImageSweep(
 /** How often a job is put back: one that fails for a reason of its own each time is left. */
 const mostSweeps = 10;
 
-/** What a sweep has done: the `returnvalue` of its job. */
+/**
+ * What a sweep has done: the `returnvalue` of its job, as a worker's event `completed` tells it. The queue
+ * keeps no sweep that has ended.
+ */
 export interface SweepReport {
   /** Put back, by their ids in the queue. */
   readonly retried: readonly string[];
