@@ -1,7 +1,8 @@
 import type { Output } from "../adapter/contract";
-import { beginsImage, isImageBase64, pictureIn } from "../http/image-text";
+import { beginsImage, pictureIn } from "../http/image-text";
 import type { HttpRequest } from "../http/messages";
 import { parseJson } from "../http/parse-json";
+import { TextScanner } from "../http/text-scanner";
 import { decodedFrom } from "../media/decoded-from";
 import { DecodedImage, type ImageSink } from "../media/decoded-image";
 import { PictureURLs, type Place } from "./picture-urls";
@@ -25,9 +26,9 @@ export interface Salvage {
  * whole, the URLs of images.
  */
 export async function salvaged(salvage: Salvage): Promise<readonly Output[]> {
-  const { response, status, decoded, request, createSink, mostImages } = salvage;
+  const { status, decoded, request, mostImages } = salvage;
   const urls = new PictureURLs(status, request);
-  const found = [...new Set([...imagesIn(response, createSink, urls), ...decoded])];
+  const found = [...new Set([...(await imagesIn(salvage, urls)), ...decoded])];
   const kept: Output[] = [];
   for (const image of found) {
     const isKept = kept.length < mostImages && !(await isEcho(image, request));
@@ -47,11 +48,10 @@ interface Found {
   readonly depth: number;
 }
 
-function imagesIn(
-  response: unknown,
-  createSink: () => ImageSink,
+async function imagesIn(
+  { response, createSink, mostImages }: Salvage,
   urls: PictureURLs,
-): readonly DecodedImage[] {
+): Promise<readonly DecodedImage[]> {
   const found: DecodedImage[] = [];
   // No recursion: a stranger says how deep it is.
   const ahead: Found[] = [{ value: response, place: urls.root, depth: 0 }];
@@ -62,9 +62,7 @@ function imagesIn(
       const inner = depth < deepestText ? jsonIn(value) : undefined;
       if (inner !== undefined) ahead.push({ value: inner, place, depth: depth + 1 });
       else {
-        for (const base64 of base64In(value)) {
-          found.push(decodedFrom(Buffer.from(base64, "base64"), createSink()));
-        }
+        found.push(...(await imagesInText(value, createSink, mostImages)));
         urls.look(value, place);
       }
     } else if (typeof value === "object" && value !== null) {
@@ -94,14 +92,21 @@ function jsonIn(text: string): unknown {
   }
 }
 
-const innerDataUrl = /;base64,([\w+/-]{16,}={0,2})/g;
-
-/** The images of a string: all of it, or those in a text such as Markdown. */
-function base64In(text: string): readonly string[] {
+/** The images of a string: all of it, or those in a text, such as Markdown or JSON behind a sentence. */
+async function imagesInText(
+  text: string,
+  createSink: () => ImageSink,
+  mostImages: number,
+): Promise<readonly DecodedImage[]> {
   const picture = pictureIn(text);
-  if (picture !== undefined) return "base64" in picture ? [picture.base64] : [];
-  const found = Array.from(text.matchAll(innerDataUrl), ([, base64 = ""]) => base64);
-  return found.filter(isImageBase64);
+  if (picture !== undefined) {
+    if (!("base64" in picture)) return [];
+    return [decodedFrom(Buffer.from(picture.base64, "base64"), createSink())];
+  }
+  const scanner = new TextScanner(createSink, { mostImages });
+  await scanner.write(Buffer.from(text));
+  await scanner.end();
+  return scanner.images;
 }
 
 /** The bytes of a `Buffer` of Node's that went through `JSON.stringify`, where they are an image. */

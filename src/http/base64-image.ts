@@ -136,3 +136,12 @@ export function isBase64Letter(byte: number): boolean {
     [0x2b, 0x3d, dash, underscore].includes(byte)
   );
 }
+
+/** How long the lines of base64 are where it is broken into lines: 64 or 76 letters. */
+const shortestLine = 60;
+const longestLine = 128;
+
+/** Whether base64 goes on behind the end of a line that is so long. */
+export function isBase64Line(length: number): boolean {
+  return length >= shortestLine && length <= longestLine;
+}

@@ -1,5 +1,14 @@
-import { type Base64Image, isBase64Letter } from "./base64-image";
+import { type Base64Image, isBase64Letter, isBase64Line } from "./base64-image";
 import { backslash, quote, unescaped } from "./json-escapes";
+
+const equalsSign = 0x3d;
+
+/** An escape that is not whole yet. Each string around JSON escapes the backslashes within once more. */
+const openEscape = /^\\{1,15}(u[\da-fA-F]{0,3})?$/;
+/** What may stand escaped within base64: a slash, the end of a line, or a letter by its number. */
+const innerEscape = /^\\+(\/|[nr]|u00([\da-fA-F]{2}))$/;
+/** The next byte is a part of this escape, whatever it is. */
+const oddBackslashes = /^\\(\\\\)*$/;
 
 /** Reads an image out of a string of JSON, some of whose letters may be escaped, as its bytes come. */
 export class StringImage {
@@ -12,6 +21,11 @@ export class StringImage {
   hasEscapes: boolean;
   /** An escape, as far as it has come; in the end the one that is no part of it. */
   escape = "";
+  /** The letters of an inner image since its last line ended. */
+  #lineLength = 0;
+  /** A line has ended: the next may go on with it. */
+  #isBroken = false;
+  #isPadded = false;
 
   constructor(image: Base64Image, isInner: boolean, hasEscapes: boolean) {
     this.image = image;
@@ -21,8 +35,10 @@ export class StringImage {
 
   /** Goes on to the end of it, of the bytes or of an escape, or to where it is no image. */
   read(bytes: Buffer, at: number): number {
-    if (this.escape !== "") return this.#readEscape(bytes, at);
-    return this.isInner ? this.#readInner(bytes, at) : this.#readWhole(bytes, at);
+    if (this.isInner) {
+      return this.escape === "" ? this.#readInner(bytes, at) : this.#readInnerEscape(bytes, at);
+    }
+    return this.escape === "" ? this.#readWhole(bytes, at) : this.#readEscape(bytes, at);
   }
 
   /** Its string ends with the quote where this stops. */
@@ -52,7 +68,7 @@ export class StringImage {
   #readInner(bytes: Buffer, at: number): number {
     let end = at;
     while (end < bytes.length && isBase64Letter(bytes[end] ?? 0)) end += 1;
-    const reached = this.image.add(bytes, at, end);
+    const reached = this.#addInner(bytes, at, end);
     if (reached < end) this.state = "broken";
     else if (bytes[end] === backslash) {
       this.escape = "\\";
@@ -61,13 +77,46 @@ export class StringImage {
     return reached;
   }
 
+  #addInner(bytes: Buffer, at: number, end: number): number {
+    if (end === at) return at;
+    this.#lineLength = (this.#isBroken ? 0 : this.#lineLength) + end - at;
+    this.#isBroken = false;
+    this.#isPadded = bytes[end - 1] === equalsSign;
+    return this.image.add(bytes, at, end);
+  }
+
+  /** Goes on behind the escape of a letter, or of the end of a line; any other ends the image. */
+  #readInnerEscape(bytes: Buffer, at: number): number {
+    const next = this.escape + bytes.toString("latin1", at, at + 1);
+    if (openEscape.test(next)) {
+      this.escape = next;
+      return at + 1;
+    }
+    const [, escaped = "", code = "2f"] = innerEscape.exec(next) ?? [];
+    const letter = Number.parseInt(code, 16);
+    const isBreak = escaped === "n" || escaped === "r";
+    if (isBreak && isBase64Line(this.#lineLength) && !this.#isPadded) {
+      this.#isBroken = true;
+      this.escape = "";
+      return at + 1;
+    }
+    const isLetter = escaped !== "" && !isBreak && isBase64Letter(letter);
+    if (isLetter && this.#addInner(Buffer.of(letter), 0, 1) === 1) {
+      this.escape = "";
+      return at + 1;
+    }
+    this.#end();
+    if (!oddBackslashes.test(this.escape)) return at;
+    this.escape = next;
+    return at + 1;
+  }
+
   #readEscape(bytes: Buffer, at: number): number {
     this.escape += bytes.toString("latin1", at, at + 1);
     if (this.escape.length < (this.escape[1] === "u" ? 6 : 2)) return at + 1;
     const character = unescaped(this.escape);
     const isBase64 = character !== undefined && /^[A-Za-z0-9+/=]$/.test(character);
     if (isBase64 && this.image.add(Buffer.from(character), 0, 1) === 1) this.escape = "";
-    else if (this.isInner) this.#end();
     else this.state = "broken";
     return at + 1;
   }

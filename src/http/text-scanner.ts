@@ -1,14 +1,10 @@
 import { decodedFrom } from "../media/decoded-from";
 import type { DecodedImage, ImageSink } from "../media/decoded-image";
-import { isBase64Letter } from "./base64-image";
+import { isBase64Letter, isBase64Line } from "./base64-image";
 import { isImageBase64 } from "./image-text";
 import { backslash } from "./json-escapes";
 import { documentOf, JsonScanner, type ScanOptions } from "./json-scanner";
 import { besideImages } from "./json-skeleton";
-
-/** How long the lines of base64 are where it is broken into lines: 64 or 76 letters. */
-const shortestLine = 60;
-const longestLine = 128;
 
 /** What has fewer letters is a word, and no image. */
 const leastLetters = 32;
@@ -100,8 +96,7 @@ export class TextScanner {
     const breaks = this.#isEscaped ? escapedBreaks : lineBreaks;
     const isBreak = breaks.includes(byte);
     this.#isEscaped = false;
-    const isLine = this.#lineLength >= shortestLine && this.#lineLength <= longestLine;
-    if (isBreak && isLine && !this.#isPadded) {
+    if (isBreak && isBase64Line(this.#lineLength) && !this.#isPadded) {
       this.#isBroken = true;
       return 0;
     }
@@ -125,10 +120,11 @@ export class TextScanner {
     const runs = await documentOf(this.#scanner);
     if (!Array.isArray(runs)) return;
     const { mostImages = Number.POSITIVE_INFINITY } = this.#options;
+    let count = this.images.length;
     // Of the URL's alphabet, or without what pads it: decoded as a whole.
     for (const run of runs) {
-      const isMore = this.images.length < mostImages;
-      if (!isMore || typeof run !== "string" || !isImageBase64(run)) continue;
+      if (count >= mostImages || typeof run !== "string" || !isImageBase64(run)) continue;
+      count += 1;
       this.#found.push(decodedFrom(Buffer.from(run, "base64"), this.#createSink()));
     }
   }

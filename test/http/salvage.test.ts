@@ -49,6 +49,8 @@ function startCut(body: string, cuts: readonly number[] = [], contentType = "app
 
 const markdown = (bytes: Buffer) => `Here: ![image](data:image/png;base64,${base64(bytes)}) and so`;
 const withSlashes = (json: string) => json.replaceAll("/", "\\/");
+const markdownInLines = (bytes: Buffer) =>
+  `![image](data:image/png;base64,${inLines(base64(bytes), 76, "\n")}) and so`;
 const chunk = (content: string) =>
   `data: ${JSON.stringify({ choices: [{ delta: { content } }] })}\n\n`;
 
@@ -60,6 +62,15 @@ const wrappers: Record<string, (bytes: Buffer) => string> = {
     JSON.stringify({ html: `<p>é</p>\n<img src="data:image/png;base64,${base64(bytes)}">` }),
   lambda: (bytes) => JSON.stringify({ statusCode: 200, body: documentOf(bytes) }),
   twice: (bytes) => JSON.stringify(documentOf(bytes)),
+  fenced: (bytes) => JSON.stringify({ text: `Done:\n\`\`\`json\n${documentOf(bytes)}\n\`\`\`` }),
+  "PHP's in a text": (bytes) => JSON.stringify({ body: `So: ${withSlashes(documentOf(bytes))}` }),
+  "PHP's in PHP's": (bytes) => withSlashes(JSON.stringify({ a: withSlashes(documentOf(bytes)) })),
+  "PHP's data URL": (bytes) => JSON.stringify({ body: withSlashes(`So: ${markdown(bytes)}`) }),
+  "in lines": (bytes) => JSON.stringify({ text: markdownInLines(bytes) }),
+  "JSON of lines": (bytes) =>
+    JSON.stringify({ body: `So: ${JSON.stringify({ text: markdownInLines(bytes) })}` }),
+  "behind words": (bytes) =>
+    JSON.stringify({ text: `Here is the picture that was ordered: ${base64(bytes)} and so` }),
   thrice: (bytes) => JSON.stringify({ a: JSON.stringify({ body: documentOf(bytes) }) }),
   stream: (bytes) => `${chunk("So: ") + chunk(markdown(bytes))}data: [DONE]\n\n`,
 };
