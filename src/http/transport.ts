@@ -13,6 +13,9 @@ import { Sender, type SenderOptions } from "./sender";
 /** How long a stream whose pictures have all come may take to end, so that its connection can be kept. */
 const afterLastMs = 1_000;
 
+/** How long a disk may take to give back a partial image, once the time-out has come. */
+const readBackMs = 250;
+
 /** How long an exchange may take, and who may end it. */
 export interface ExchangeLimits {
   readonly timeoutMs: number;
@@ -101,10 +104,11 @@ export class Transport {
       limits.onSending?.();
     };
     const ends: ExchangeEnds = { signal: timer, stop: limits.stop, onSending };
+    let answering: Promise<ReceivedResponse> | undefined;
     try {
       const way = this.#sender.wayOf(request.url, limits.isPoll ? "poll" : "create");
       const read = (response: OpenResponse) => this.#read(response, limits, progress);
-      const answering = this.#sender.send(request, way, ends, read);
+      answering = this.#sender.send(request, way, ends, read);
       // A custom fetch or dispatcher, or the disk, may ignore the signal: stop waiting anyway.
       const isDeaf = (fetch ?? dispatcher ?? limits.createSink) !== undefined;
       const response = await (isDeaf ? within(clock, answering, { signal: timer }) : answering);
@@ -115,6 +119,10 @@ export class Transport {
       const hasExpired = timer.expired;
       // A body that was not read to its end would keep its connection.
       timer.abort(notReadFurther());
+      if (hasExpired && answering !== undefined && limits.onPartial && limits.createSink) {
+        const deadlineAt = clock.now() + readBackMs;
+        await within(clock, answering, { deadlineAt }).catch(() => {});
+      }
       return this.#brokenOff(error, hasExpired, limits, progress);
     } finally {
       timer.stop();

@@ -92,7 +92,7 @@ test.each([
       if (end === "break") setTimeout(() => response.destroy(), 20);
     });
     const saveTo = await mkdtemp(join(directory, "place-"));
-    const call = end === "silence" ? { timeoutMs: 400 } : { saveTo };
+    const call = { saveTo, ...(end === "silence" && { timeoutMs: 400 }) };
     const error = await failureOf(clientOf(server).generate(request, call));
     expect(error).toMatchObject({ charged: "unknown" });
     expect(error.images).toBeUndefined();
