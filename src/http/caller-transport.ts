@@ -1,7 +1,7 @@
 import type { Dispatcher } from "undici";
 import { abortSignalOf } from "../async/clock";
 import { bodyOf } from "./body";
-import { unpacked } from "./content-encoding";
+import { decompressed } from "./content-encoding";
 import { type ExchangeEnds, flatHeaders, NotSentError, type OpenResponse } from "./dispatch";
 import type { HttpRequest } from "./messages";
 
@@ -94,7 +94,7 @@ export async function sendWithFetch(
   // fetch has decoded the body, unless there is a coding that it does not know; the length no longer holds.
   const { "content-encoding": encoding, ...rest } = Object.fromEntries(response.headers);
   if (encoding !== undefined) delete rest["content-length"];
-  const received = unpacked(bodyOf(response.body ?? empty()), encoding, true);
+  const received = decompressed(bodyOf(response.body ?? empty()), encoding, true);
   return { status: response.status, headers: rest, body: received };
 }
 

@@ -5,24 +5,24 @@ import { GunzipSink } from "./gunzip-sink";
 import { beginsImage } from "./image-text";
 import { type ByteSink, ZlibSink } from "./zlib-sink";
 
-/** A sink for packed bytes in front of the one for what was packed. */
+/** A sink for compressed bytes in front of the one for what was compressed. */
 type Decoder = (next: ByteSink) => ByteSink;
 
-/** curl's limit as well: each further one multiplies what a few bytes unpack to. */
+/** curl's limit as well: each further one multiplies what a few bytes decompress to. */
 const mostCodings = 5;
 
 /**
- * A body as it was before a server packed it, though nobody asked it to. It ends where what was packed
+ * A body as it was before a server compressed it, though nobody asked it to. It ends where what was compressed
  * ends: of bytes after that nobody takes any, and whoever brings them hears an error.
  *
  * A coding that is not known here, or more than five, is refused as the first bytes come, unless these
  * are plainly those of a text or an image: some servers name a character set, or what a storage did
- * (`aws-chunked`), and packed nothing. One that is known is taken at its word, unless the first bytes are
- * those of a document or an image: a proxy over `fetch` that copies all headers has unpacked it.
+ * (`aws-chunked`), and compressed nothing. One that is known is taken at its word, unless the first bytes are
+ * those of a document or an image: a proxy over `fetch` that copies all headers has decompressed it.
  *
- * @param isPerhapsDone whether it may be unpacked already, as `fetch` does it, but not for each coding.
+ * @param isPerhapsDone whether it may be decompressed already, as `fetch` does it, but not for each coding.
  */
-export function unpacked(
+export function decompressed(
   body: Body,
   contentEncoding: string | undefined,
   isPerhapsDone = false,
@@ -49,11 +49,11 @@ export function unpacked(
 const gzipStart = Buffer.of(0x1f, 0x8b, 8);
 
 /**
- * As {@link unpacked}, for a response in which no file may stand: a gzip that no header names is unpacked as
+ * As {@link decompressed}, for a response in which no file may stand: a gzip that no header names is decompressed as
  * well. Whoever lost the header on the way did not lose what was paid for.
  */
 export function decompressedResponse(body: Body, contentEncoding: string | undefined): Body {
-  if (contentEncoding !== undefined) return unpacked(body, contentEncoding);
+  if (contentEncoding !== undefined) return decompressed(body, contentEncoding);
   return {
     each: (take) =>
       new Promise((resolve, reject) => {
@@ -118,7 +118,7 @@ function isZlib(head: Buffer): boolean {
 
 const documentStart = /^[\s\ufeff]*([{[<]|data:|event:)/;
 
-/** Whether bytes begin as JSON, a page, a stream of events or an image does: packed ones do not. */
+/** Whether bytes begin as JSON, a page, a stream of events or an image does: compressed ones do not. */
 function beginsDocument(head: Buffer): boolean {
   return isPlain(head) && (beginsImage(head) || documentStart.test(head.toString("utf8")));
 }
@@ -139,7 +139,9 @@ function isPlain(head: Buffer): boolean {
 
 function refusing(contentEncoding: string, next: ByteSink): ByteSink {
   const take = () => {
-    throw new Error(`It is packed as ${JSON.stringify(contentEncoding)}, which is not known here`);
+    throw new Error(
+      `It is compressed as ${JSON.stringify(contentEncoding)}, which is not known here`,
+    );
   };
   return { ...next, take };
 }

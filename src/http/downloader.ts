@@ -2,7 +2,7 @@ import { type AbortSignalLike, type Clock, LightAbortSignal, sleep, within } fro
 import { backoffMs, repeatAfter, waitMs } from "../async/retry";
 import { Timer } from "../async/timer";
 import type { Body } from "./body";
-import { unpacked } from "./content-encoding";
+import { decompressed } from "./content-encoding";
 import { type OpenResponse, opened } from "./dispatch";
 import { DownloadFault, isNetworkFault, messageOf, tooLarge } from "./faults";
 import { answeredAt, notReadFurther } from "./messages";
@@ -86,7 +86,7 @@ export class Downloader {
         new DownloadFault(`It did not end within ${timeoutMs} ms`, { transient: false });
       const deadlineAt = clock.now() + timeoutMs;
       const value = await within(clock, reading(), { signal: timer, deadlineAt, onDeadline });
-      // What was packed has ended; what follows may have no end.
+      // What was compressed has ended; what follows may have no end.
       timer.abort(notReadFurther());
       return value;
     } catch (error) {
@@ -165,7 +165,7 @@ export class Downloader {
       each: async (take) => {
         let length = 0;
         if (expected > limit) throw tooLarge(limit);
-        await unpacked(body, encoding).each((chunk, isBorrowed) => {
+        await decompressed(body, encoding).each((chunk, isBorrowed) => {
           timer.restart();
           length += chunk.byteLength;
           if (length > limit) throw tooLarge(limit);

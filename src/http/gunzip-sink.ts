@@ -12,7 +12,7 @@ const hasComment = 16;
 
 /**
  * Unpacks gzip: one member, or several in a row. What follows the last is not looked at: Node's own
- * `Gunzip` takes any byte but zero there for another member, and loses all that it had unpacked over it.
+ * `Gunzip` takes any byte but zero there for another member, and loses all that it had decompressed over it.
  */
 export class GunzipSink implements ByteSink {
   readonly #next: ByteSink;
@@ -27,7 +27,7 @@ export class GunzipSink implements ByteSink {
   }
 
   readonly take: Take = (chunk, isBorrowed) => {
-    if (this.#state === "ended") throw new Error("What was packed has ended");
+    if (this.#state === "ended") throw new Error("What was compressed has ended");
     if (this.#state === "data") return this.#member?.take(owned(chunk, isBorrowed));
     this.#waiting = Buffer.concat([this.#waiting, chunk]);
     return this.#advance();
@@ -46,7 +46,7 @@ export class GunzipSink implements ByteSink {
     this.#next.fail(error);
   };
 
-  /** After a member, its trailer may be missing: all that was packed is there. */
+  /** After a member, its trailer may be missing: all that was compressed is there. */
   #endBetween(): void {
     if (this.#member === undefined && this.#waiting.length > 0) {
       this.fail(zlibError("Z_BUF_ERROR", "unexpected end of file"));

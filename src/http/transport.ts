@@ -112,7 +112,7 @@ export class Transport {
       // A custom fetch or dispatcher, or the disk, may ignore the signal: stop waiting anyway.
       const isDeaf = (fetch ?? dispatcher ?? limits.createSink) !== undefined;
       const response = await (isDeaf ? within(clock, answering, { signal: timer }) : answering);
-      // What was packed has ended, or the last event has come; what follows may have no end.
+      // What was compressed has ended, or the last event has come; what follows may have no end.
       if (fetch !== undefined || !progress.isReadToEnd) timer.abort(notReadFurther());
       return response;
     } catch (error) {

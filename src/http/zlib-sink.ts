@@ -27,7 +27,7 @@ export class ZlibSink implements ByteSink {
     stream.on("data", (piece: Buffer) => this.#give(piece));
     stream.on("drain", () => this.#release());
     stream.on("error", (error) => this.fail(error));
-    // Also where bytes follow the end of what was packed (`processCallback` of Node's lib/zlib.js).
+    // Also where bytes follow the end of what was compressed (`processCallback` of Node's lib/zlib.js).
     stream.once("end", () => {
       if (this.#taking === undefined) this.#finish();
       else this.#taking.then(() => this.#finish(), this.fail);
@@ -45,7 +45,7 @@ export class ZlibSink implements ByteSink {
 
   readonly end = (): void => {
     if (this.#refusal !== undefined) return;
-    // An empty body is as empty unpacked.
+    // An empty body is as empty decompressed.
     if (this.#hasBegun) this.#stream.end();
     else this.#finish();
   };
@@ -71,7 +71,7 @@ export class ZlibSink implements ByteSink {
 
   #finish(): void {
     if (this.#refusal !== undefined) return;
-    this.#refusal = { reason: new Error("What was packed has ended") };
+    this.#refusal = { reason: new Error("What was compressed has ended") };
     this.#stream.destroy();
     this.#release();
     this.#next.end();

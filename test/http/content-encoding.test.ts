@@ -5,7 +5,7 @@ import zlib from "node:zlib";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { type Body, bodyOf, bytesOf } from "../../src/http/body";
-import { unpacked } from "../../src/http/content-encoding";
+import { decompressed } from "../../src/http/content-encoding";
 import { createImageClient, openaiCompatible } from "../../src/index";
 import { pictureOf } from "../support/media";
 import { startServer } from "../support/server";
@@ -36,8 +36,8 @@ function lending(bytes: Buffer, cuts: readonly number[] = []): Body {
   };
 }
 
-const unpackedBytes = (bytes: Buffer, encoding: string, cuts?: readonly number[]) =>
-  bytesOf(unpacked(lending(bytes, cuts), encoding));
+const decompressedBytes = (bytes: Buffer, encoding: string, cuts?: readonly number[]) =>
+  bytesOf(decompressed(lending(bytes, cuts), encoding));
 
 const coding = fc.constantFrom(...(Object.keys(packers) as (keyof typeof packers)[]));
 const content = fc.oneof(
@@ -46,16 +46,16 @@ const content = fc.oneof(
 );
 const cuts = fc.array(fc.nat(400), { maxLength: 6 });
 
-test("any bytes, packed in any way and several times over, come back from any pieces", async () => {
+test("any bytes, compressed in any way and several times over, come back from any pieces", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(coding, { minLength: 1, maxLength: 3 }),
       content,
       cuts,
       async (codings, bytes, places) => {
-        let packed = Buffer.from(bytes);
-        for (const each of codings) packed = Buffer.from(packers[each](packed));
-        const found = await unpackedBytes(packed, codings.join(", "), places);
+        let compressed = Buffer.from(bytes);
+        for (const each of codings) compressed = Buffer.from(packers[each](compressed));
+        const found = await decompressedBytes(compressed, codings.join(", "), places);
         expect(found.equals(Buffer.from(bytes))).toBe(true);
       },
     ),
@@ -63,17 +63,17 @@ test("any bytes, packed in any way and several times over, come back from any pi
   );
 });
 
-test("what follows the end of a packed body is no part of it, whatever it is", async () => {
+test("what follows the end of a compressed body is no part of it, whatever it is", async () => {
   const rest = fc.constantFrom("\0\0\0\0", "\n", "garbage", "\x1f", "\x1f\x8b\x07garbage");
   await fc.assert(
     fc.asyncProperty(coding, content, rest, cuts, async (name, bytes, more, places) => {
-      const packed = Buffer.concat([
+      const compressed = Buffer.concat([
         packers[name](Buffer.from(bytes)),
         Buffer.from(more, "latin1"),
       ]);
-      const all = [...places, packed.length - more.length, packed.length - more.length - 3];
+      const all = [...places, compressed.length - more.length, compressed.length - more.length - 3];
       for (const each of [places, all.filter((place) => place > 0)]) {
-        const found = await unpackedBytes(packed, name, each);
+        const found = await decompressedBytes(compressed, name, each);
         expect(found.equals(Buffer.from(bytes))).toBe(true);
       }
     }),
@@ -81,23 +81,23 @@ test("what follows the end of a packed body is no part of it, whatever it is", a
   );
 });
 
-test("a packed body that breaks off at any place is told of, save that of gzip only its checksum may be missing", async () => {
+test("a compressed body that breaks off at any place is told of, save that of gzip only its checksum may be missing", async () => {
   const bytes = pictureOf(500);
   for (const [name, pack] of Object.entries(packers)) {
-    const packed = pack(bytes);
-    const least = name.endsWith("gzip") ? packed.length - 8 : packed.length;
+    const compressed = pack(bytes);
+    const least = name.endsWith("gzip") ? compressed.length - 8 : compressed.length;
     for (let length = 1; length < least; length += 7) {
-      const broken = unpackedBytes(packed.subarray(0, length), name, [length - 2]);
+      const broken = decompressedBytes(compressed.subarray(0, length), name, [length - 2]);
       expect([name, length, await reasonOf(broken)]).toMatchObject([
         name,
         length,
         { code: "Z_BUF_ERROR" },
       ]);
     }
-    if (least < packed.length) {
-      expect((await unpackedBytes(packed.subarray(0, -3), name)).equals(bytes)).toBe(true);
+    if (least < compressed.length) {
+      expect((await decompressedBytes(compressed.subarray(0, -3), name)).equals(bytes)).toBe(true);
     }
-    expect(await unpackedBytes(Buffer.alloc(0), name)).toHaveLength(0);
+    expect(await decompressedBytes(Buffer.alloc(0), name)).toHaveLength(0);
   }
 });
 
@@ -111,7 +111,7 @@ test("gzip of several members and with all that a header may have is one body", 
   ]);
   const all = Buffer.concat([member, full, member]);
   for (let cut = 1; cut < all.length; cut += 1) {
-    expect((await unpackedBytes(all, "gzip", [cut])).toString()).toBe("one twoone ");
+    expect((await decompressedBytes(all, "gzip", [cut])).toString()).toBe("one twoone ");
   }
 });
 
@@ -119,10 +119,12 @@ test("gzip whose checksum is wrong is refused, and so is what is none", async ()
   const wrong = zlib.gzipSync("hello");
   wrong.writeUInt8(wrong.readUInt8(wrong.length - 8) ^ 1, wrong.length - 8);
   for (const bytes of [wrong, Buffer.from("hello there"), Buffer.alloc(1_000, 1)]) {
-    expect(await reasonOf(unpackedBytes(bytes, "gzip"))).toMatchObject({ code: "Z_DATA_ERROR" });
+    expect(await reasonOf(decompressedBytes(bytes, "gzip"))).toMatchObject({
+      code: "Z_DATA_ERROR",
+    });
   }
   const endless = Buffer.concat([zlib.gzipSync("").subarray(0, 3), Buffer.alloc(200_000, 8)]);
-  expect(await reasonOf(unpackedBytes(endless, "gzip", [70_000]))).toMatchObject({
+  expect(await reasonOf(decompressedBytes(endless, "gzip", [70_000]))).toMatchObject({
     code: "Z_DATA_ERROR",
   });
 });
@@ -130,9 +132,9 @@ test("gzip whose checksum is wrong is refused, and so is what is none", async ()
 test("deflate without zlib's head is understood as well", async () => {
   for (const bytes of [pictureOf(3_000), Buffer.from("hello"), Buffer.alloc(0)]) {
     for (const level of [0, 9]) {
-      const packed = zlib.deflateRawSync(bytes, { level });
+      const compressed = zlib.deflateRawSync(bytes, { level });
       for (const places of [[], [1], [2]]) {
-        expect((await unpackedBytes(packed, "deflate", places)).equals(bytes)).toBe(true);
+        expect((await decompressedBytes(compressed, "deflate", places)).equals(bytes)).toBe(true);
       }
     }
   }
@@ -142,10 +144,12 @@ test("zstd is undone where Node can, and refused where it cannot", async () => {
   const pack: unknown = Reflect.get(zlib, "zstdCompressSync");
   const bytes = pictureOf(2_000);
   if (typeof pack === "function") {
-    expect((await unpackedBytes(pack(bytes), "zstd")).equals(bytes)).toBe(true);
+    expect((await decompressedBytes(pack(bytes), "zstd")).equals(bytes)).toBe(true);
   } else {
     const frame = Buffer.concat([Buffer.from([0x28, 0xb5, 0x2f, 0xfd]), bytes]);
-    expect(String(await reasonOf(unpackedBytes(frame, "zstd")))).toContain('packed as "zstd"');
+    expect(String(await reasonOf(decompressedBytes(frame, "zstd")))).toContain(
+      'compressed as "zstd"',
+    );
   }
 });
 
@@ -153,21 +157,21 @@ test("a name that is no coding changes nothing of what is plainly text or an ima
   for (const encoding of ["zebra", "constructor", "UTF-8", "aws-chunked", "gzip, zebra"]) {
     for (const bytes of [pictureOf(5_000), Buffer.from('{"é":"日本語"}'), Buffer.from("no\r\n")]) {
       for (const places of [[], [1, 9, 63]]) {
-        expect((await unpackedBytes(bytes, encoding, places)).equals(bytes)).toBe(true);
+        expect((await decompressedBytes(bytes, encoding, places)).equals(bytes)).toBe(true);
       }
     }
   }
   for (const encoding of ["identity", "", " , Identity", "IDENTITY, gzip"]) {
     const bytes = encoding.includes("gzip") ? zlib.gzipSync("plain") : Buffer.from("plain");
-    expect((await unpackedBytes(bytes, encoding)).toString()).toBe("plain");
+    expect((await decompressedBytes(bytes, encoding)).toString()).toBe("plain");
   }
 });
 
-test("packed bytes of a coding that is not known are never handed out", async () => {
-  const packed = zlib.gzipSync(pictureOf(3_000));
+test("compressed bytes of a coding that is not known are never handed out", async () => {
+  const compressed = zlib.gzipSync(pictureOf(3_000));
   for (const encoding of ["zebra", "gzip, zebra", "zebra, gzip", "gzip, br, gzip, br, gzip, br"]) {
-    const reason = await reasonOf(unpackedBytes(packed, encoding, [2]));
-    expect(String(reason)).toContain(`packed as "${encoding}"`);
+    const reason = await reasonOf(decompressedBytes(compressed, encoding, [2]));
+    expect(String(reason)).toContain(`compressed as "${encoding}"`);
   }
 });
 
@@ -175,13 +179,13 @@ test("what fetch may have undone is undone where it has not, and not twice", asy
   const picture = pictureOf(2_000);
   for (const [name, pack] of Object.entries(packers)) {
     for (const bytes of [picture, pack(picture)]) {
-      const body = unpacked(bodyOf(Readable.from([bytes])), name, true);
+      const body = decompressed(bodyOf(Readable.from([bytes])), name, true);
       expect([name, (await bytesOf(body)).equals(picture)]).toEqual([name, true]);
     }
   }
 });
 
-/** A server whose packed responses are followed by zeros without end, or by silence. */
+/** A server whose compressed responses are followed by zeros without end, or by silence. */
 async function startTail(encoding: keyof typeof packers, rest: "zeros" | "newline", body: Buffer) {
   const sockets = new Set<unknown>();
   let sent = 0;
@@ -231,14 +235,14 @@ test.each([
 );
 
 test("an image in a coding that nobody knows is an error, and nothing is saved", async () => {
-  const packed = zlib.gzipSync(pictureOf(3_000));
+  const compressed = zlib.gzipSync(pictureOf(3_000));
   await using server = await startServer(({ method }, response) => {
     if (method === "POST") {
       response.end(JSON.stringify({ data: [{ url: `${server.url}/1.png` }] }));
       return;
     }
     response.writeHead(200, { "content-encoding": "gzip, zebra" });
-    response.end(packed);
+    response.end(compressed);
   });
   const provider = openaiCompatible({ baseURL: server.url, apiKey });
   for (const options of [{}, { fetch: globalThis.fetch }]) {

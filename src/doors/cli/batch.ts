@@ -16,9 +16,9 @@ import { wholeNumber } from "./request";
 import { type Target, targetOf, type UserFiles } from "./save";
 import { inSession } from "./session";
 import type { Shell } from "./shell";
-import { openShop, type Shop } from "./shop";
 import { clean, count, jsonOf, reasonOf } from "./text";
 import { onlyWord, UsageError } from "./usage-error";
+import { openWorkspace, type Workspace } from "./workspace";
 
 /** The options of `batch`. */
 export interface BatchFlags extends ProviderFlags {
@@ -34,7 +34,7 @@ export interface BatchFlags extends ProviderFlags {
 /** What the lines of a batch share. */
 interface Batch {
   readonly shell: Shell;
-  readonly shop: Shop;
+  readonly workspace: Workspace;
   readonly label: string;
   readonly account: string | undefined;
   readonly files: UserFiles;
@@ -70,13 +70,13 @@ export async function batch(
     const state = stateDirectory(flags.state, env);
     const limits =
       timeout === undefined ? {} : { timeoutMs: parseDurationMs("--timeout", timeout) };
-    const shop = await openShop(chosen, state, limits);
-    after(() => shop.router.close());
+    const workspace = await openWorkspace(chosen, state, limits);
+    after(() => workspace.router.close());
     const { label, account } = chosen;
     const isJson = flags.json === true;
-    const given: Batch = { shell, shop, label, account, files, target, interruption, isJson };
+    const given: Batch = { shell, workspace, label, account, files, target, interruption, isJson };
     const code = await runBatch(lines.map(withOptions(chosen)), given, { width, flags });
-    await forgetOld(shop.journal, state, shell);
+    await forgetOld(workspace.journal, state, shell);
     return code;
   });
 }
@@ -101,16 +101,16 @@ async function runBatch(
   batch: Batch,
   { width, flags }: { readonly width: number; readonly flags: BatchFlags },
 ): Promise<number> {
-  const { shell, shop, files, target, label } = batch;
+  const { shell, workspace, files, target, label } = batch;
   const problems = lines.flatMap(({ number, request }) =>
-    shop.client.check(request).map((problem) => `line ${number}: ${reasonOf(problem)}`),
+    workspace.client.check(request).map((problem) => `line ${number}: ${reasonOf(problem)}`),
   );
   for (const problem of problems) shell.complain(problem);
   if (problems.length > 0) return exitCodes.usage;
   const before = await Promise.all(lines.map((line) => deliveredBefore(line, batch)));
   const open = lines.filter((_, index) => before[index] === undefined);
   await refuseOthers(open, batch);
-  const price = priceOf(open, shop);
+  const price = priceOf(open, workspace);
   const most = flags["max-cost"];
   const refusal =
     most === undefined || open.length === 0
@@ -144,7 +144,7 @@ function sayWhere(done: readonly LineEnd[], { shell, target }: Batch): void {
 }
 
 /** What the lines that are still to be bought cost at list prices, where that is known of each in one unit. */
-function priceOf(lines: readonly BatchLine[], { client }: Shop): Cost | undefined {
+function priceOf(lines: readonly BatchLine[], { client }: Workspace): Cost | undefined {
   const costs = lines.map(({ request }) => client.estimate(request));
   const [first] = costs;
   if (first === undefined || costs.some((cost) => cost?.unit !== first.unit)) return undefined;
@@ -153,7 +153,7 @@ function priceOf(lines: readonly BatchLine[], { client }: Shop): Cost | undefine
 }
 
 /** What the sandbox played is still to be bought. */
-function markOf({ key }: BatchLine, { label }: Pick<Batch, "label">): string {
+function receiptNameOf({ key }: BatchLine, { label }: Pick<Batch, "label">): string {
   return label === "sandbox" ? `batch-sandbox-${key}` : `batch-${key}`;
 }
 
@@ -162,10 +162,10 @@ function markOf({ key }: BatchLine, { label }: Pick<Batch, "label">): string {
  * forgotten them, the line would be bought a second time: it counts as delivered.
  */
 async function deliveredBefore(line: BatchLine, batch: Batch): Promise<LineEnd | undefined> {
-  const { marks, journal } = batch.shop;
-  const mark = await marks.read(markOf(line, batch));
-  if (mark === undefined) return undefined;
-  const { job, files } = mark;
+  const { receipts, journal } = batch.workspace;
+  const receipt = await receipts.read(receiptNameOf(line, batch));
+  if (receipt === undefined) return undefined;
+  const { job, files } = receipt;
   const left = files.filter((file) => existsSync(file));
   if (left.length < files.length) {
     if ((await findJobs(journal, job)).length > 0) return undefined;
@@ -180,7 +180,7 @@ async function deliveredBefore(line: BatchLine, batch: Batch): Promise<LineEnd |
 /** A provider or an account knows nothing of what was ordered at another: it would make a line's pictures once more. */
 async function refuseOthers(lines: readonly BatchLine[], batch: Batch): Promise<void> {
   for (const line of lines) {
-    const claim = await batch.shop.marks.claimedBy(markOf(line, batch));
+    const claim = await batch.workspace.receipts.claimedBy(receiptNameOf(line, batch));
     if (claim === undefined) continue;
     const { provider, account = batch.account } = claim;
     if (provider === batch.label && account === batch.account) continue;
@@ -221,7 +221,7 @@ async function orderAll(
 }
 
 async function orderLine(line: BatchLine, batch: Batch, watch: Watch): Promise<LineEnd> {
-  const { shop, target } = batch;
+  const { workspace, target } = batch;
   const { id, request, key } = line;
   const own: Target =
     id === undefined ? target : { to: "file", path: join(target.directory, id), isStem: true };
@@ -231,25 +231,28 @@ async function orderLine(line: BatchLine, batch: Batch, watch: Watch): Promise<L
     target: own,
     telling: batch.isJson ? "document" : "paths",
   } as const;
-  const mark = markOf(line, batch);
+  const receiptName = receiptNameOf(line, batch);
   try {
     const { label, account } = batch;
-    await shop.marks.claim(mark, { provider: label, ...(account !== undefined && { account }) });
+    await workspace.receipts.claim(receiptName, {
+      provider: label,
+      ...(account !== undefined && { account }),
+    });
   } catch (error) {
     batch.shell.complain(`line ${line.number} was not sent: ${reasonOf(error)}`);
     return { line, error, files: [], pictures: [], exitCode: exitCodes.nothingCharged };
   }
   const end = await follow(plan, watch, (onEvent) =>
-    send(shop, request, { onEvent, idempotencyKey: `gpt-image-client batch ${key}` }),
+    send(workspace, request, { onEvent, idempotencyKey: `gpt-image-client batch ${key}` }),
   );
   const files = end.pictures.flatMap(({ path }) => path ?? []);
   if (end.exitCode === exitCodes.nothingCharged) {
-    await shop.marks.release(mark).catch((error: unknown) => {
+    await workspace.receipts.release(receiptName).catch((error: unknown) => {
       batch.shell.warn(`line ${line.number} stays with ${batch.label}: ${reasonOf(error)}`);
     });
   }
   if (end.exitCode === exitCodes.allCame && end.job !== undefined) {
-    await shop.marks.note(mark, end.job.id, files).catch((error: unknown) => {
+    await workspace.receipts.note(receiptName, end.job.id, files).catch((error: unknown) => {
       // The journal has it by its key for some time: it is not bought again before that is over.
       batch.shell.warn(`line ${line.number} could not be noted as delivered: ${reasonOf(error)}`);
     });

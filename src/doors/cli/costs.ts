@@ -5,10 +5,10 @@ import { amountText } from "./money";
 import { stateDirectory } from "./places";
 import { type SettleFlags, settle } from "./settle";
 import type { Shell } from "./shell";
-import { openBooks } from "./shop";
 import { tableOf } from "./table";
 import { clean, count, jsonOf } from "./text";
 import { UsageError } from "./usage-error";
+import { openRecords } from "./workspace";
 
 /** The options of `costs`. */
 export interface CostsFlags extends SettleFlags {
@@ -33,7 +33,7 @@ export async function costs(
     throw new UsageError(`Unexpected argument "${action}": costs takes settle, or options alone`);
   const by = groupOf(flags.by ?? "client");
   const range = rangeOf(flags);
-  const { ledger } = await openBooks(stateDirectory(flags.state, shell.platform.env));
+  const { ledger } = await openRecords(stateDirectory(flags.state, shell.platform.env));
   if (flags.csv) {
     await shell.write(await ledger.csv(range));
     return exitCodes.allCame;

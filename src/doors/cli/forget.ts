@@ -2,7 +2,7 @@ import { statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Journal } from "../../index";
 import { type KeptJob, keptJobs } from "./kept-jobs";
-import { Marks } from "./marks";
+import { Receipts } from "./receipts";
 import type { Shell } from "./shell";
 import { reasonOf } from "./text";
 
@@ -19,9 +19,9 @@ export async function forgetOld(journal: Journal, state: string, shell: Shell): 
   try {
     if (!isDue(join(state, "tidied"))) return;
     await journal.clean?.();
-    const marks = new Marks(state);
+    const receipts = new Receipts(state);
     for (const job of await keptJobs(journal)) {
-      if (await mayGo(job, marks)) await forget(job, journal, marks);
+      if (await mayGo(job, receipts)) await forget(job, journal, receipts);
     }
   } catch (error) {
     // The order before it has ended already.
@@ -39,15 +39,22 @@ function isDue(stamp: string): boolean {
   return true;
 }
 
-async function mayGo({ id, state, settledAt, charged }: KeptJob, marks: Marks): Promise<boolean> {
+async function mayGo(
+  { id, state, settledAt, charged }: KeptJob,
+  receipts: Receipts,
+): Promise<boolean> {
   const isOver = state === "done" || state === "failed";
   if (!isOver || !settledAt || Date.now() - Date.parse(settledAt) < keptForMs) return false;
-  return (state === "failed" && charged === "no") || (await marks.read(id)) !== undefined;
+  return (state === "failed" && charged === "no") || (await receipts.read(id)) !== undefined;
 }
 
 /** The newest try first: at no moment does a key lead past one that is still there. */
-async function forget({ id, allRecords }: KeptJob, journal: Journal, marks: Marks): Promise<void> {
+async function forget(
+  { id, allRecords }: KeptJob,
+  journal: Journal,
+  receipts: Receipts,
+): Promise<void> {
   const newestFirst = allRecords.toSorted((a, b) => (b.attempt ?? 0) - (a.attempt ?? 0));
   for (const record of newestFirst) await journal.delete(record.id);
-  await marks.forget(id);
+  await receipts.forget(id);
 }

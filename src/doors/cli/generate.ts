@@ -15,9 +15,9 @@ import { formatOfName, type Target, targetOf } from "./save";
 import { inSession } from "./session";
 import { type DrawSheet, loadSheets } from "./sheet";
 import type { Shell } from "./shell";
-import { openShop } from "./shop";
 import { clean, count, reasonOf } from "./text";
 import { UsageError } from "./usage-error";
+import { openWorkspace } from "./workspace";
 
 /** The options of `generate` and `edit`. */
 export interface OrderFlags extends ProviderFlags, RequestFlags {
@@ -47,26 +47,30 @@ export async function order(
     const telling = tellingOf(flags, target, request);
     const chosen = await chooseProvider(flags, env, operation);
     after(chosen.end);
-    const shop = await openShop(chosen, stateDirectory(flags.state, env), clientOptions(flags));
-    after(() => shop.router.close());
+    const workspace = await openWorkspace(
+      chosen,
+      stateDirectory(flags.state, env),
+      clientOptions(flags),
+    );
+    after(() => workspace.router.close());
     const full = { ...request, ...withOptions(chosen) };
     const { label } = chosen;
-    const plan = { shell, shop, label, request: full, files, target, telling, interruption };
+    const plan = { shell, workspace, label, request: full, files, target, telling, interruption };
     return orderUnder(plan, flags);
   });
 }
 
 /** Checks it, says the price, and orders. */
 async function orderUnder(plan: OrderPlan, flags: OrderFlags): Promise<number> {
-  const { shell, shop, files, target, telling, label } = plan;
+  const { shell, workspace, files, target, telling, label } = plan;
   const request = withFormat(plan);
   const most =
     flags["max-cost"] === undefined ? undefined : parseAmount("--max-cost", flags["max-cost"]);
-  const problems = shop.client.check(request);
+  const problems = workspace.client.check(request);
   for (const problem of problems) shell.complain(refusalText(problem, request));
   if (problems.length > 0) return exitCodes.usage;
   await refuseUnreadable(request);
-  const estimate = shop.client.estimate(request);
+  const estimate = workspace.client.estimate(request);
   const refusal = most && costProblem(estimate, most);
   if (refusal !== undefined) {
     shell.complain(`${refusal} Nothing was sent.`);
@@ -78,7 +82,7 @@ async function orderUnder(plan: OrderPlan, flags: OrderFlags): Promise<number> {
   const end = await place({ ...plan, request });
   sayEnd(shell, end, label);
   const sheet = draw && (await writeSheet(draw, end, plan));
-  await forgetOld(shop.journal, stateDirectory(flags.state, shell.platform.env), shell);
+  await forgetOld(workspace.journal, stateDirectory(flags.state, shell.platform.env), shell);
   if (telling === "paths") return end.exitCode;
   const document = documentOf(end, { estimate, wanted: request.n ?? 1 });
   return printDocument(shell, telling, sheet === undefined ? document : { ...document, sheet });
@@ -138,13 +142,15 @@ async function refuseUnreadable({ images = [], mask }: ImageRequest): Promise<vo
 }
 
 /** The format that the name of the file asks for, where none was given and the provider has it. */
-function withFormat({ shop, request, target }: OrderPlan): ImageRequest {
+function withFormat({ workspace, request, target }: OrderPlan): ImageRequest {
   if (target.to !== "file" || request.outputFormat !== undefined) return request;
   const outputFormat = formatOfName(target.path);
   // What is made without being asked for.
   if (outputFormat === undefined || outputFormat === "png") return request;
   const asked = { ...request, outputFormat };
-  return shop.client.check(asked).length > shop.client.check(request).length ? request : asked;
+  return workspace.client.check(asked).length > workspace.client.check(request).length
+    ? request
+    : asked;
 }
 
 function tellingOf(

@@ -4,9 +4,9 @@ import { type KeptJob, keptJobs } from "./kept-jobs";
 import { amountText } from "./money";
 import { stateDirectory } from "./places";
 import type { Shell } from "./shell";
-import { openBooks } from "./shop";
 import { tableOf } from "./table";
 import { clean, cleanUpTo, jsonOf } from "./text";
+import { openRecords } from "./workspace";
 
 /** The options of `jobs`. */
 export interface JobsFlags {
@@ -16,14 +16,14 @@ export interface JobsFlags {
 
 /** `jobs`: what the journal has, the newest last. */
 export async function jobs(flags: JobsFlags, shell: Shell): Promise<number> {
-  const { journal, marks } = await openBooks(stateDirectory(flags.state, shell.platform.env));
+  const { journal, receipts } = await openRecords(stateDirectory(flags.state, shell.platform.env));
   const rows: (readonly string[])[] = [];
   const documents: unknown[] = [];
   for (const job of await keptJobs(journal)) {
-    const mark = await marks.read(job.id);
-    rows.push(rowOf(job, mark !== undefined));
+    const receipt = await receipts.read(job.id);
+    rows.push(rowOf(job, receipt !== undefined));
     const { records: _, allRecords: __, ...facts } = job;
-    documents.push({ ...facts, files: mark?.files });
+    documents.push({ ...facts, files: receipt?.files });
   }
   if (flags.json) await shell.print(jsonOf(documents, 2));
   else if (rows.length === 0) shell.say("The journal is empty.");

@@ -17,10 +17,10 @@ import { findJobs } from "./kept-jobs";
 import { Progress } from "./progress";
 import type { Target, UserFiles } from "./save";
 import type { Shell } from "./shell";
-import type { Shop } from "./shop";
 import { Tally } from "./tally";
 import { count, jsonOf, reasonOf } from "./text";
 import { expectedMsOf } from "./usual-time";
+import type { Workspace } from "./workspace";
 
 /** How results are told: by paths, in one document, or by a line of JSON for each event. */
 export type Telling = "paths" | "document" | "events";
@@ -28,7 +28,7 @@ export type Telling = "paths" | "document" | "events";
 /** An order, ready to be sent. */
 export interface OrderPlan {
   readonly shell: Shell;
-  readonly shop: Shop;
+  readonly workspace: Workspace;
   /** What the ledger calls the provider. */
   readonly label: string;
   readonly request: ImageRequest;
@@ -38,7 +38,7 @@ export interface OrderPlan {
   readonly interruption: Interruption;
 }
 
-/** What became of an order, or of a job that was taken up again. */
+/** What became of an order, or of a job that was resumed. */
 export interface OrderEnd {
   readonly exitCode: number;
   readonly job?: { readonly id: string; readonly reference?: JobReference } | undefined;
@@ -49,10 +49,10 @@ export interface OrderEnd {
 
 /** Sends an order, waits for its pictures and writes them. Ctrl-C ends the waiting, and loses nothing. */
 export async function place(plan: OrderPlan): Promise<OrderEnd> {
-  const { shop, label, request } = plan;
-  const watch = watching(plan, await expectedMsOf(shop.ledger, label, request));
+  const { workspace, label, request } = plan;
+  const watch = watching(plan, await expectedMsOf(workspace.ledger, label, request));
   try {
-    return await follow(plan, watch, (onEvent) => send(shop, request, { onEvent }));
+    return await follow(plan, watch, (onEvent) => send(workspace, request, { onEvent }));
   } finally {
     watch.end();
   }
@@ -60,7 +60,7 @@ export async function place(plan: OrderPlan): Promise<OrderEnd> {
 
 /** Sends a request by the operation that it is. */
 export function send(
-  { router }: Pick<Shop, "router">,
+  { router }: Pick<Workspace, "router">,
   request: ImageRequest,
   options: CallOptions,
 ): Promise<ImageResult> {
@@ -80,22 +80,22 @@ export interface Watch {
 
 /** Begins to show what is under way. */
 export function watching(
-  plan: Pick<OrderPlan, "shell" | "shop" | "label" | "interruption">,
+  plan: Pick<OrderPlan, "shell" | "workspace" | "label" | "interruption">,
   expectedMs?: number | undefined,
 ): Watch {
-  const { shell, shop, label } = plan;
+  const { shell, workspace, label } = plan;
   const progress = new Progress(shell, { provider: label, expectedMs });
   const hear = (event: RouteEvent) => progress.onRoute(event);
-  shop.hearers.add(hear);
+  workspace.hearers.add(hear);
   const { ended } = stopOnSignals(plan);
   const end = () => {
-    shop.hearers.delete(hear);
+    workspace.hearers.delete(hear);
     progress.end();
   };
   return { progress, ended, end };
 }
 
-/** What is to be followed: an order, or a job that was taken up. */
+/** What is to be followed: an order, or a job that was resumed. */
 export type Followed = Omit<OrderPlan, "request"> & {
   readonly request: Pick<ImageRequest, "n">;
 };
@@ -121,7 +121,7 @@ export async function follow(
     for (const warning of result.warnings) shell.warn(warning);
     const pictures = [...came, ...(await rescue(result.failures, plan, delivery))];
     const { exitCode } = tally;
-    if (hasAll(exitCode)) await markDelivered(plan, job.id, pictures);
+    if (hasAll(exitCode)) await noteDelivered(plan, job.id, pictures);
     return { exitCode, job, result, pictures };
   } catch (error) {
     // The journal learns the job of what was on its way.
@@ -159,14 +159,14 @@ export function shortOf(wanted: number, came: number): string {
  */
 async function rescue(
   errors: readonly ImageError[],
-  { shop }: Pick<OrderPlan, "shop">,
+  { workspace }: Pick<OrderPlan, "workspace">,
   delivery: Delivery,
 ): Promise<readonly DeliveredPicture[]> {
   const { shell, tally } = delivery;
   const rescued: DeliveredPicture[] = [];
   for (const error of errors) {
     const { images = [] } = error;
-    const charged = await chargedNow(error, shop.journal);
+    const charged = await chargedNow(error, workspace.journal);
     shell.complain(error.code === "client_closed" ? stopped[charged] : reasonOf(error));
     const isWhole = error.code === "journal_failed" && images.length > 0;
     if (!isWhole) tally.lose(charged);
@@ -208,13 +208,13 @@ export function hasAll(exitCode: number): boolean {
 }
 
 /** Writes down that a job has been delivered, so that `recover` leaves it alone. */
-export async function markDelivered(
-  { shell, shop }: { readonly shell: Shell; readonly shop: Pick<Shop, "marks"> },
+export async function noteDelivered(
+  { shell, workspace }: { readonly shell: Shell; readonly workspace: Pick<Workspace, "receipts"> },
   job: string,
   pictures: readonly DeliveredPicture[],
 ): Promise<void> {
   const files = pictures.flatMap(({ path }) => path ?? []);
-  await shop.marks.note(job, job, files).catch((error: unknown) => {
+  await workspace.receipts.note(job, job, files).catch((error: unknown) => {
     shell.warn(`It could not be noted that this was delivered: ${reasonOf(error)}`);
   });
 }
@@ -222,17 +222,17 @@ export async function markDelivered(
 /** What Ctrl-C does while an order is under way. */
 function stopOnSignals({
   shell,
-  shop,
+  workspace,
   interruption,
-}: Pick<OrderPlan, "shell" | "shop" | "interruption">) {
+}: Pick<OrderPlan, "shell" | "workspace" | "interruption">) {
   let closed: Promise<unknown> = Promise.resolve();
   const close = (timeoutMs: number) => {
-    closed = Promise.all([closed, shop.router.close({ timeoutMs })]);
+    closed = Promise.all([closed, workspace.router.close({ timeoutMs })]);
   };
   const say = {
     first: () =>
       shell.say(
-        shop.client.capabilities.resumable
+        workspace.client.capabilities.resumable
           ? "Stopping. What the provider has accepted goes on there."
           : "What was sent is being paid for: waiting for its picture. Ctrl-C again gives it up.",
       ),

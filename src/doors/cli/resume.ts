@@ -8,7 +8,7 @@ import {
   type Followed,
   follow,
   hasAll,
-  markDelivered,
+  noteDelivered,
   type OrderEnd,
   shortOf,
   type Telling,
@@ -20,10 +20,10 @@ import { documentOf, printDocument, sayEnd } from "./report";
 import { type Target, targetOf, type UserFiles } from "./save";
 import { inSession } from "./session";
 import type { Shell } from "./shell";
-import { type Books, openBooks, openShop } from "./shop";
 import { Tally } from "./tally";
 import { clean, count } from "./text";
 import { onlyWord, UsageError } from "./usage-error";
+import { openRecords, openWorkspace, type Records } from "./workspace";
 
 /** The options of `resume`. */
 export interface ResumeFlags {
@@ -34,10 +34,10 @@ export interface ResumeFlags {
   readonly state?: string | undefined;
 }
 
-/** What taking up jobs takes. */
-export interface TakeUp {
+/** What resuming jobs takes. */
+export interface ResumeContext {
   readonly shell: Shell;
-  readonly books: Books;
+  readonly records: Records;
   readonly state: string;
   readonly files: UserFiles;
   readonly target: Target;
@@ -46,11 +46,11 @@ export interface TakeUp {
   readonly timeoutMs?: number | undefined;
 }
 
-/** Opens all that taking up jobs takes, and ends it. */
-export async function withTakeUp(
+/** Opens all that resuming jobs takes, and ends it. */
+export async function withResumeContext(
   flags: ResumeFlags,
   shell: Shell,
-  work: (given: TakeUp) => Promise<number>,
+  work: (given: ResumeContext) => Promise<number>,
 ): Promise<number> {
   return inSession(
     shell,
@@ -62,13 +62,13 @@ export async function withTakeUp(
         throw new UsageError("-o - writes the picture where --json writes its text");
       }
       const state = stateDirectory(flags.state, shell.platform.env);
-      const books = await openBooks(state);
+      const records = await openRecords(state);
       await files.prepare(target);
       const telling = json ? "document" : events ? "events" : "paths";
       const timeoutMs = timeout === undefined ? undefined : parseDurationMs("--timeout", timeout);
-      return work({ shell, books, state, files, target, telling, interruption, timeoutMs });
+      return work({ shell, records, state, files, target, telling, interruption, timeoutMs });
     },
-    // What is taken up was ordered before: it may be paid for.
+    // What is resumed was ordered before: it may be paid for.
     exitCodes.unknown,
   );
 }
@@ -80,12 +80,12 @@ export async function resume(
   shell: Shell,
 ): Promise<number> {
   const id = onlyWord(words, "resume takes the id of one job");
-  return withTakeUp(flags, shell, async (given) => {
-    const job = await onlyJob(given.books, id);
+  return withResumeContext(flags, shell, async (given) => {
+    const job = await onlyJob(given.records, id);
     if (given.target.to === "stdout" && job.pictures > 1) {
       throw new UsageError(`The job has ${job.pictures} pictures: name a directory for them`);
     }
-    const end = await takeUp(job, given);
+    const end = await resumeJob(job, given);
     sayEnd(shell, end);
     const { telling } = given;
     if (telling === "paths") return end.exitCode;
@@ -94,7 +94,7 @@ export async function resume(
 }
 
 /** The job of an id, or of its beginning. */
-async function onlyJob({ journal }: Books, id: string): Promise<KeptJob> {
+async function onlyJob({ journal }: Records, id: string): Promise<KeptJob> {
   const [job, ...others] = await findJobs(journal, id);
   if (job === undefined) {
     throw new UsageError(
@@ -105,10 +105,10 @@ async function onlyJob({ journal }: Books, id: string): Promise<KeptJob> {
   throw new UsageError(`${others.length + 1} jobs begin with "${id}": give more of it`);
 }
 
-/** Takes up a job where it is: from the journal, or by asking its provider. */
-export async function takeUp(job: KeptJob, given: TakeUp): Promise<OrderEnd> {
-  const { shell, books, state, timeoutMs } = given;
-  const entry = await books.ledger.store.findJob(job.id);
+/** Resumes a job where it is: from the journal, or by asking its provider. */
+export async function resumeJob(job: KeptJob, given: ResumeContext): Promise<OrderEnd> {
+  const { shell, records, state, timeoutMs } = given;
+  const entry = await records.ledger.store.findJob(job.id);
   const label = entry?.client ?? job.provider;
   const hasEnded = job.state === "done" || job.state === "failed";
   // Whatever key there is for a provider of that name: the sandbox's port has closed with its process.
@@ -116,14 +116,14 @@ export async function takeUp(job: KeptJob, given: TakeUp): Promise<OrderEnd> {
   const provider = providerOfJob(job, shell.platform.env);
   if (provider !== undefined) {
     const limits = timeoutMs === undefined ? {} : { timeoutMs };
-    const shop = await openShop({ provider, label }, state, limits);
+    const workspace = await openWorkspace({ provider, label }, state, limits);
     try {
-      for await (const handle of shop.router.recover({ jobId: job.id })) {
-        const plan = { ...given, shop, label, request: { n: job.pictures } };
+      for await (const handle of workspace.router.recover({ jobId: job.id })) {
+        const plan = { ...given, workspace, label, request: { n: job.pictures } };
         return await followJob(handle, plan, limits);
       }
     } finally {
-      await shop.router.close();
+      await workspace.router.close();
     }
   }
   if (hasEnded) return deliverKept(job, given);
@@ -143,7 +143,7 @@ async function followJob(
   }
 }
 
-/** The result of a job that was taken up, and what it tells on the way. */
+/** The result of a job that was resumed, and what it tells on the way. */
 async function resultOf(
   job: ImageJob,
   limits: { readonly timeoutMs?: number },
@@ -162,8 +162,8 @@ async function resultOf(
 }
 
 /** A job that has ended needs no key: its pictures are in the journal. */
-async function deliverKept(job: KeptJob, given: TakeUp): Promise<OrderEnd> {
-  const { shell, books, telling } = given;
+async function deliverKept(job: KeptJob, given: ResumeContext): Promise<OrderEnd> {
+  const { shell, records, telling } = given;
   const tally = new Tally();
   tally.want(job.pictures);
   const delivery: Delivery = { ...given, tally, printsPaths: telling === "paths" };
@@ -175,7 +175,7 @@ async function deliverKept(job: KeptJob, given: TakeUp): Promise<OrderEnd> {
       ...(image.url !== undefined && { url: image.url }),
       ...(image.revisedPrompt !== undefined && { revisedPrompt: image.revisedPrompt }),
       bytes: async () => {
-        const bytes = await books.journal.readImage(id, position);
+        const bytes = await records.journal.readImage(id, position);
         if (bytes === undefined) throw new Error("the journal no longer has it");
         return bytes;
       },
@@ -205,18 +205,18 @@ async function deliverKept(job: KeptJob, given: TakeUp): Promise<OrderEnd> {
   }
   const { exitCode } = tally;
   if (hasAll(exitCode) && pictures.length > 0) {
-    await markDelivered({ shell, shop: books }, job.id, pictures);
+    await noteDelivered({ shell, workspace: records }, job.id, pictures);
   }
   return { exitCode, job, pictures };
 }
 
 /** A job that runs where this process cannot ask. */
-async function outOfReach(job: KeptJob, label: string, given: TakeUp): Promise<OrderEnd> {
-  const { shell, books } = given;
+async function outOfReach(job: KeptJob, label: string, given: ResumeContext): Promise<OrderEnd> {
+  const { shell, records } = given;
   if (label === "sandbox" && job.liveProcess === undefined) {
     shell.complain(`Job ${job.id} was played by a sandbox that has ended. Nothing was charged.`);
     // It would else be found by every `recover`, and nobody can ever end it.
-    for (const { id } of job.allRecords) await books.journal.delete(id);
+    for (const { id } of job.allRecords) await records.journal.delete(id);
     return { exitCode: exitCodes.nothingCharged, pictures: [] };
   }
   const where = `${clean(job.provider)} at ${clean(job.baseURL)}`;

@@ -19,9 +19,9 @@ import {
 import { wholeNumber } from "./request";
 import { inSession } from "./session";
 import type { Shell } from "./shell";
-import { openShops } from "./shop";
 import { count, reasonOf, codeOf as systemCodeOf } from "./text";
 import { UsageError } from "./usage-error";
+import { openWorkspaces } from "./workspace";
 
 /** The options of `serve`. */
 export interface ServeFlags extends ProviderFlags {
@@ -40,13 +40,13 @@ export async function serve(flags: ServeFlags, shell: Shell): Promise<number> {
     for (const { end } of chosen) after(end);
     const startedAt = Date.now();
     const state = stateDirectory(flags.state, shell.platform.env);
-    const shop = await openShops(chosen, state);
-    after(() => shop.router.close());
+    const workspace = await openWorkspaces(chosen, state);
+    after(() => workspace.router.close());
     const key = keyIn(state);
     const { server, port } = await listening(flags.port);
     after(() => closed(server));
     const gateway = createImageGateway({
-      models: { [model]: shop.router },
+      models: { [model]: workspace.router },
       authorize: ({ headers }) => (isKey(headers, key) ? "the user" : undefined),
       // Who has the port has its orders: no two gateways may use one store.
       store: directoryStore(join(state, `orders-${port}`)),
@@ -59,7 +59,7 @@ export async function serve(flags: ServeFlags, shell: Shell): Promise<number> {
     await shell.print(`OPENAI_BASE_URL=http://127.0.0.1:${port}/v1`);
     await shell.print(`OPENAI_API_KEY=${key}`);
     await stopped;
-    return codeOf(await givenUp(shop.journal, startedAt), shell);
+    return codeOf(await givenUp(workspace.journal, startedAt), shell);
   });
 }
 

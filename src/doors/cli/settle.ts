@@ -6,9 +6,9 @@ import { parseAmount } from "./money";
 import { stateDirectory } from "./places";
 import { silentProviderOf } from "./providers";
 import type { Shell } from "./shell";
-import { type Books, openBooks, openShop } from "./shop";
 import { reasonOf } from "./text";
 import { onlyWord, UsageError } from "./usage-error";
+import { openRecords, openWorkspace, type Records } from "./workspace";
 
 /** The options of `costs settle`. */
 export interface SettleFlags {
@@ -33,8 +33,8 @@ export async function settle(
   }
   const amount = cost === undefined ? undefined : parseAmount("--cost", cost);
   const state = stateDirectory(flags.state, shell.platform.env);
-  const books = await openBooks(state);
-  const { job, entry } = await orderOf(books, id);
+  const records = await openRecords(state);
+  const { job, entry } = await orderOf(records, id);
   const isOpen = entry !== undefined && entry.state !== "charged" && entry.state !== "refunded";
   const isUnknown = job?.state === "unknown";
   // A job that runs says later what it cost, and the ledger is told then. One that failed may never say.
@@ -50,7 +50,7 @@ export async function settle(
     const ledger =
       job?.state === "unknown"
         ? await settleInJournal(job, entry?.client, { charged, taskId, state })
-        : books.ledger;
+        : records.ledger;
     if (taskId !== undefined) {
       shell.say(`settled: gpt-image-client resume ${job?.id ?? id} fetches its pictures`);
       return exitCodes.allCame;
@@ -71,7 +71,7 @@ export async function settle(
 
 /** What the journal and the ledger have of an order, by its job or by its entry. */
 async function orderOf(
-  { journal, ledger }: Books,
+  { journal, ledger }: Records,
   id: string,
 ): Promise<{ readonly job: KeptJob | undefined; readonly entry: LedgerEntry | undefined }> {
   const entry = await ledger.store.read(id);
@@ -99,7 +99,7 @@ async function settleInJournal(
   }
   // Whose it is, its records say: the key that would tell is not needed to end it.
   const [account] = job.records.flatMap((record) => record.account ?? []);
-  const { client, ledger } = await openShop(
+  const { client, ledger } = await openWorkspace(
     { provider, label: label ?? job.provider },
     found.state,
     account === undefined ? {} : { account },

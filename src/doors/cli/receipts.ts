@@ -5,7 +5,7 @@ import { makeDirectorySync } from "../../files/make-directory";
 import { codeOf } from "./text";
 
 /** What was delivered of a job, or of a line of a batch. */
-export interface Mark {
+export interface Receipt {
   readonly v: 1;
   readonly at: string;
   readonly job: string;
@@ -22,9 +22,9 @@ export interface Claim {
 
 /**
  * Which jobs have delivered all their pictures, a small file each. The journal knows what was paid for and
- * what came; whether it reached its user it does not. A mark that misses costs a second copy of a file.
+ * what came; whether it reached its user it does not. A receipt that is missing costs a second copy of a file.
  */
-export class Marks {
+export class Receipts {
   readonly #directory: string;
 
   constructor(state: string) {
@@ -32,8 +32,8 @@ export class Marks {
   }
 
   async note(name: string, job: string, files: readonly string[]): Promise<void> {
-    const mark: Mark = { v: 1, at: new Date().toISOString(), job, files };
-    await this.#write(name, mark);
+    const receipt: Receipt = { v: 1, at: new Date().toISOString(), job, files };
+    await this.#write(name, receipt);
   }
 
   /** Writes down, before it is sent, which provider has the order of a line of a batch. */
@@ -65,21 +65,21 @@ export class Marks {
     await this.forget(`claim-${name}`);
   }
 
-  async #write(name: string, mark: object): Promise<void> {
+  async #write(name: string, receipt: object): Promise<void> {
     makeDirectorySync(this.#directory, 0o700);
     const temporary = join(this.#directory, `.${randomUUID()}.part`);
     try {
-      await writeFile(temporary, `${JSON.stringify(mark)}\n`, { mode: 0o600 });
+      await writeFile(temporary, `${JSON.stringify(receipt)}\n`, { mode: 0o600 });
       await rename(temporary, this.#pathOf(name));
     } finally {
       await rm(temporary, { force: true });
     }
   }
 
-  async read(name: string): Promise<Mark | undefined> {
+  async read(name: string): Promise<Receipt | undefined> {
     try {
-      const mark: unknown = JSON.parse(await readFile(this.#pathOf(name), "utf8"));
-      return isMark(mark) ? mark : undefined;
+      const receipt: unknown = JSON.parse(await readFile(this.#pathOf(name), "utf8"));
+      return isReceipt(receipt) ? receipt : undefined;
     } catch {
       // None, or one that is torn: it counts as none.
       return undefined;
@@ -95,7 +95,7 @@ export class Marks {
   }
 }
 
-function isMark(mark: unknown): mark is Mark {
-  if (typeof mark !== "object" || mark === null) return false;
-  return "v" in mark && mark.v === 1 && "files" in mark && Array.isArray(mark.files);
+function isReceipt(receipt: unknown): receipt is Receipt {
+  if (typeof receipt !== "object" || receipt === null) return false;
+  return "v" in receipt && receipt.v === 1 && "files" in receipt && Array.isArray(receipt.files);
 }

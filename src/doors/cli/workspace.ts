@@ -7,9 +7,9 @@ import {
   type ProviderImageClient,
 } from "../../index";
 import type { ImageLedger, ImageRouter, RouteEvent } from "../router/index";
-import { Marks } from "./marks";
 import { makePrivate } from "./places";
 import type { ChosenProvider } from "./providers";
+import { Receipts } from "./receipts";
 
 /** Where the journal is in the state directory. */
 export const journalAt = (state: string) => join(state, "journal");
@@ -21,14 +21,14 @@ const claimsAt = (state: string) => join(state, "claims");
 export const ledgerAt = (state: string) => join(state, "ledger.jsonl");
 
 /** What is kept of all orders. */
-export interface Books {
+export interface Records {
   readonly journal: Journal;
   readonly ledger: ImageLedger;
-  readonly marks: Marks;
+  readonly receipts: Receipts;
 }
 
 /** A provider with its journal, and a router over it that keeps the ledger. */
-export interface Shop extends Books {
+export interface Workspace extends Records {
   readonly client: ProviderImageClient;
   readonly router: ImageRouter;
   /** Who hears what the router does by itself, such as waiting for a provider that is out of reach. */
@@ -36,43 +36,43 @@ export interface Shop extends Books {
 }
 
 /** Opens the journal and the ledger, which are made where they are not there. */
-export async function openBooks(state: string): Promise<Books> {
+export async function openRecords(state: string): Promise<Records> {
   const { jsonLinesLedger } = await import("../router/index");
   makePrivate(state);
   for (const below of [journalAt(state), claimsAt(state)]) makePrivate(below);
   return {
     journal: directoryJournal(journalAt(state)),
     ledger: jsonLinesLedger(ledgerAt(state)),
-    marks: new Marks(state),
+    receipts: new Receipts(state),
   };
 }
 
 /** How providers are asked. */
-export type ShopOptions = Pick<
+export type WorkspaceOptions = Pick<
   ImageClientOptions,
   "account" | "concurrency" | "timeoutMs" | "onUnsupported"
 >;
 
 /** Opens the journal and the ledger, for one provider. */
-export async function openShop(
+export async function openWorkspace(
   chosen: Pick<ChosenProvider, "provider" | "label">,
   state: string,
-  options: ShopOptions = {},
-): Promise<Shop> {
-  const { client, ...shop } = await openShops([chosen], state, options);
-  if (client === undefined) throw new Error("A shop has a provider");
-  return { ...shop, client };
+  options: WorkspaceOptions = {},
+): Promise<Workspace> {
+  const { client, ...workspace } = await openWorkspaces([chosen], state, options);
+  if (client === undefined) throw new Error("A workspace has a provider");
+  return { ...workspace, client };
 }
 
 /** The same for several: one router over all of them. */
-export async function openShops(
+export async function openWorkspaces(
   chosen: readonly Pick<ChosenProvider, "provider" | "label">[],
   state: string,
-  options: ShopOptions = {},
-): Promise<Omit<Shop, "client"> & { readonly client: ProviderImageClient | undefined }> {
+  options: WorkspaceOptions = {},
+): Promise<Omit<Workspace, "client"> & { readonly client: ProviderImageClient | undefined }> {
   const { createImageRouter } = await import("../router/index");
-  const books = await openBooks(state);
-  const { journal, ledger } = books;
+  const records = await openRecords(state);
+  const { journal, ledger } = records;
   const clients = chosen.map(({ provider, label }) => ({
     client: createImageClient({ provider, journal, ...options }),
     name: label,
@@ -88,5 +88,5 @@ export async function openShops(
     },
     ...(timeoutMs !== undefined && { timeoutMs }),
   });
-  return { ...books, client: clients[0]?.client, router, hearers };
+  return { ...records, client: clients[0]?.client, router, hearers };
 }
