@@ -38,7 +38,7 @@ export const cases: readonly Case[] = [
   },
   {
     title: "client: gives up while the picture is drawn",
-    ...{ timeoutMs: 1_500, jobDurationMs: 2_500 },
+    ...{ timeoutMs: 2_000, jobDurationMs: 3_500 },
   },
   {
     title: "provider: reset before the order was taken",
