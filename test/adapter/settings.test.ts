@@ -7,7 +7,7 @@ import {
   shortapi,
   trinetra,
 } from "../../src/index";
-import { createProvider } from "../../src/provider";
+import { createProvider, defineProvider, once } from "../../src/provider";
 import { wrong } from "../promises/word-support";
 
 const access = { baseURL: "https://g.test/v1", apiKey: "key-0123456789" };
@@ -65,4 +65,17 @@ test("a provider of one's own names the settings that it adds", () => {
   const settings = { ...access, region: "eu" };
   expect(errorOf(() => createProvider(adapter, settings)).field).toBe("region");
   expect(createProvider(adapter, settings, ["region"]).baseURL).toBe(access.baseURL);
+});
+
+test("an adapter given by a function is made for the first provider, and with `once` for no other", () => {
+  let made = 0;
+  const adapter = () => {
+    made += 1;
+    return trinetra().adapter;
+  };
+  const plain = defineProvider("https://p.test", adapter);
+  const shared = defineProvider("https://p.test", once(adapter));
+  expect(made).toBe(0);
+  expect([plain(access), plain(access), made].at(-1)).toBe(2);
+  expect([shared(access), shared(access), made].at(-1)).toBe(3);
 });

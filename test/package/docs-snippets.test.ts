@@ -229,9 +229,9 @@ describe("the snippets of the other pages", () => {
     const provider = (example as (settings: object) => Provider)({ apiKey: "key" });
     const asked: unknown[] = [];
     const answers = [
-      { id: "7", state: "queued" },
-      { id: "7", state: "running" },
-      { id: "7", state: "done", url: `data:image/png;base64,${png}` },
+      { id: 7, state: "queued", url: null },
+      { id: 7, state: "a word that it does not know" },
+      { id: 7, state: "done", url: `data:image/png;base64,${png}` },
     ];
     const fetch: ImageClientOptions["fetch"] = async (url, init) => {
       asked.push([init?.method, new URL(String(url)).pathname, init?.body]);
