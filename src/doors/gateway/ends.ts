@@ -119,7 +119,6 @@ export function failureOf(error: unknown, orderId: string): Failure {
   return made(status, told, orderId, error.retryAfterMs);
 }
 
-/** An order whose gateway was stopped, and of which nothing more can be found out. */
 /** It was made and paid for, and its pictures are where this gateway cannot read them. */
 export function missingOf(orderId: string): Failure {
   const message =
@@ -128,6 +127,7 @@ export function missingOf(orderId: string): Failure {
   return made(424, told, orderId);
 }
 
+/** An order whose gateway was stopped, and of which nothing more can be found out. */
 export function lostOf(orderId: string): Failure {
   const message =
     "The gateway was stopped while this was under way, and whether the provider accepted it is unknown. It may have been charged.";
