@@ -7,7 +7,6 @@ import { adapters, files, nodesWhere, placeOf, sourceOf, sourceRoot } from "../s
 
 const tooLong: Readonly<Record<string, number>> = {
   "doors/router/keyed.ts KeyedCall": 310,
-  "doors/postgres/migrations.ts firstOf": 72,
   "doors/postgres/journal.ts journalOver": 136,
   "testing/sandbox/types.ts": 356,
   "client-options.ts =>": 88,
