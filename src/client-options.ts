@@ -87,24 +87,32 @@ const accountTaken = "a name of 1 to 200 characters";
 
 const mebibyte = 1024 * 1024;
 
+/** An object that is told by one of its members: it may come of another copy of this package, or of undici. */
+const having = <Value>(member: string, taken?: string) =>
+  z.custom<Value>((value) => typeof value === "object" && value !== null && member in value, taken);
+
 const concurrencyTaken = "a whole number of at least 1";
+
 const pollTaken = "milliseconds, or a schedule with next()";
+
+const webhooksSchema = () =>
+  z.strictObject(
+    {
+      url: z.optional(z.url({ protocol: /^https?$/, error: "an http(s) URL" })),
+      secret: z.string("at least 16 characters").check(z.minLength(16, "at least 16 characters")),
+      onSettled: z.optional(z.custom<WebhookOptions["onSettled"]>(isFunction, "a function")),
+      backstopMs: z._default(positive("milliseconds, more than 0"), 30_000),
+    },
+    "an object with a secret",
+  );
 
 const optionsSchema = once(() =>
   z
     .strictObject(
       {
-        provider: z.custom<Provider>(
-          (value) => typeof value === "object" && value !== null && "adapter" in value,
-          "a provider such as trinetra()",
-        ),
+        provider: having<Provider>("adapter", "a provider such as trinetra()"),
         fetch: z.optional(z.custom<typeof globalThis.fetch>(isFunction, "a function like fetch")),
-        dispatcher: z.optional(
-          z.custom<RequestDispatcher>(
-            (value) => typeof value === "object" && value !== null && "request" in value,
-            "an undici Dispatcher",
-          ),
-        ),
+        dispatcher: z.optional(having<RequestDispatcher>("request", "an undici Dispatcher")),
         timeoutMs: z._default(positive("milliseconds, more than 0"), 600_000),
         attemptTimeoutMs: z._default(positive("milliseconds, more than 0"), 60_000),
         concurrency: z._default(
@@ -119,44 +127,20 @@ const optionsSchema = once(() =>
         ),
         poll: z.optional(
           z.union(
-            [
-              z.number(pollTaken).check(z.minimum(0, pollTaken)),
-              z.custom<PollSchedule>(
-                (value) => typeof value === "object" && value !== null && "next" in value,
-              ),
-            ],
+            [z.number(pollTaken).check(z.minimum(0, pollTaken)), having<PollSchedule>("next")],
             pollTaken,
           ),
         ),
         onUnsupported: z._default(z.enum(["error", "omit"], '"error" or "omit"'), "error"),
         upload: z.optional(z.custom<Upload>(isFunction, "a function")),
         onEvent: z.optional(z.custom<CallOptions["onEvent"]>(isFunction, "a function")),
-        journal: z.optional(
-          z.custom<Journal>(
-            (value) => typeof value === "object" && value !== null && "create" in value,
-            "a journal such as directoryJournal(path)",
-          ),
-        ),
+        journal: z.optional(having<Journal>("create", "a journal such as directoryJournal(path)")),
         account: z.optional(
           z
             .string(accountTaken)
             .check(z.minLength(1, accountTaken), z.maxLength(200, accountTaken)),
         ),
-        webhooks: z.optional(
-          z.strictObject(
-            {
-              url: z.optional(z.url({ protocol: /^https?$/, error: "an http(s) URL" })),
-              secret: z
-                .string("at least 16 characters")
-                .check(z.minLength(16, "at least 16 characters")),
-              onSettled: z.optional(
-                z.custom<WebhookOptions["onSettled"]>(isFunction, "a function"),
-              ),
-              backstopMs: z._default(positive("milliseconds, more than 0"), 30_000),
-            },
-            "an object with a secret",
-          ),
-        ),
+        webhooks: z.optional(webhooksSchema()),
         allowPrivateNetwork: z._default(z.boolean("true or false"), false),
         maxAnswerBytes: z._default(positive("bytes, more than 0"), 256 * mebibyte),
         maxDownloadBytes: z._default(positive("bytes, more than 0"), 256 * mebibyte),

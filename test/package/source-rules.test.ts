@@ -9,7 +9,6 @@ const tooLong: Readonly<Record<string, number>> = {
   "doors/router/keyed.ts KeyedCall": 310,
   "doors/postgres/journal.ts journalOver": 136,
   "testing/sandbox/types.ts": 356,
-  "client-options.ts =>": 88,
   "journal/directory-files.ts journalIn": 198,
   "journal/entry.ts TaskEntry": 277,
   "result/generated-image.ts": 358,
