@@ -1,34 +1,34 @@
 import { setMaxListeners } from "node:events";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import { checkNames } from "./names";
 import { type ApiContext, handleApi } from "./sandbox/api";
 import { Cdn } from "./sandbox/cdn";
 import { FaultQueue } from "./sandbox/faults";
-import { jsonResponse, largestBodyBytes, send } from "./sandbox/http";
+import { largestBodyBytes } from "./sandbox/http";
 import { Jobs } from "./sandbox/jobs";
 import { type LoggedRequest, logEntry } from "./sandbox/request-log";
 import { scripts } from "./sandbox/routes";
 import type { ProviderScript } from "./sandbox/script";
-import type { Sandbox, SandboxAccess, SandboxOptions, SandboxProvider } from "./sandbox/types";
+import { type Handler, startServers } from "./sandbox/servers";
+import type { SandboxProvider } from "./sandbox/targets";
+import type { Sandbox, SandboxAccess, SandboxOptions } from "./sandbox/types";
 import { WebhookPoster } from "./sandbox/webhooks";
 
+export type { SandboxFault, SandboxFaultKind, SandboxForgery } from "./sandbox/fault-types";
+export type {
+  SandboxFaultPhase,
+  SandboxFaultTarget,
+  SandboxPhase,
+  SandboxProvider,
+} from "./sandbox/targets";
 export type {
   Sandbox,
   SandboxAccess,
   SandboxCharge,
-  SandboxFault,
-  SandboxFaultKind,
-  SandboxFaultPhase,
-  SandboxFaultTarget,
-  SandboxForgery,
   SandboxJob,
   SandboxJobState,
   SandboxOpenAIAnswers,
   SandboxOptions,
   SandboxPart,
-  SandboxPhase,
-  SandboxProvider,
   SandboxRequest,
   SandboxWebhook,
   SandboxWebhookProvider,
@@ -51,41 +51,6 @@ async function fetchPicture(url: string, closing: AbortSignal): Promise<Buffer |
   }
 }
 
-async function listen(server: Server, port: number): Promise<string> {
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(port, "127.0.0.1", resolve);
-  });
-  // An IP server that listens has an address with a port; the other types are for pipes.
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
-
-async function shut(server: Server): Promise<void> {
-  await new Promise((resolve) => {
-    server.close(resolve);
-    server.closeAllConnections();
-  });
-}
-
-type Handler = (message: IncomingMessage, response: ServerResponse) => Promise<void>;
-
-/** A server that no request can bring down. */
-function serve(handle: Handler): Server {
-  const server = createServer((message, response) => {
-    const ignore = () => undefined;
-    message.on("error", ignore);
-    response.on("error", ignore);
-    handle(message, response).catch((error: unknown) => {
-      if (response.headersSent || response.destroyed) return response.destroy();
-      send(response, jsonResponse(500, { message: `The sandbox itself failed: ${String(error)}` }));
-      return undefined;
-    });
-  });
-  // Longer than a test pauses, so that no request meets a connection that is just being closed.
-  server.keepAliveTimeout = 60_000;
-  return server;
-}
-
 const optionNames: Readonly<Record<keyof SandboxOptions, true>> = {
   ...{ port: true, separateCdn: true, jobDurationMs: true, queueDurationMs: true },
   ...{ imageTtlMs: true, missingAfterCreateMs: true, plainImages: true, openaiAnswers: true },
@@ -106,21 +71,10 @@ function accessesAt(url: string): Readonly<Record<SandboxProvider | "openai", Sa
   };
 }
 
-/**
- * Starts four providers on 127.0.0.1, and where their images lie, which speak what the providers' own pages say. Jobs
- * take real time; nothing is ever billed to anybody.
- * @throws the system's error when the port is taken, and a TypeError for an option that there is not.
- */
-export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbox> {
-  checkNames(options, Object.keys(optionNames));
+/** What the providers know and do: the jobs that they took, what shall go wrong, and whom they tell. */
+function providersOf(options: SandboxOptions, cdn: Cdn, closing: AbortSignal): ApiContext {
   const { jobDurationMs = 300, queueDurationMs = jobDurationMs / 3 } = options;
-  const ending = new AbortController();
-  const closing = ending.signal;
-  // Each response that waits listens to it: from the eleventh on Node would warn of a leak.
-  setMaxListeners(0, closing);
-  const requests: LoggedRequest[] = [];
   const faults = new FaultQueue();
-  const cdn = new Cdn(options.imageTtlMs ?? Number.POSITIVE_INFINITY);
 
   const readInput = async (input: string | Buffer): Promise<Buffer | undefined> => {
     if (typeof input !== "string") return input;
@@ -134,16 +88,18 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
     readInput,
     issueUrl: (job, index, expiredAs) => cdn.issueUrl(job, index, expiredAs),
   });
-  const webhooks = new WebhookPoster(jobs, faults, closing);
-  const context: ApiContext = {
+  return {
     jobs,
     faults,
-    webhooks,
+    webhooks: new WebhookPoster(jobs, faults, closing),
     closing,
     missingAfterCreateMs: options.missingAfterCreateMs ?? 0,
     settings: { openaiAnswers: options.openaiAnswers ?? "b64_json" },
   };
+}
 
+/** Log a request and answer it. */
+function handlersOf(requests: LoggedRequest[], cdn: Cdn, context: ApiContext) {
   const answerPicture: Handler = async (message, response) => {
     const logged = logEntry(message, "cdn");
     const link = cdn.linkAt(logged.path);
@@ -152,29 +108,48 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
     message.resume();
     await cdn.handle(message, response, context);
   };
-  const api = serve(async (message, response) => {
-    const isPicture = images === undefined && cdn.holds(message.url ?? "");
-    if (isPicture) return answerPicture(message, response);
+  const answerApi: Handler = async (message, response) => {
     const logged = logEntry(message, "api");
     requests.push(logged);
     await handleApi(message, response, logged, context);
-  });
-  const images = options.separateCdn === true ? serve(answerPicture) : undefined;
+  };
+  const answerBoth: Handler = async (message, response) => {
+    const answer = cdn.holds(message.url ?? "") ? answerPicture : answerApi;
+    await answer(message, response);
+  };
+  return { answerPicture, answerApi, answerBoth };
+}
 
-  const url = await listen(api, options.port ?? 0);
-  cdn.origin = images === undefined ? url : await listen(images, 0);
+/**
+ * Starts four providers on 127.0.0.1, and where their images lie, which speak what the providers' own pages say. Jobs
+ * take real time; nothing is ever billed to anybody.
+ * @throws the system's error when the port is taken, and a TypeError for an option that there is not.
+ */
+export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbox> {
+  checkNames(options, Object.keys(optionNames));
+  const { port = 0, separateCdn = false, imageTtlMs = Number.POSITIVE_INFINITY } = options;
+  const ending = new AbortController();
+  // Each response that waits listens to it: from the eleventh on Node would warn of a leak.
+  setMaxListeners(0, ending.signal);
+  const requests: LoggedRequest[] = [];
+  const cdn = new Cdn(imageTtlMs);
+  const providers = providersOf(options, cdn, ending.signal);
+  const { jobs, faults, webhooks } = providers;
+  const { answerApi, answerPicture, answerBoth } = handlersOf(requests, cdn, providers);
+  const servers = await (separateCdn
+    ? startServers(port, answerApi, answerPicture)
+    : startServers(port, answerBoth));
+  cdn.origin = servers.cdnUrl;
 
-  let closed: Promise<void> | undefined;
   const close = (): Promise<void> => {
     ending.abort();
-    closed ??= Promise.all([shut(api), images && shut(images)]).then(() => undefined);
-    return closed;
+    return servers.close();
   };
 
   return {
-    url,
-    cdnUrl: cdn.origin,
-    ...accessesAt(url),
+    url: servers.url,
+    cdnUrl: servers.cdnUrl,
+    ...accessesAt(servers.url),
     requests,
     get charges() {
       jobs.settleAll();

@@ -8,12 +8,10 @@ import { adapters, files, nodesWhere, placeOf, sourceOf, sourceRoot } from "../s
 const tooLong: Readonly<Record<string, number>> = {
   "doors/router/keyed.ts KeyedCall": 310,
   "doors/postgres/journal.ts journalOver": 136,
-  "testing/sandbox/types.ts": 356,
   "journal/directory-files.ts journalIn": 198,
   "journal/entry.ts TaskEntry": 277,
   "result/generated-image.ts": 358,
   "result/generated-image.ts GeneratedImage": 291,
-  "testing/sandbox.ts startSandbox": 90,
   "types.ts": 466,
 };
 

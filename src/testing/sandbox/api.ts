@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { answerInstead, deliver, waitUntil } from "./delivery";
+import type { SandboxFault } from "./fault-types";
 import type { FaultQueue } from "./faults";
 import {
   type Body,
@@ -23,7 +24,6 @@ import {
   type ScriptSettings,
 } from "./script";
 import { isLive, type Streaming, sendStream, wholeStream } from "./stream";
-import type { SandboxFault } from "./types";
 import type { WebhookPoster } from "./webhooks";
 
 /** What all requests to the API share. */

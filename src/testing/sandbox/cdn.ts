@@ -1,11 +1,11 @@
 import { randomBytes } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { answerInstead, deliver } from "./delivery";
+import type { SandboxFault } from "./fault-types";
 import type { FaultQueue } from "./faults";
 import { reset, type SandboxResponse, send } from "./http";
 import type { Job, Jobs } from "./jobs";
 import type { Problem } from "./script";
-import type { SandboxFault } from "./types";
 
 interface Link {
   readonly job: Job;

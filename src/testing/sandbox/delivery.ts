@@ -1,5 +1,6 @@
 import type { ServerResponse } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { SandboxFault } from "./fault-types";
 import {
   proxyPage,
   reset,
@@ -10,7 +11,6 @@ import {
   sendTruncated,
 } from "./http";
 import type { Problem } from "./script";
-import type { SandboxFault } from "./types";
 
 /** Waits, without keeping the process alive; rejects when the sandbox closes. */
 export async function wait(delayMs: number, closing: AbortSignal): Promise<void> {

@@ -1,11 +1,6 @@
 import { checkNames } from "../names";
-import type {
-  SandboxFault,
-  SandboxFaultKind,
-  SandboxFaultPhase,
-  SandboxPhase,
-  SandboxProvider,
-} from "./types";
+import type { SandboxFault, SandboxFaultKind } from "./fault-types";
+import type { SandboxFaultPhase, SandboxPhase, SandboxProvider } from "./targets";
 
 const everyPhase: readonly SandboxPhase[] = ["create", "poll", "download"];
 const overTheApi: readonly SandboxPhase[] = ["create", "poll"];

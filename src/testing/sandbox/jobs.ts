@@ -1,7 +1,9 @@
+import type { SandboxFault } from "./fault-types";
 import type { SandboxResponse } from "./http";
 import type { PictureFormat } from "./media";
 import { draw, drawPartial } from "./pictures";
-import type { SandboxCharge, SandboxFault, SandboxJobState, SandboxProvider } from "./types";
+import type { SandboxProvider } from "./targets";
+import type { SandboxCharge, SandboxJobState } from "./types";
 
 /** How a job failed. */
 export interface Failure {

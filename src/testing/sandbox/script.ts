@@ -2,7 +2,8 @@ import type { IncomingHttpHeaders } from "node:http";
 import * as z from "zod/mini";
 import type { Body, SandboxResponse } from "./http";
 import type { Failure, Order } from "./jobs";
-import type { SandboxOpenAIAnswers, SandboxProvider } from "./types";
+import type { SandboxProvider } from "./targets";
+import type { SandboxOpenAIAnswers } from "./types";
 
 /** A refusal, before a provider puts it into its own words. */
 export interface Problem {

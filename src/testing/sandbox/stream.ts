@@ -1,8 +1,8 @@
 import type { ServerResponse } from "node:http";
 import { wait, waitUntil } from "./delivery";
+import type { SandboxFault } from "./fault-types";
 import { eventText, reset, type SandboxResponse } from "./http";
 import type { Job, Jobs, OrderStream } from "./jobs";
-import type { SandboxFault } from "./types";
 
 /** A stream, and what it streams. */
 export interface Streaming {

@@ -1,15 +1,12 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
+import type { SandboxFault } from "./fault-types";
 import type { FaultQueue } from "./faults";
 import type { Job, Jobs } from "./jobs";
 import { isHttpUrl } from "./script";
-import type {
-  SandboxFault,
-  SandboxProvider,
-  SandboxWebhook,
-  SandboxWebhookProvider,
-} from "./types";
+import type { SandboxProvider } from "./targets";
+import type { SandboxWebhook, SandboxWebhookProvider } from "./types";
 
 type Writable<T> = { -readonly [Key in keyof T]: T[Key] };
 
