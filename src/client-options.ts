@@ -6,7 +6,8 @@ import type { Journal } from "./journal/journal";
 import type { Upload } from "./request/inputs";
 import { isFunction, parseOptions, positive } from "./request/options";
 import type { PollSchedule } from "./schedule/schedule";
-import type { CallOptions, ImageJob } from "./types";
+import type { ImageJob } from "./types";
+import type { CallOptions } from "./types/call-options";
 
 /** How a client learns of ends by webhook. */
 export interface WebhookOptions {

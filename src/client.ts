@@ -17,7 +17,9 @@ import {
 import { type Plan, planRequest, priceOf } from "./request/plan";
 import type { EditRequest, GenerateRequest, ImageRequest } from "./request/request";
 import type { Runner } from "./runner";
-import type { CallOptions, ImageError, ImageJob, ImageResult, Operation } from "./types";
+import type { ImageError, ImageJob, ImageResult } from "./types";
+import type { CallOptions } from "./types/call-options";
+import type { Operation } from "./types/reference";
 import type { Webhooks } from "./webhooks/receiver";
 
 /** The argument of `close`. */

@@ -18,6 +18,30 @@ export interface Cost {
   readonly basis: "reported" | "usage" | "list";
 }
 
+/** Tokens, as the provider counted them. */
+export interface Usage {
+  /** All that went in. */
+  readonly inputTokens?: number;
+  /** All that came out. */
+  readonly outputTokens?: number;
+  /** Both together, as the provider says. */
+  readonly totalTokens?: number;
+  /** The part of `inputTokens` that is text. */
+  readonly inputTextTokens?: number;
+  /** The part of `inputTokens` that is images. */
+  readonly inputImageTokens?: number;
+  /** The part of `inputTokens` that came from a cache, and is cheaper. */
+  readonly cachedInputTokens?: number;
+  /** The part of `cachedInputTokens` that is text. */
+  readonly cachedInputTextTokens?: number;
+  /** The part of `cachedInputTokens` that is images. */
+  readonly cachedInputImageTokens?: number;
+  /** The part of `outputTokens` that is text. */
+  readonly outputTextTokens?: number;
+  /** The part of `outputTokens` that is images. */
+  readonly outputImageTokens?: number;
+}
+
 /** The sum of costs, known only where every one is known and all are in one unit. */
 export function totalCost(costs: readonly (Cost | undefined)[]): Cost | undefined {
   const [first, ...rest] = costs;

@@ -91,21 +91,9 @@ export { type LearnedScheduleOptions, learnedSchedule } from "./schedule/learned
 export type { PollMoment, PollSchedule, SizeClass } from "./schedule/schedule";
 // ---- jobs ----
 // ---- results ----
-export type {
-  CallOptions,
-  GeneratedImage,
-  ImageEvent,
-  ImageInfo,
-  ImageJob,
-  ImageResult,
-  JobReference,
-  JobStatus,
-  PartialImage,
-  StatusOptions,
-  TaskReference,
-  TaskState,
-  Timing,
-  WaitCallOptions,
-} from "./types";
-export { ImageError, type Operation } from "./types";
+export { ImageError, type ImageEvent, type ImageJob, type ImageResult, type Timing } from "./types";
+export type { CallOptions } from "./types/call-options";
+export type { GeneratedImage, ImageInfo, PartialImage } from "./types/image";
+export type { JobReference, Operation, TaskReference, TaskState } from "./types/reference";
+export type { JobStatus, StatusOptions, WaitCallOptions } from "./types/waiting";
 export type { Webhooks } from "./webhooks/receiver";

@@ -67,7 +67,7 @@ export {
   type TokenPrices,
 } from "./adapter/token-prices";
 export { once } from "./async/lazy";
-export type { Charged, Cost } from "./cost";
+export type { Charged, Cost, Usage } from "./cost";
 export type { DecodedImage } from "./media/decoded-image";
 export { compiled } from "./parse/compiled";
-export type { Operation, Usage } from "./types";
+export type { Operation } from "./types/reference";

@@ -1,6 +1,7 @@
 import type * as z from "zod/mini";
+import type { Usage } from "../cost";
 import type { ProviderResponse } from "../http/messages";
-import type { Operation, Usage } from "../types";
+import type { Operation } from "../types/reference";
 
 export type { ProviderResponse } from "../http/messages";
 

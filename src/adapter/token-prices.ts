@@ -1,5 +1,4 @@
-import type { Cost } from "../cost";
-import type { Usage } from "../types";
+import type { Cost, Usage } from "../cost";
 
 /** US dollars a million tokens. A kind of token without a price leaves a response that has some without a cost. */
 export interface TokenPrices {

@@ -8,7 +8,7 @@ import type { HttpRequest } from "../http/messages";
 import type { ExchangeLimits as HttpLimits, ReceivedResponse, Transport } from "../http/transport";
 import { userAgent } from "../http/user-agent";
 import { MemorySink } from "../media/decoded-image";
-import type { PartialImage } from "../types";
+import type { PartialImage } from "../types/image";
 import { askForKey, checkedKey, inTime } from "./api-key";
 import { elided } from "./elided";
 import { encodeMultipart } from "./multipart";

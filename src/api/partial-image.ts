@@ -2,7 +2,7 @@ import type { Adapter } from "../adapter/contract";
 import { DecodedImage } from "../media/decoded-image";
 import { sniff } from "../media/format";
 import { ownBytes } from "../media/own-bytes";
-import type { PartialImage } from "../types";
+import type { PartialImage } from "../types/image";
 
 /** Shows what the events of one stream hold of a picture that is not done, or an image of one that broke off. */
 export function partialReader(

@@ -1,9 +1,9 @@
 import type { Succeeded } from "../adapter/contract";
-import { type Cost, totalCost } from "../cost";
+import { type Cost, totalCost, type Usage } from "../cost";
 import { MalformedResponseError, withFailures } from "../errors";
 import type { GeneratedImage } from "../result/generated-image";
 import { ImageResult } from "../result/result";
-import type { ImageError, ImageJob, Timing, Usage } from "../types";
+import type { ImageError, ImageJob, Timing } from "../types";
 import type { Delivered } from "./pictures";
 
 /** A task that gave pictures, of which some may not have been saved. */

@@ -11,7 +11,8 @@ import {
   withJob,
 } from "../errors";
 import type { TransportFault } from "../http/faults";
-import type { ErrorFacts, ImageError, TaskState } from "../types";
+import type { ErrorFacts, ImageError } from "../types";
+import type { TaskState } from "../types/reference";
 import type { TaskServices } from "./services";
 
 /** How a create ended that brought neither a job nor pictures, as far as that is known. */

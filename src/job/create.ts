@@ -11,7 +11,9 @@ import type { HttpRequest } from "../http/messages";
 import type { TaskEntry } from "../journal/entry";
 import type { JournalRecord } from "../journal/record";
 import type { ImageSink } from "../media/decoded-image";
-import type { ErrorFacts, PartialImage, TaskState } from "../types";
+import type { ErrorFacts } from "../types";
+import type { PartialImage } from "../types/image";
+import type { TaskState } from "../types/reference";
 import {
   type CreateEnd,
   CreateFailure,

@@ -1,6 +1,7 @@
 import { withSafeJson } from "../api/event-json";
 import type { Clock } from "../async/clock";
-import type { CallOptions, ImageEvent } from "../types";
+import type { ImageEvent } from "../types";
+import type { CallOptions } from "../types/call-options";
 
 type Distribute<Event> = Event extends ImageEvent
   ? Omit<Event, "provider" | "jobId" | "task" | "at" | "metadata">

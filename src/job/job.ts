@@ -3,7 +3,8 @@ import { once } from "../async/lazy";
 import { InvalidRequestError } from "../errors";
 import { shown } from "../parse/shown";
 import { problemsOf } from "../request/problems";
-import type { JobStatus, TaskState } from "../types";
+import type { TaskState } from "../types/reference";
+import type { JobStatus } from "../types/waiting";
 
 const referenceSchema = once(() =>
   z.object({

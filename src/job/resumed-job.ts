@@ -1,13 +1,7 @@
 import { onceLoaded } from "../async/lazy";
-import type {
-  ImageEvent,
-  ImageJob,
-  ImageResult,
-  JobReference,
-  JobStatus,
-  StatusOptions,
-  WaitCallOptions,
-} from "../types";
+import type { ImageEvent, ImageJob, ImageResult } from "../types";
+import type { JobReference } from "../types/reference";
+import type { JobStatus, StatusOptions, WaitCallOptions } from "../types/waiting";
 import type { ParsedReference } from "./job";
 
 /** The job of a reference: what goes on with it is made when it is first asked something. */

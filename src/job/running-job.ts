@@ -3,17 +3,10 @@ import type { Charged } from "../cost";
 import { CallbackError, ClientClosedError, isImageError, reasonOf } from "../errors";
 import { newId } from "../request/fingerprint";
 import { parseWaitOptions } from "../request/options";
-import type {
-  CallOptions,
-  ErrorFacts,
-  ImageEvent,
-  ImageJob,
-  ImageResult,
-  JobReference,
-  JobStatus,
-  StatusOptions,
-  WaitCallOptions,
-} from "../types";
+import type { ErrorFacts, ImageEvent, ImageJob, ImageResult } from "../types";
+import type { CallOptions } from "../types/call-options";
+import type { JobReference } from "../types/reference";
+import type { JobStatus, StatusOptions, WaitCallOptions } from "../types/waiting";
 import { assemble, type TaskOutcome, timingOf } from "./assemble";
 import { JobEvents, type Subscriber } from "./events";
 import { isSettled, jobState } from "./job";

@@ -6,7 +6,8 @@ import type { Semaphore } from "../async/semaphore";
 import type { UnderWay } from "../async/under-way";
 import type { Transport } from "../http/transport";
 import type { PollSchedule } from "../schedule/schedule";
-import type { CallOptions, ImageJob } from "../types";
+import type { ImageJob } from "../types";
+import type { CallOptions } from "../types/call-options";
 import type { JobEvents } from "./events";
 
 /** What all jobs of a client share. */

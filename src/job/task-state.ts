@@ -1,6 +1,7 @@
 import type { Succeeded } from "../adapter/contract";
 import type { Charged, Cost } from "../cost";
-import type { ImageError, TaskReference, TaskState } from "../types";
+import type { ImageError } from "../types";
+import type { TaskReference, TaskState } from "../types/reference";
 import type { Create, Sending } from "./create";
 import { isSettled } from "./job";
 

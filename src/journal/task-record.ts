@@ -1,6 +1,6 @@
 import type { Call } from "../adapter/contract";
 import { InvalidRequestError, JournalError } from "../errors";
-import type { Operation } from "../types";
+import type { Operation } from "../types/reference";
 import { otherAccountError } from "./account";
 import { thisProcess } from "./owner";
 import { type JournalRecord, journalRecordSchema, packSplit } from "./record";

@@ -1,6 +1,6 @@
 // The contract between a ledger and where it is kept, so that a door with a database can be one.
 import type { Cost } from "../cost";
-import type { JobReference, Operation } from "../types";
+import type { JobReference, Operation } from "../types/reference";
 
 /** So much money, or so many credits. */
 export type Amount = Pick<Cost, "amount" | "unit">;

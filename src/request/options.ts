@@ -3,7 +3,9 @@ import * as z from "zod/mini";
 import { once } from "../async/lazy";
 import { withFailures } from "../errors";
 import { isAbortSignal } from "../realm";
-import type { CallOptions, ImageError, WaitCallOptions } from "../types";
+import type { ImageError } from "../types";
+import type { CallOptions } from "../types/call-options";
+import type { WaitCallOptions } from "../types/waiting";
 import { namesIn, problemsOf, withoutUndefined } from "./problems";
 
 /** A number above 0. */

@@ -4,7 +4,8 @@ import { once } from "../async/lazy";
 import { isPossibleHost } from "../http/host";
 import { compiled } from "../parse/compiled";
 import { isBlob, isBytes, isURL } from "../realm";
-import type { ImageError, Operation } from "../types";
+import type { ImageError } from "../types";
+import type { Operation } from "../types/reference";
 import { commonFields } from "./fields";
 import { invalid, namesIn, problemsOf, withoutUndefined } from "./problems";
 

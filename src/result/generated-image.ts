@@ -11,7 +11,8 @@ import { ImageInspection } from "../media/image-inspection";
 import { mediaInfo } from "../media/measure";
 import { ownBytes } from "../media/own-bytes";
 import { writeBeside } from "../media/write-beside";
-import type { ErrorFacts, ImageInfo, GeneratedImage as Picture } from "../types";
+import type { ErrorFacts } from "../types";
+import type { ImageInfo, GeneratedImage as Picture } from "../types/image";
 import { bytesIn, type Decoded, decodedOf, faultIn, firstOf, isText, isTruncated } from "./bytes";
 import { ImageDownload, notAnImage } from "./image-download";
 

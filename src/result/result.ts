@@ -1,12 +1,6 @@
-import type { Cost } from "../cost";
-import type {
-  GeneratedImage,
-  ImageError,
-  ImageJob,
-  ImageResult as Result,
-  Timing,
-  Usage,
-} from "../types";
+import type { Cost, Usage } from "../cost";
+import type { ImageError, ImageJob, ImageResult as Result, Timing } from "../types";
+import type { GeneratedImage } from "../types/image";
 
 /** What an `ImageResult` is made of. */
 export interface ResultFacts {

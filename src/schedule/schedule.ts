@@ -1,4 +1,4 @@
-import type { Operation } from "../types";
+import type { Operation } from "../types/reference";
 
 /** How large a picture is asked for, where that is known: it decides how long it takes. */
 export type SizeClass = "standard" | "large";

@@ -11,7 +11,9 @@ import {
   type Task,
 } from "../provider";
 import type { ImageRequest } from "../request/request";
-import type { CallOptions, ImageError, Operation } from "../types";
+import type { ImageError } from "../types";
+import type { CallOptions } from "../types/call-options";
+import type { Operation } from "../types/reference";
 import { checkNames } from "./names";
 import { plainPng } from "./sandbox/png";
 

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { gptImage2Prices, priceOfImages, priceOfUsage } from "../../src/adapter/token-prices";
-import type { Usage } from "../../src/types";
+import type { Usage } from "../../src/cost";
 
 const both = { inputTokens: 100, inputTextTokens: 40, inputImageTokens: 60, outputTokens: 10 };
 const textOnly = { inputTokens: 40, inputTextTokens: 40 };

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { ProviderClient } from "../../src/client";
 import { type Provider, shortapi, trinetra } from "../../src/index";
 import { isSettled, jobState } from "../../src/job/job";
-import type { TaskState } from "../../src/types";
+import type { TaskState } from "../../src/types/reference";
 import { TestClock } from "../support/clock";
 import { failureOf, prompt, startStage, systemClock } from "../support/stage";
 

@@ -10,9 +10,8 @@ const tooLong: Readonly<Record<string, number>> = {
   "doors/postgres/journal.ts journalOver": 136,
   "journal/directory-files.ts journalIn": 198,
   "journal/entry.ts TaskEntry": 277,
-  "result/generated-image.ts": 358,
+  "result/generated-image.ts": 359,
   "result/generated-image.ts GeneratedImage": 291,
-  "types.ts": 466,
 };
 
 /** How many lines a node takes. */

@@ -2,7 +2,8 @@ import type { ServerResponse } from "node:http";
 import { expect, test } from "vitest";
 import { ProviderClient } from "../../src/client";
 import { createImageClient, openaiCompatible } from "../../src/index";
-import type { ImageEvent, JobReference } from "../../src/types";
+import type { ImageEvent } from "../../src/types";
+import type { JobReference } from "../../src/types/reference";
 import { TestClock } from "../support/clock";
 import { pixel, sendJson, startServer } from "../support/server";
 import {

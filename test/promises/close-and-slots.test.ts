@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { ProviderClient } from "../../src/client";
-import type { JobReference } from "../../src/types";
+import type { JobReference } from "../../src/types/reference";
 import { TestClock } from "../support/clock";
 import {
   allProviders,
