@@ -4,7 +4,6 @@ import type { Output } from "../adapter/contract";
 import { DownloadError, MalformedResponseError, reasonOf } from "../errors";
 import { makeDirectory } from "../files/make-directory";
 import type { Read } from "../http/downloader";
-import { DownloadFault } from "../http/faults";
 import { DecodedImage } from "../media/decoded-image";
 import { type Media, sniff } from "../media/format";
 import { ImageInspection } from "../media/image-inspection";
@@ -14,20 +13,19 @@ import { writeBeside } from "../media/write-beside";
 import type { ErrorFacts } from "../types";
 import type { ImageInfo, GeneratedImage as Picture } from "../types/image";
 import { bytesIn, type Decoded, decodedOf, faultIn, firstOf, isText, isTruncated } from "./bytes";
+import { type Downloads, fetchImage, NoFreshUrl } from "./fetch-image";
 import { ImageDownload, notAnImage } from "./image-download";
+import { base64Of, blobOf, responseOf, streamOf } from "./views";
 
 /** What an image needs of its client. */
-export interface ImageSource {
+export interface ImageSource extends Downloads {
   readonly facts: ErrorFacts;
   /** The file's name in a `saveTo` directory, without its extension. */
   readonly name: string;
   /** A cause without the key in it. */
   clean(cause: unknown): unknown;
-  download<Value>(url: string, read: Read<Value>, signal?: AbortSignal): Promise<Value>;
   /** The bytes as the journal keeps them, once it does. */
   readonly stored?: (() => Promise<Uint8Array | undefined>) | undefined;
-  /** Asks the provider for a fresh URL in place of one that has expired. */
-  refresh?(signal?: AbortSignal): Promise<string | undefined>;
 }
 
 /** As `image.save`, named by the job and what the bytes are, and held on disk alone from then on. */
@@ -92,38 +90,19 @@ export class GeneratedImage implements Picture {
   }
 
   stream(): ReadableStream<Uint8Array> {
-    const load = () => this.bytes();
-    return new ReadableStream({
-      async pull(controller) {
-        controller.enqueue(await load());
-        controller.close();
-      },
-    });
+    return streamOf(() => this.bytes());
   }
 
   async base64(): Promise<string> {
-    const bytes = await this.bytes();
-    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");
+    return base64Of(await this.bytes());
   }
 
   async blob(): Promise<Blob> {
-    const bytes = await this.bytes();
-    return new Blob([bytes], { type: mediaTypeOf(bytes) });
+    return blobOf(await this.bytes());
   }
 
   async response(): Promise<Response> {
-    const bytes = await this.bytes();
-    const mediaType = mediaTypeOf(bytes);
-    return new Response(bytes, {
-      headers: {
-        "content-type": mediaType,
-        "content-length": String(bytes.byteLength),
-        // The type is what the bytes say: no browser shall guess another.
-        "x-content-type-options": "nosniff",
-        // Opened by itself an SVG is a document, and its scripts would run as the site's own.
-        ...(mediaType === "image/svg+xml" && { "content-security-policy": svgPolicy }),
-      },
-    });
+    return responseOf(await this.bytes());
   }
 
   async info(): Promise<ImageInfo> {
@@ -281,40 +260,16 @@ export class GeneratedImage implements Picture {
     const { url } = this;
     if (url === undefined) throw this.#error("The response gave neither bytes nor a URL");
     const download = new ImageDownload();
-    const value = await this.#fetchFrom(url, (...body) => read(download, ...body), signal);
-    if (download.isTruncated) this.#warnOfEnd();
-    this.#part = undefined;
-    return value;
-  }
-
-  async #fetchFrom<Value>(
-    url: string,
-    read: Read<Value>,
-    signal: AbortSignal | undefined,
-  ): Promise<Value> {
+    const readInto: Read<Value> = (...body) => read(download, ...body);
     try {
-      return await this.#source.download(url, read, signal);
+      const value = await fetchImage(this, url, this.#source, readInto, signal);
+      if (download.isTruncated) this.#warnOfEnd();
+      this.#part = undefined;
+      return value;
     } catch (error) {
       signal?.throwIfAborted();
-      const expired = error instanceof DownloadFault && error.expired;
-      const fresh = expired ? await this.#refreshed(signal) : undefined;
-      if (fresh === undefined) throw this.#error(undefined, error);
-      Object.assign(this, { url: fresh });
-      try {
-        return await this.#source.download(fresh, read, signal);
-      } catch (again) {
-        signal?.throwIfAborted();
-        throw this.#error(undefined, again);
-      }
-    }
-  }
-
-  async #refreshed(signal: AbortSignal | undefined): Promise<string | undefined> {
-    try {
-      return await this.#source.refresh?.(signal);
-    } catch (error) {
-      signal?.throwIfAborted();
-      throw this.#error("Its URL has expired, and a fresh one cannot be had", error);
+      if (error instanceof NoFreshUrl) throw this.#error(error.message, error.cause);
+      throw this.#error(undefined, error);
     }
   }
 
@@ -347,13 +302,6 @@ async function isFile(path: string): Promise<boolean> {
     return false;
   }
 }
-
-function mediaTypeOf(bytes: Uint8Array): string {
-  return sniff(bytes)?.mediaType ?? "application/octet-stream";
-}
-
-/** Nothing but the styles in it: no script, no request, no form. */
-const svgPolicy = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
 
 /** Where a file goes, by what it is. */
 type PathFor = (media: Media | undefined) => string;
