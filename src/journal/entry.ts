@@ -1,40 +1,29 @@
 import type { Call, Refused, Succeeded } from "../adapter/contract";
 import type { Clock } from "../async/clock";
 import type { Charged, Cost } from "../cost";
-import { JournalError, reasonOf } from "../errors";
 import type { Journal } from "./journal";
-import {
-  beginSending,
-  endSending,
-  isAbandoned,
-  isOwnedElsewhere,
-  isOwnedHere,
-  thisProcess,
-} from "./owner";
-import { isFree, isSettledRecord, type JournalRecord, recordId } from "./record";
+import { beginSending, endSending, isAbandoned, isOwnedElsewhere, isOwnedHere } from "./owner";
+import { isFree, type JournalRecord, recordId } from "./record";
+import { changed, delivered, reopened, takenOver } from "./record-changes";
 import { repeatableCall } from "./repeatable";
+import { StoredRecord } from "./stored-record";
 import { intentRecord, type LedgerFacts, recordOf } from "./task-record";
-import { Writes } from "./writes";
 
 /** The first task's marker while it is being written: the other tasks of the call wait for it. */
 const firstMarkers = new WeakMap<LedgerFacts, Promise<unknown>>();
 
 /** One task's page in the journal: written ahead of what it tells of. */
 export class TaskEntry {
-  readonly #journal: Journal;
   readonly #clock: Clock;
-  readonly #canSwap: boolean;
   readonly #facts: LedgerFacts;
   readonly #index: number;
   /** Which try it is under a caller's key; absent without one. */
   readonly #attempt: number | undefined;
   #account: string | undefined;
   #record: JournalRecord | undefined;
-  /** What stands in the journal, as it was last read or written. */
-  #stored: unknown;
+  readonly #stored: StoredRecord;
   #released = false;
   #begun = false;
-  readonly #writes = new Writes();
 
   constructor(
     journal: Journal,
@@ -44,14 +33,17 @@ export class TaskEntry {
     record?: JournalRecord,
     attempt = record?.attempt,
   ) {
-    this.#journal = journal;
-    this.#canSwap = journal.compareAndSwap !== undefined;
     this.#clock = clock;
     this.#facts = facts;
     this.#index = index;
     this.#record = record;
     this.#attempt = attempt;
     this.#account = record?.account;
+    this.#stored = new StoredRecord(
+      journal,
+      facts.provider,
+      recordId(facts.jobId, index, this.#attempt),
+    );
   }
 
   get record(): JournalRecord | undefined {
@@ -61,10 +53,6 @@ export class TaskEntry {
   /** The marker is this process's own. */
   get begun(): boolean {
     return this.#begun;
-  }
-
-  get #id(): string {
-    return recordId(this.#facts.jobId, this.#index, this.#attempt);
   }
 
   /**
@@ -86,26 +74,26 @@ export class TaskEntry {
     await firstMarkers.get(this.#facts)?.catch(() => {});
     const { firstId } = this.#facts;
     this.#account = (await this.#facts.account?.()) ?? this.#account;
-    if (firstId !== undefined) await this.#find(firstId);
+    if (firstId !== undefined) this.#checked(await this.#stored.readOther(firstId), firstId);
     return this.#begin(call, key);
   }
 
   async #begin(call: Call, key: string | undefined): Promise<JournalRecord | undefined> {
     this.#account = (await this.#facts.account?.()) ?? this.#account;
-    const place = { id: this.#id, index: this.#index, attempt: this.#attempt };
+    const { id } = this.#stored;
+    const place = { id, index: this.#index, attempt: this.#attempt };
     const whose = { ...place, account: this.#account, now: this.#clock.wallTime() };
     const record = intentRecord(this.#facts, whose, call, key);
     for (;;) {
       // Before others can see the marker.
-      beginSending(this.#id, this);
+      beginSending(id, this);
       try {
-        this.#begun = await this.#guarded("no", () => this.#journal.create(record));
+        this.#begun = await this.#stored.create(record);
       } finally {
         if (!this.#begun) this.sent();
       }
       if (this.#begun) {
         this.#record = record;
-        this.#stored = record;
         return undefined;
       }
       const existing = await this.refresh();
@@ -116,14 +104,12 @@ export class TaskEntry {
 
   /** Reads the record anew, as another process may have written it. */
   async refresh(): Promise<JournalRecord | undefined> {
-    const found = await this.#find(this.#id);
+    const found = this.#checked(await this.#stored.read(), this.#stored.id);
     if (found !== undefined) this.#record = found;
     return found;
   }
 
-  async #find(id: string): Promise<JournalRecord | undefined> {
-    const found = await this.#guarded("no", () => this.#journal.read(id));
-    if (id === this.#id) this.#stored = found;
+  #checked(found: unknown, id: string): JournalRecord | undefined {
     return found === undefined ? undefined : recordOf(found, id, this.#facts, this.#account);
   }
 
@@ -143,11 +129,11 @@ export class TaskEntry {
    * stands there by now, which is to be looked at anew.
    */
   async takeOver(): Promise<boolean> {
-    if (!this.#canSwap) return true;
+    if (!this.#stored.canSwap) return true;
     const found = await this.refresh();
     if (found === undefined || this.repeatable === undefined) return false;
     const record = takenOver(found, this.#clock);
-    beginSending(this.#id, this);
+    beginSending(this.#stored.id, this);
     const isTaken = await this.#swap("no", record).catch((error: unknown) => {
       this.sent();
       throw error;
@@ -158,18 +144,14 @@ export class TaskEntry {
 
   /** False where another process has written since. */
   async #swap(charged: Charged, next?: JournalRecord): Promise<boolean> {
-    const isSwapped = await this.#guarded(charged, async () =>
-      this.#journal.compareAndSwap?.(this.#id, this.#stored, next),
-    );
-    if (!isSwapped) return false;
-    this.#stored = next;
+    if (!(await this.#stored.swap(charged, next))) return false;
     this.#record = next ?? this.#record;
     return true;
   }
 
   /** The create has ended, however it did. */
   sent(): void {
-    endSending(this.#id, this);
+    endSending(this.#stored.id, this);
   }
 
   /** The process that wrote the record lives, and is another. */
@@ -206,7 +188,7 @@ export class TaskEntry {
     const failure = { kind: "submission_unknown", message, charged: "unknown" } as const;
     const record = changed(current, { state: "unknown", failure }, this.#clock);
     // What another process has written since tells more.
-    if (!this.#canSwap) await this.#update(record);
+    if (!this.#stored.canSwap) await this.#update(record);
     else await this.#swap("unknown", record);
   }
 
@@ -217,29 +199,18 @@ export class TaskEntry {
 
   async writeImage(position: number, bytes: Uint8Array): Promise<void> {
     if (this.#released) return;
-    const write = () => this.#journal.writeImage(this.#id, position, bytes);
-    await this.#writes.add(this.#guarded("yes", write));
+    await this.#stored.writeImage(position, bytes);
   }
 
   /** An image that the journal keeps; `undefined` before it does. */
   async readImage(position: number): Promise<Uint8Array | undefined> {
     if (this.#record?.state !== "succeeded" || this.#released) return undefined;
-    return this.#guarded("yes", () => this.#journal.readImage(this.#id, position));
+    return this.#stored.readImage(position);
   }
 
   /** Written last, so that a reader of the record always finds its images. */
-  succeeded({ outputs, usage, model }: Succeeded, cost: Cost | undefined): Promise<void> {
-    const change: Partial<JournalRecord> = {
-      state: "succeeded",
-      images: outputs.map(({ url, revisedPrompt }) => ({
-        ...(url !== undefined && { url }),
-        ...(revisedPrompt !== undefined && { revisedPrompt }),
-      })),
-      ...(cost !== undefined && { cost }),
-      ...(usage !== undefined && { usage: { ...usage } }),
-      ...(model !== undefined && { model }),
-    };
-    return this.#update(change, "yes");
+  succeeded(success: Succeeded, cost: Cost | undefined): Promise<void> {
+    return this.#update(delivered(success, cost), "yes");
   }
 
   /**
@@ -248,7 +219,7 @@ export class TaskEntry {
    */
   async refused(): Promise<void> {
     if (!this.#begun) return;
-    if (this.#canSwap) {
+    if (this.#stored.canSwap) {
       this.#released = await this.#swap("unknown");
       return;
     }
@@ -259,8 +230,7 @@ export class TaskEntry {
   /** Lets go of the record and its images. */
   async forget(): Promise<void> {
     this.#released = true;
-    await this.#writes.settled();
-    await this.#guarded("unknown", () => this.#journal.delete(this.#id));
+    await this.#stored.delete();
   }
 
   /** The same at the caller's word, and of the tries before this one, too. */
@@ -269,14 +239,13 @@ export class TaskEntry {
     if (record?.attempt !== undefined && isFree(record)) {
       // Another process may be at the next try: without this one the key would lead past it.
       this.#released = true;
-      await this.#writes.settled();
       const { request: _, ...rest } = record;
-      return this.#guarded("no", () => this.#journal.update({ ...rest, released: true }));
+      return this.#stored.free({ ...rest, released: true });
     }
     await this.forget();
     for (let attempt = (this.#attempt ?? 0) - 1; attempt >= 0; attempt -= 1) {
       const id = recordId(this.#facts.jobId, this.#index, attempt);
-      await this.#guarded("unknown", () => this.#journal.delete(id));
+      await this.#stored.deleteOther(id);
     }
   }
 
@@ -284,40 +253,6 @@ export class TaskEntry {
     if (this.#record === undefined || this.#released) return;
     const written = changed(this.#record, change, this.#clock);
     this.#record = written;
-    this.#stored = written;
-    await this.#writes.add(this.#guarded(charged, () => this.#journal.update(written)));
+    await this.#stored.update(written, charged);
   }
-
-  async #guarded<Value>(charged: Charged, work: () => Promise<Value>): Promise<Value> {
-    try {
-      return await work();
-    } catch (cause) {
-      const detail = reasonOf(cause);
-      throw new JournalError({ provider: this.#facts.provider, charged, detail, cause });
-    }
-  }
-}
-
-/** On its way again, whatever it was: nobody may settle it meanwhile. */
-function takenOver({ failure: _, ...record }: JournalRecord, clock: Clock): JournalRecord {
-  const takenOverAt = new Date(clock.wallTime()).toISOString();
-  return { ...record, state: "submitting", owner: thisProcess(), takenOverAt };
-}
-
-/** Without what a settlement has put there. */
-function reopened(settled: JournalRecord): JournalRecord {
-  const { failure: _, settledAt: __, released: ___, ...record } = settled;
-  return record;
-}
-
-function changed(
-  before: JournalRecord,
-  change: Partial<JournalRecord>,
-  clock: Clock,
-): JournalRecord {
-  const { call, ...record } = { ...before, ...change };
-  if (isSettledRecord(record)) record.settledAt ??= new Date(clock.wallTime()).toISOString();
-  // Once accepted it is never sent again.
-  const open = record.state === "submitting" || record.state === "unknown";
-  return open && call !== undefined ? { ...record, call } : record;
 }
