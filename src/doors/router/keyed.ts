@@ -1,18 +1,17 @@
 import {
-  ClientClosedError,
   type ImageError,
-  type ImageJob,
   type ImageRequest,
   InvalidRequestError,
   isImageError,
   type JobReference,
-  TimeoutError,
 } from "../../index";
 import type { Reserved, RouterCall } from "./call";
-import { isFree, isWhole, jobOf, lostError } from "./claim-ends";
+import { isFree, isWhole, lostError } from "./claim-ends";
+import { ClaimWait } from "./claim-wait";
 import { type Claim, type ClaimFacts, type Claims, claimedMember, placeOf } from "./claims";
-import { onAbort, pause } from "./clock";
+import { onAbort } from "./clock";
 import { digestOf } from "./digest";
+import { HeldClaim } from "./held-claim";
 import type { Member } from "./members";
 import type { Order } from "./order";
 import type { JobWatch } from "./routed";
@@ -22,10 +21,6 @@ import type { Walk } from "./walk";
 
 /** Somebody else has taken over the claim: nothing was sent, and what comes of it is theirs to say. */
 class LostClaim extends Error {}
-
-/** How soon a claim is looked at again, and how late. */
-const firstLookMs = 50;
-const lastLookMs = 2_000;
 
 /** A call under an `idempotencyKey`: it goes where the claim of its key says. */
 export class KeyedCall<Request extends ImageRequest, Value> {
@@ -37,7 +32,7 @@ export class KeyedCall<Request extends ImageRequest, Value> {
   /** The next link to be looked at: those before it are over. */
   #from = 0;
   #walk: Walk<Request> | undefined;
-  #lookMs = firstLookMs;
+  readonly #wait: ClaimWait;
   /** The link of the order whose fate is unknown, and which this call buys again. */
   #boughtAgainAt: number | undefined;
 
@@ -47,6 +42,7 @@ export class KeyedCall<Request extends ImageRequest, Value> {
     this.#idempotencyKey = idempotencyKey;
     this.#key = claims.keyFor(idempotencyKey);
     this.#digest = digestOf(call.request);
+    this.#wait = new ClaimWait(call.time, call.services);
   }
 
   async run(): Promise<Value> {
@@ -107,7 +103,7 @@ export class KeyedCall<Request extends ImageRequest, Value> {
   ): Promise<{ readonly value: Value } | undefined> {
     const call = this.#call;
     const { candidate, order } = next;
-    let claim = opened;
+    const held = new HeldClaim(this.#claims, opened);
     const ended = new AbortController();
     const { signal } = call.options;
     const stop = signal && onAbort(signal, () => ended.abort(signal.reason));
@@ -116,30 +112,35 @@ export class KeyedCall<Request extends ImageRequest, Value> {
       if (!order.isBegun) ended.abort(new LostClaim());
     };
     const limitMs = call.options.timeoutMs ?? call.services.timeoutMs;
-    const release = this.#claims.keep(claim, limitMs, lose);
+    const release = held.keep(limitMs, lose);
     try {
       const outcome = await call.send({
         ...next,
         signal: ended.signal,
-        idempotencyKey: this.#keyOf(claim, candidate.member),
-        onAccepted: async (job) => {
-          claim = await this.#noted(claim, job, order);
-        },
+        idempotencyKey: this.#keyOf(opened, candidate.member),
+        onAccepted: (job) => held.accepted(job, order),
       });
       release();
       if ("value" in outcome) {
-        await this.#succeeded(claim, outcome.value, order);
+        const { kind } = call;
+        await held.succeeded(
+          kind.jobOf(outcome.value).reference,
+          kind.isOver(outcome.value),
+          order,
+        );
         return { value: call.finish(outcome.value, order, this.#watch(outcome.value)) };
       }
-      return await this.#failed(claim, next, outcome.error);
+      await held.failed(outcome.error, order);
+      this.#goOn(opened, candidate, order, outcome.error);
+      return undefined;
     } catch (error) {
       release();
       if (error instanceof LostClaim) return undefined;
-      if (!isImageError(error)) await this.#abandoned(claim, order);
+      if (!isImageError(error)) await held.abandoned(order);
       throw error;
     } finally {
       stop?.();
-      this.#claims.leave(opened);
+      held.leave();
     }
   }
 
@@ -147,48 +148,6 @@ export class KeyedCall<Request extends ImageRequest, Value> {
   #keyOf({ facts }: Claim, { honoursKeys }: Member): string | undefined {
     if (!honoursKeys) return undefined;
     return facts.again ? `${this.#idempotencyKey}#again` : this.#idempotencyKey;
-  }
-
-  /** What is paid for must not be lost by a journal that cannot be written. */
-  async #noted(claim: Claim, job: ImageJob, order: Order): Promise<Claim> {
-    const { reference } = job;
-    return this.#claims.update(claim, {}, { reference }).catch((error: unknown) => {
-      order.warnings.push(`The claim does not know the job: ${String(error)}`);
-      return claim;
-    });
-  }
-
-  async #succeeded(claim: Claim, value: Value, order: Order): Promise<void> {
-    const { kind } = this.#call;
-    const { reference } = kind.jobOf(value);
-    // A job that was submitted goes on: its claim stays open, and leads to it.
-    const change = kind.isOver(value) ? ({ state: "succeeded" } as const) : {};
-    await this.#claims.update(claim, change, { reference }).catch((error: unknown) => {
-      order.warnings.push(`The claim could not be ended: ${String(error)}`);
-    });
-  }
-
-  /** Goes on to the next client under the next claim, or ends this one and the call. */
-  async #failed(
-    claim: Claim,
-    { candidate, order }: Pick<Reserved<Request>, "candidate" | "order">,
-    error: ImageError,
-  ): Promise<undefined> {
-    const { code: kind, message } = error;
-    const reference = error.job?.reference;
-    const charged = isUncharged(error) ? "no" : error.charged === "yes" ? "yes" : "unknown";
-    const failure = { kind, message, charged } as const;
-    const state = charged === "unknown" ? "unknown" : "failed";
-    const more = reference === undefined ? {} : { reference };
-    try {
-      await this.#claims.update(claim, { state, failure }, more, charged);
-    } catch (cause) {
-      // Without its end nobody may go on: the next claim would stand beside an open order.
-      order.warnings.push(`The claim could not be ended: ${String(cause)}`);
-      throw error;
-    }
-    this.#goOn(claim, candidate, order, error);
-    return undefined;
   }
 
   /** A key buys once more at most, whoever comes with it. */
@@ -203,16 +162,6 @@ export class KeyedCall<Request extends ImageRequest, Value> {
     this.#walk ??= call.walk();
     call.goOn(candidate, order, error, this.#walk);
     if (!isUncharged(error)) this.#boughtAgainAt = index;
-  }
-
-  /** The caller has left. */
-  async #abandoned(claim: Claim, order: Order): Promise<void> {
-    const message = "The caller left before it ended";
-    const charged = order.isBegun ? "unknown" : "no";
-    const failure = { kind: "generation_failed", message, charged } as const;
-    const state = order.isBegun ? "unknown" : "failed";
-    // The caller's own reason is thrown whatever the journal says: an open claim tells no less.
-    await this.#claims.update(claim, { state, failure }).catch(() => {});
   }
 
   /** Somebody has the order: their client is asked, or what they got is waited for. */
@@ -238,7 +187,7 @@ export class KeyedCall<Request extends ImageRequest, Value> {
       this.#goOn(last, candidate, { id: last.facts.entry }, lostError(last, member));
       return undefined;
     }
-    await this.#wait(last, member, options.signal);
+    await this.#wait.next(last, member, options.signal);
     return undefined;
   }
 
@@ -312,29 +261,5 @@ export class KeyedCall<Request extends ImageRequest, Value> {
 
   #watch(value: Value): JobWatch {
     return { released: () => this.#claims.forget(this.#key, this.#call.kind.jobOf(value).id) };
-  }
-
-  async #wait(
-    { facts }: Claim,
-    { client }: Member,
-    signal: AbortSignal | undefined,
-  ): Promise<void> {
-    const { time, services } = this.#call;
-    const { clock, closing, name } = services;
-    time.start();
-    const job = jobOf(facts, client);
-    const known = { provider: name, charged: "unknown" as const, job };
-    if (time.leftMs <= 0) {
-      const detail = `Another call under this key is at ${facts.client}`;
-      throw new TimeoutError({ ...known, detail, timeoutMs: time.limitMs });
-    }
-    const delayMs = Math.min(this.#lookMs, time.leftMs);
-    this.#lookMs = Math.min(lastLookMs, this.#lookMs * 1.5);
-    try {
-      await pause(clock, delayMs, signal === undefined ? [closing] : [signal, closing]);
-    } catch (reason) {
-      if (!closing.aborted) throw reason;
-      throw new ClientClosedError(known);
-    }
   }
 }
