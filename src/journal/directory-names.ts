@@ -2,16 +2,16 @@
 
 /** @throws {TypeError} for an id that would lead elsewhere. */
 export function recordName(id: string): string {
-  return `${safe(id)}.json`;
+  return `${checkedId(id)}.json`;
 }
 
 /** @throws {TypeError} for an id that would lead elsewhere. */
 export function imageName(id: string, position: number, extension: string): string {
-  return `${safe(id)}.${position}.${extension}`;
+  return `${checkedId(id)}.${position}.${extension}`;
 }
 
 /** An id as a part of a file name: it must not lead elsewhere. */
-export function safe(id: string): string {
+export function checkedId(id: string): string {
   if (!isRecordId(id)) throw new TypeError(`"${id}" is no id of a journal record`);
   return id;
 }

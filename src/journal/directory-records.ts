@@ -2,7 +2,7 @@ import { reasonOf } from "../errors";
 import { codeOf } from "../realm";
 import { unlessMissing } from "./directory-file-system";
 import type { imagesIn } from "./directory-images";
-import { recordName, safe } from "./directory-names";
+import { checkedId, recordName } from "./directory-names";
 import { heldMark, putBack, removeFile, replaceFile } from "./directory-swap";
 import type { DirectoryTasks } from "./directory-tasks";
 import { type DurableDirectory, temporaryMark } from "./durable-directory";
@@ -98,7 +98,7 @@ export class DirectoryRecords {
   ): Promise<boolean> {
     const files = this.#held(
       id,
-      this.#directory.place(`${heldMark}${safe(id)}.${crypto.randomUUID()}`),
+      this.#directory.place(`${heldMark}${checkedId(id)}.${crypto.randomUUID()}`),
     );
     const wanted = JSON.stringify(expected);
     const isExpected = (text: string) => JSON.stringify(parsed(text)) === wanted;
