@@ -2,7 +2,7 @@ import type { Output } from "../adapter/contract";
 import { beginsImage, pictureIn } from "../http/image-text";
 import type { HttpRequest } from "../http/messages";
 import { parseJson } from "../http/parse-json";
-import { TextScanner } from "../http/text-scanner";
+import { mayHoldBase64, TextScanner } from "../http/text-scanner";
 import { decodedFrom } from "../media/decoded-from";
 import { DecodedImage, type ImageSink } from "../media/decoded-image";
 import { PictureURLs, type Place } from "./picture-urls";
@@ -38,6 +38,9 @@ export async function salvaged(salvage: Salvage): Promise<readonly Output[]> {
   return kept.length > 0 ? kept : urls.found.slice(0, mostImages).map((url) => ({ url }));
 }
 
+/** How many images a request may hold, which its response may repeat: sixteen and a mask. */
+const mostInputs = 17;
+
 /** JSON may be a string in JSON, and that once more: gateways wrap what they got. */
 const deepestText = 3;
 
@@ -62,7 +65,7 @@ async function imagesIn(
       const inner = depth < deepestText ? jsonIn(value) : undefined;
       if (inner !== undefined) ahead.push({ value: inner, place, depth: depth + 1 });
       else {
-        found.push(...(await imagesInText(value, createSink, mostImages)));
+        found.push(...(await imagesInText(value, createSink, mostImages + mostInputs)));
         urls.look(value, place);
       }
     } else if (typeof value === "object" && value !== null) {
@@ -103,10 +106,15 @@ async function imagesInText(
     if (!("base64" in picture)) return [];
     return [decodedFrom(Buffer.from(picture.base64, "base64"), createSink())];
   }
+  if (!mayHoldBase64(text)) return [];
   const scanner = new TextScanner(createSink, { mostImages });
-  await scanner.write(Buffer.from(text));
-  await scanner.end();
-  return scanner.images;
+  try {
+    await scanner.write(Buffer.from(text));
+    await scanner.end();
+    return scanner.images;
+  } finally {
+    await scanner.discard();
+  }
 }
 
 /** The bytes of a `Buffer` of Node's that went through `JSON.stringify`, where they are an image. */

@@ -96,7 +96,10 @@ export class Base64Image {
     this.#decoded = undefined;
   }
 
-  /** The string as it came: what is decoded is strict base64, so that encoding gives it back. */
+  /**
+   * The string as it came, but for escapes and the ends of lines within it: what is decoded is strict base64,
+   * so that encoding gives it back.
+   */
   async text(): Promise<Buffer> {
     const decoded = await this.sink.read();
     return Buffer.from(this.#before + decoded.toString("base64") + this.#rest, "latin1");

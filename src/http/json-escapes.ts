@@ -54,3 +54,16 @@ export function unescaped(sequence: string): string | undefined {
     return undefined;
   }
 }
+
+/** An escape that is not whole yet. Each string around JSON escapes the backslashes within once more. */
+const openEscape = /^\\{1,15}(u[\da-fA-F]{0,3})?$/;
+/** What may stand escaped within base64: a slash, the end of a line, or a letter by its number. */
+const innerEscape = /^\\+(\/|[nr]|u00([\da-fA-F]{2}))$/;
+
+/** What an escape within base64 is, by what has come of it: a byte, where it stands for one. */
+export function readInnerEscape(sequence: string): number | "open" | "line break" | "other" {
+  if (openEscape.test(sequence)) return "open";
+  const [, escaped, code = "2f"] = innerEscape.exec(sequence) ?? [];
+  if (escaped === undefined) return "other";
+  return escaped === "n" || escaped === "r" ? "line break" : Number.parseInt(code, 16);
+}

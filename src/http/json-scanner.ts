@@ -264,7 +264,7 @@ export class JsonScanner {
     return reached + 1;
   }
 
-  /** Not an image, or cut short: the string is kept as the original text. */
+  /** Not an image, or cut short: the string is kept as the text that it was, in one line. */
   #giveUp(image: StringImage): void {
     this.#skeleton.addText(image.image);
     this.#leave(image);

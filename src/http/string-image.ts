@@ -1,12 +1,8 @@
 import { type Base64Image, isBase64Letter, isBase64Line } from "./base64-image";
-import { backslash, quote, unescaped } from "./json-escapes";
+import { backslash, quote, readInnerEscape, unescaped } from "./json-escapes";
 
 const equalsSign = 0x3d;
 
-/** An escape that is not whole yet. Each string around JSON escapes the backslashes within once more. */
-const openEscape = /^\\{1,15}(u[\da-fA-F]{0,3})?$/;
-/** What may stand escaped within base64: a slash, the end of a line, or a letter by its number. */
-const innerEscape = /^\\+(\/|[nr]|u00([\da-fA-F]{2}))$/;
 /** The next byte is a part of this escape, whatever it is. */
 const oddBackslashes = /^\\(\\\\)*$/;
 
@@ -88,20 +84,19 @@ export class StringImage {
   /** Goes on behind the escape of a letter, or of the end of a line; any other ends the image. */
   #readInnerEscape(bytes: Buffer, at: number): number {
     const next = this.escape + bytes.toString("latin1", at, at + 1);
-    if (openEscape.test(next)) {
+    const read = readInnerEscape(next);
+    if (read === "open") {
       this.escape = next;
       return at + 1;
     }
-    const [, escaped = "", code = "2f"] = innerEscape.exec(next) ?? [];
-    const letter = Number.parseInt(code, 16);
-    const isBreak = escaped === "n" || escaped === "r";
+    const isBreak = read === "line break";
     if (isBreak && isBase64Line(this.#lineLength) && !this.#isPadded) {
       this.#isBroken = true;
       this.escape = "";
       return at + 1;
     }
-    const isLetter = escaped !== "" && !isBreak && isBase64Letter(letter);
-    if (isLetter && this.#addInner(Buffer.of(letter), 0, 1) === 1) {
+    const isLetter = typeof read === "number" && isBase64Letter(read);
+    if (isLetter && this.#addInner(Buffer.of(read), 0, 1) === 1) {
       this.escape = "";
       return at + 1;
     }

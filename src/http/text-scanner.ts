@@ -2,18 +2,21 @@ import { decodedFrom } from "../media/decoded-from";
 import type { DecodedImage, ImageSink } from "../media/decoded-image";
 import { isBase64Letter, isBase64Line } from "./base64-image";
 import { isImageBase64 } from "./image-text";
-import { backslash } from "./json-escapes";
+import { backslash, readInnerEscape } from "./json-escapes";
 import { documentOf, JsonScanner, type ScanOptions } from "./json-scanner";
 import { besideImages } from "./json-skeleton";
 
 /** What has fewer letters is a word, and no image. */
 const leastLetters = 32;
 
-const slash = 0x2f;
+/** Whether a text may hold base64: most strings of a response do not, and to scan each would take long. */
+export function mayHoldBase64(text: string): boolean {
+  // Slashes and the ends of lines may be escaped, and stand between the letters.
+  return text.length >= leastLetters && /[\w+-]{16}/.test(text);
+}
+
 const equalsSign = 0x3d;
 const lineBreaks = Buffer.from("\r\n");
-/** What stands for them behind a backslash. */
-const escapedBreaks = Buffer.from("rn");
 
 /** A document, or one behind a warning, as PHP writes them. */
 const jsonStart = /^[\s\ufeff]*["{[]|[[{]\s*["[{]/;
@@ -39,7 +42,8 @@ export class TextScanner {
   /** The line of a run has ended: the next may go on with it. */
   #isBroken = false;
   #isPadded = false;
-  #isEscaped = false;
+  /** An escape, as far as it has come. */
+  #escape = "";
   #otherBytes = 0;
   /** Those that no scanner decodes. */
   readonly #found: DecodedImage[] = [];
@@ -61,21 +65,22 @@ export class TextScanner {
     const out = Buffer.allocUnsafe(2 * bytes.length + 2 * leastLetters);
     let length = 0;
     for (const byte of bytes) {
-      const isLetter = isBase64Letter(byte) && !(this.#isEscaped && byte !== slash);
-      const endsPadding = this.#isPadded && byte !== equalsSign;
-      if (!isLetter || endsPadding) length += this.#readOther(byte, out, length);
+      const next = this.#next(byte);
+      if (next === undefined) continue;
+      const isLetter = typeof next === "number" && isBase64Letter(next);
+      const endsPadding = this.#isPadded && next !== equalsSign;
+      if (!isLetter || endsPadding) length += this.#endLine(next === "line break", out, length);
       if (!isLetter) continue;
-      this.#isEscaped = false;
-      this.#isPadded = byte === equalsSign;
+      this.#isPadded = next === equalsSign;
       if (this.#isBroken) this.#lineLength = 0;
       this.#isBroken = false;
       this.#lineLength += 1;
       this.#runLength += 1;
-      if (this.#runLength <= leastLetters) this.#held[this.#runLength - 1] = byte;
+      if (this.#runLength <= leastLetters) this.#held[this.#runLength - 1] = next;
       if (this.#runLength === leastLetters) {
         length += out.write(',"', length) + this.#held.copy(out, length + 2);
       } else if (this.#runLength > leastLetters) {
-        out[length] = byte;
+        out[length] = next;
         length += 1;
       }
     }
@@ -83,19 +88,24 @@ export class TextScanner {
     return this.#scanner.write(out.subarray(0, length));
   }
 
+  /** What a byte comes to; `undefined` within an escape, which may stand for a letter or the end of a line. */
+  #next(byte: number): number | "line break" | "other" | undefined {
+    if (this.#escape === "" && byte !== backslash) {
+      return lineBreaks.includes(byte) ? "line break" : byte;
+    }
+    this.#escape += String.fromCharCode(byte);
+    const read = readInnerEscape(this.#escape);
+    if (read === "open") return undefined;
+    this.#escape = "";
+    return read;
+  }
+
   /**
-   * Ends a run, but for a break between its lines, and the escape of a slash.
+   * Ends a run, but for a break between its lines.
    *
    * @returns how many bytes it has written.
    */
-  #readOther(byte: number, out: Buffer, at: number): number {
-    if (byte === backslash && !this.#isEscaped) {
-      this.#isEscaped = true;
-      return 0;
-    }
-    const breaks = this.#isEscaped ? escapedBreaks : lineBreaks;
-    const isBreak = breaks.includes(byte);
-    this.#isEscaped = false;
+  #endLine(isBreak: boolean, out: Buffer, at: number): number {
     if (isBreak && isBase64Line(this.#lineLength) && !this.#isPadded) {
       this.#isBroken = true;
       return 0;

@@ -119,9 +119,11 @@ export class Transport {
       const hasExpired = timer.expired;
       // A body that was not read to its end would keep its connection.
       timer.abort(notReadFurther());
-      if (hasExpired && answering !== undefined && limits.onPartial && limits.createSink) {
+      if (answering !== undefined && hasExpired && progress.head && isReadBack(limits)) {
         const deadlineAt = clock.now() + readBackMs;
-        await within(clock, answering, { deadlineAt }).catch(() => {});
+        const reading = within(clock, answering, { deadlineAt, signal: limits.signal });
+        const late = await reading.catch(() => {});
+        if (late !== undefined) return late;
       }
       return this.#brokenOff(error, hasExpired, limits, progress);
     } finally {
@@ -237,3 +239,8 @@ function inMemory(headers: Readonly<Record<string, string>>): () => ImageSink {
 
 /** No response is taken at its word for more: it may never come. */
 const mostExpected = 48 * 1024 * 1024;
+
+/** Whether a partial image may have to come back from the disk. */
+function isReadBack({ onPartial, createSink }: ExchangeLimits): boolean {
+  return onPartial !== undefined && createSink !== undefined;
+}

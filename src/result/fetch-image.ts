@@ -1,11 +1,6 @@
 import type { Read } from "../http/downloader";
 import { DownloadFault } from "../http/faults";
 
-/** An image that its provider keeps. */
-interface Kept {
-  readonly url?: string;
-}
-
 /** How a client downloads. */
 export interface Downloads {
   download<Value>(url: string, read: Read<Value>, signal?: AbortSignal): Promise<Value>;
@@ -21,16 +16,17 @@ export class NoFreshUrl extends Error {
 }
 
 /**
- * Downloads an image, and once more from a fresh URL where its own has expired, which the image then has.
+ * Downloads an image, and once more from a fresh URL where its own has expired.
  *
+ * @param onFreshUrl hears of that one, before it is asked.
  * @throws {@link NoFreshUrl} if asking for one fails; what `download` throws.
  */
 export async function fetchImage<Value>(
-  image: Kept,
   url: string,
   downloads: Downloads,
   read: Read<Value>,
   signal: AbortSignal | undefined,
+  onFreshUrl: (url: string) => void,
 ): Promise<Value> {
   try {
     return await downloads.download(url, read, signal);
@@ -39,7 +35,7 @@ export async function fetchImage<Value>(
     const expired = error instanceof DownloadFault && error.expired;
     const fresh = expired ? await freshUrl(downloads, signal) : undefined;
     if (fresh === undefined) throw error;
-    Object.assign(image, { url: fresh });
+    onFreshUrl(fresh);
     return await downloads.download(fresh, read, signal);
   }
 }

@@ -262,7 +262,9 @@ export class GeneratedImage implements Picture {
     const download = new ImageDownload();
     const readInto: Read<Value> = (...body) => read(download, ...body);
     try {
-      const value = await fetchImage(this, url, this.#source, readInto, signal);
+      const value = await fetchImage(url, this.#source, readInto, signal, (fresh) => {
+        Object.assign(this, { url: fresh });
+      });
       if (download.isTruncated) this.#warnOfEnd();
       this.#part = undefined;
       return value;

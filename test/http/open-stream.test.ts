@@ -1,9 +1,12 @@
 import type { ServerResponse } from "node:http";
 import { expect, test } from "vitest";
 import { createImageClient, type ImageClientOptions, openaiCompatible } from "../../src/index";
+import { DecodedImage, MemorySink } from "../../src/media/decoded-image";
+import { TestClock } from "../support/clock";
 import { pictureOf } from "../support/media";
 import { pixel, startServer } from "../support/server";
-import { failureOf, prompt } from "../support/stage";
+import { aMoment, failureOf, prompt, reasonOf, until } from "../support/stage";
+import { transportWith } from "./transport-support";
 
 const event = (type: string, bytes: Buffer) =>
   `event: ${type}\ndata: ${JSON.stringify({ type, b64_json: bytes.toString("base64") })}\n\n`;
@@ -102,4 +105,46 @@ test("a stream that stays open after fewer pictures hands over those at the time
   );
   expect(error).toMatchObject({ code: "timeout", charged: "yes" });
   expect(error.images).toHaveLength(1);
+});
+
+test("a disk that does not give a partial image back holds up a time-out for a quarter of a second", async () => {
+  const clock = new TestClock({ auto: false });
+  // Its type would follow the picture: until then it may be a partial one.
+  const event = `data: {"b64_json":"${pixel.toString("base64")}"`;
+  await using server = await startServer((_, response) => {
+    response.writeHead(200, { "content-type": "text/event-stream" });
+    response.write(event);
+  });
+  let reads = 0;
+  class StalledSink extends MemorySink {
+    override read(): Promise<Buffer> {
+      reads += 1;
+      return new Promise(() => {});
+    }
+  }
+  const onPartial = async (image: unknown) => {
+    if (image instanceof DecodedImage) await image.sink.read();
+  };
+  let hasEnded = false;
+  const ending = reasonOf(
+    transportWith({}, clock).exchange(
+      { method: "POST", url: server.url, headers: {}, body: Buffer.from("{}") },
+      {
+        ...{ timeoutMs: 60_000, n: 1, onPartial, createSink: () => new StalledSink() },
+        isPartial: (type) => type.includes("partial"),
+        isCompleted: (type) => type.includes("completed"),
+      },
+    ),
+  ).finally(() => {
+    hasEnded = true;
+  });
+  await until(() => server.requests.length === 1);
+  await aMoment();
+  await clock.advance(60_000);
+  await until(() => reads === 1);
+  await clock.advance(249);
+  await aMoment();
+  expect(hasEnded).toBe(false);
+  await clock.advance(1);
+  expect(await ending).toMatchObject({ name: "TransportFault", sent: true, timeoutMs: 60_000 });
 });

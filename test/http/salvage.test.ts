@@ -4,6 +4,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ProviderClient } from "../../src/client";
+import { mayHoldBase64 } from "../../src/http/text-scanner";
 import {
   createImageClient,
   type ImageClientOptions,
@@ -49,6 +50,8 @@ function startCut(body: string, cuts: readonly number[] = [], contentType = "app
 
 const markdown = (bytes: Buffer) => `Here: ![image](data:image/png;base64,${base64(bytes)}) and so`;
 const withSlashes = (json: string) => json.replaceAll("/", "\\/");
+const withPluses = (json: string) => json.replaceAll("+", "\\u002B");
+const spoken = (inner: object) => JSON.stringify({ text: `So: ${JSON.stringify(inner)}` });
 const markdownInLines = (bytes: Buffer) =>
   `![image](data:image/png;base64,${inLines(base64(bytes), 76, "\n")}) and so`;
 const chunk = (content: string) =>
@@ -69,6 +72,10 @@ const wrappers: Record<string, (bytes: Buffer) => string> = {
   "in lines": (bytes) => JSON.stringify({ text: markdownInLines(bytes) }),
   "JSON of lines": (bytes) =>
     JSON.stringify({ body: `So: ${JSON.stringify({ text: markdownInLines(bytes) })}` }),
+  "PHP's in JSON": (bytes) => spoken({ body: withSlashes(documentOf(bytes)) }),
+  ".NET's": (bytes) => JSON.stringify({ body: `So: ${withPluses(documentOf(bytes))}` }),
+  ".NET's in JSON": (bytes) => spoken({ body: withPluses(documentOf(bytes)) }),
+  "JSON of JSON of lines": (bytes) => spoken({ a: JSON.stringify({ b: markdownInLines(bytes) }) }),
   "behind words": (bytes) =>
     JSON.stringify({ text: `Here is the picture that was ordered: ${base64(bytes)} and so` }),
   thrice: (bytes) => JSON.stringify({ a: JSON.stringify({ body: documentOf(bytes) }) }),
@@ -93,6 +100,21 @@ test("an image within a text of a response is on the error, wherever the respons
       examples: Object.keys(wrappers).map((name) => [name, 100_000, [31, 45, 52, 60, 65_536]]),
     },
   );
+});
+
+test("an image behind those that were sent is kept, of which a text repeats each", async () => {
+  const [one, two, result] = [pictureOf(300), pictureOf(400), pictureOf(500)];
+  const text = `In: ${base64(one)} and ${base64(two)}, out: ${base64(result)}!`;
+  await using server = await startCut(JSON.stringify({ text }));
+  const error = await failureOf(clientOf(server).edit({ prompt, images: [one, two] }));
+  expect((await bytesOf(error.images)).map((each) => each.equals(result))).toEqual([true]);
+});
+
+test("words are not scanned for an image, and every text that holds one is", () => {
+  expect(["", "a web", "A dew-covered web at sunrise, 1024 x 1024"].map(mayHoldBase64)).toEqual([
+    ...[false, false, false],
+  ]);
+  for (const wrap of Object.values(wrappers)) expect(mayHoldBase64(wrap(pictureOf(90)))).toBe(true);
 });
 
 test("an image within a text is seen however many bytes come at once", async () => {

@@ -15,7 +15,9 @@ export interface AddImageJobOptions {
   /**
    * The number of the order, any text: added again, it is the same job. In the queue it is `job.id`, as
    * {@link imageJobId} writes it. The queue knows it for as long as it keeps the job: 30 days by default
-   * (`removeOnComplete`), and after that it is bought again. Default: a new one.
+   * (`removeOnComplete`), and after that it is bought again. The shortest time, or the smallest number, that
+   * any order of a queue has there holds for all of them: BullMQ removes by it whatever has ended in the
+   * queue (6.7). Default: a new one.
    */
   readonly jobId?: string;
   /** The job's name in the queue. Default `"image"`. */

@@ -15,11 +15,6 @@ export class HeldClaim {
     this.#claim = opened;
   }
 
-  /** As it was last written. */
-  get claim(): Claim {
-    return this.#claim;
-  }
-
   /** Keeps it for as long as the order waits; `onLost` is called where somebody else has taken it over. */
   keep(limitMs: number, onLost: () => void): () => void {
     return this.#claims.keep(this.#opened, limitMs, onLost);
