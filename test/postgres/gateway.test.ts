@@ -111,23 +111,29 @@ describeWithPostgres("the store of gateways", () => {
   // as it should, beside others.
   const processes = { timeout: 120_000, retry: 2 };
 
-  async function two(sandbox: Sandbox, provider: "shortapi" | "openaiCompatible") {
+  /** Two gateways over one database, and what they order from. */
+  async function openTwo(provider: "shortapi" | "openaiCompatible", jobDurationMs = 20) {
+    const sandbox = await startSandbox({ jobDurationMs, plainImages: true });
     const url = server.url(await server.createDatabase());
     const settings = { provider, access: sandbox[provider], url };
     const first = await Gateway.start(settings);
     // It has the lease before the other one asks for it.
     await first.ask("warm-up");
-    return { first, second: await Gateway.start(settings) };
+    const second = await Gateway.start(settings);
+    return {
+      ...{ sandbox, first, second },
+      async [Symbol.asyncDispose]() {
+        for (const each of [second, first, sandbox]) await each[Symbol.asyncDispose]();
+      },
+    };
   }
 
   test(
     "one that is killed while a job runs has it paid for once, and the other gives the picture",
     processes,
     async () => {
-      await using sandbox = await startSandbox({ jobDurationMs: 1_000, plainImages: true });
-      const gateways = await two(sandbox, "shortapi");
-      await using first = gateways.first;
-      await using second = gateways.second;
+      await using gateways = await openTwo("shortapi", 1_000);
+      const { sandbox, first, second } = gateways;
       expect((await second.once("order")).error).toMatchObject({ code: "standby", charged: "no" });
       const polls = () => sandbox.requests.filter(({ phase }) => phase === "poll").length;
       const before = polls();
@@ -147,10 +153,8 @@ describeWithPostgres("the store of gateways", () => {
     "one that is killed after it gave a picture leaves it to the other, on another machine",
     processes,
     async () => {
-      await using sandbox = await startSandbox({ jobDurationMs: 20, plainImages: true });
-      const gateways = await two(sandbox, "openaiCompatible");
-      await using first = gateways.first;
-      await using second = gateways.second;
+      await using gateways = await openTwo("openaiCompatible");
+      const { sandbox, first, second } = gateways;
       const before = await first.ask("order");
       await first.kill();
       const after = await second.ask("order");
@@ -164,10 +168,8 @@ describeWithPostgres("the store of gateways", () => {
     "one that was stopped for longer than its lease buys nothing that the other has bought",
     processes,
     async () => {
-      await using sandbox = await startSandbox({ jobDurationMs: 20, plainImages: true });
-      const gateways = await two(sandbox, "openaiCompatible");
-      await using first = gateways.first;
-      await using second = gateways.second;
+      await using gateways = await openTwo("openaiCompatible");
+      const { sandbox, first, second } = gateways;
       first.child.kill("SIGSTOP");
       const late = ["a", "b", "c"].map((key) => first.once(key));
       const ours = await Promise.all(["a", "b", "c"].map((key) => second.ask(key)));
@@ -185,10 +187,8 @@ describeWithPostgres("the store of gateways", () => {
     "two that are asked for the same orders at once, and of which one is killed, buy none twice",
     processes,
     async () => {
-      await using sandbox = await startSandbox({ jobDurationMs: 20, plainImages: true });
-      const gateways = await two(sandbox, "openaiCompatible");
-      await using first = gateways.first;
-      await using second = gateways.second;
+      await using gateways = await openTwo("openaiCompatible");
+      const { sandbox, first, second } = gateways;
       const keys = Array.from({ length: 12 }, (_, index) => `order ${index}`);
       let turn = 0;
       /** A load balancer that gives each attempt to the next one. */
