@@ -3,6 +3,8 @@ import { ImageInspection } from "../media/image-inspection";
 
 const dash = 0x2d;
 const underscore = 0x5f;
+/** What pads base64. */
+export const equalsSign = 0x3d;
 
 /** How much base64 is decoded at once; a multiple of four. */
 const pieceBytes = 64 * 1024;
@@ -136,7 +138,7 @@ export function isBase64Letter(byte: number): boolean {
     (byte >= 0x61 && byte <= 0x7a) ||
     (byte >= 0x41 && byte <= 0x5a) ||
     (byte >= 0x2f && byte <= 0x39) ||
-    [0x2b, 0x3d, dash, underscore].includes(byte)
+    [0x2b, equalsSign, dash, underscore].includes(byte)
   );
 }
 
@@ -144,7 +146,37 @@ export function isBase64Letter(byte: number): boolean {
 const shortestLine = 60;
 const longestLine = 128;
 
-/** Whether base64 goes on behind the end of a line that is so long. */
-export function isBase64Line(length: number): boolean {
-  return length >= shortestLine && length <= longestLine;
+/** Where base64 stands in a text: in one line or in many, up to what pads it. */
+export class Base64Lines {
+  #length = 0;
+  /** A line has ended: the next letters begin another. */
+  #isBroken = false;
+  #isPadded = false;
+
+  /** Nothing but more of what pads it may follow. */
+  get isPadded(): boolean {
+    return this.#isPadded;
+  }
+
+  /** So many letters have come, the last of them this one. */
+  take(count: number, last: number | undefined): void {
+    this.#length = (this.#isBroken ? 0 : this.#length) + count;
+    this.#isBroken = false;
+    this.#isPadded = last === equalsSign;
+  }
+
+  /** Whether it goes on behind the end of a line that stands here. */
+  passBreak(): boolean {
+    const isLine = this.#length >= shortestLine && this.#length <= longestLine;
+    if (!isLine || this.#isPadded) return false;
+    this.#isBroken = true;
+    return true;
+  }
+
+  /** It has ended: others may begin. */
+  reset(): void {
+    this.#length = 0;
+    this.#isBroken = false;
+    this.#isPadded = false;
+  }
 }

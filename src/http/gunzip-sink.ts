@@ -11,7 +11,7 @@ const hasName = 8;
 const hasComment = 16;
 
 /**
- * Unpacks gzip: one member, or several in a row. What follows the last is not looked at: Node's own
+ * Decompresses gzip: one member, or several in a row. What follows the last is not looked at: Node's own
  * `Gunzip` takes any byte but zero there for another member, and loses all that it had decompressed over it.
  */
 export class GunzipSink implements ByteSink {

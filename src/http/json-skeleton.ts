@@ -102,7 +102,7 @@ export class JsonSkeleton {
     if (isInner) this.#inner.add(image);
   }
 
-  /** Not an image, or cut short: kept as the original text. */
+  /** Not an image, or cut short: kept as the text that it was, in one line. */
   addText(image: Base64Image): void {
     this.#pieces.push(image);
     this.#keptBytes += image.textBytes;

@@ -1,7 +1,5 @@
-import { type Base64Image, isBase64Letter, isBase64Line } from "./base64-image";
+import { type Base64Image, Base64Lines, isBase64Letter } from "./base64-image";
 import { backslash, quote, readInnerEscape, unescaped } from "./json-escapes";
-
-const equalsSign = 0x3d;
 
 /** The next byte is a part of this escape, whatever it is. */
 const oddBackslashes = /^\\(\\\\)*$/;
@@ -17,11 +15,8 @@ export class StringImage {
   hasEscapes: boolean;
   /** An escape, as far as it has come; in the end the one that is no part of it. */
   escape = "";
-  /** The letters of an inner image since its last line ended. */
-  #lineLength = 0;
-  /** A line has ended: the next may go on with it. */
-  #isBroken = false;
-  #isPadded = false;
+  /** Of an inner image, whose lines end by escapes. */
+  readonly #lines = new Base64Lines();
 
   constructor(image: Base64Image, isInner: boolean, hasEscapes: boolean) {
     this.image = image;
@@ -75,9 +70,7 @@ export class StringImage {
 
   #addInner(bytes: Buffer, at: number, end: number): number {
     if (end === at) return at;
-    this.#lineLength = (this.#isBroken ? 0 : this.#lineLength) + end - at;
-    this.#isBroken = false;
-    this.#isPadded = bytes[end - 1] === equalsSign;
+    this.#lines.take(end - at, bytes[end - 1]);
     return this.image.add(bytes, at, end);
   }
 
@@ -89,9 +82,7 @@ export class StringImage {
       this.escape = next;
       return at + 1;
     }
-    const isBreak = read === "line break";
-    if (isBreak && isBase64Line(this.#lineLength) && !this.#isPadded) {
-      this.#isBroken = true;
+    if (read === "line break" && this.#lines.passBreak()) {
       this.escape = "";
       return at + 1;
     }

@@ -1,6 +1,6 @@
 import { decodedFrom } from "../media/decoded-from";
 import type { DecodedImage, ImageSink } from "../media/decoded-image";
-import { isBase64Letter, isBase64Line } from "./base64-image";
+import { Base64Lines, equalsSign, isBase64Letter } from "./base64-image";
 import { isImageBase64 } from "./image-text";
 import { backslash, readInnerEscape } from "./json-escapes";
 import { documentOf, JsonScanner, type ScanOptions } from "./json-scanner";
@@ -15,7 +15,6 @@ export function mayHoldBase64(text: string): boolean {
   return text.length >= leastLetters && /[\w+-]{16}/.test(text);
 }
 
-const equalsSign = 0x3d;
 const lineBreaks = Buffer.from("\r\n");
 
 /** A document, or one behind a warning, as PHP writes them. */
@@ -38,10 +37,7 @@ export class TextScanner {
   /** The beginning of a run that is not long yet. */
   readonly #held = Buffer.alloc(leastLetters);
   #runLength = 0;
-  #lineLength = 0;
-  /** The line of a run has ended: the next may go on with it. */
-  #isBroken = false;
-  #isPadded = false;
+  readonly #lines = new Base64Lines();
   /** An escape, as far as it has come. */
   #escape = "";
   #otherBytes = 0;
@@ -68,13 +64,10 @@ export class TextScanner {
       const next = this.#next(byte);
       if (next === undefined) continue;
       const isLetter = typeof next === "number" && isBase64Letter(next);
-      const endsPadding = this.#isPadded && next !== equalsSign;
+      const endsPadding = this.#lines.isPadded && next !== equalsSign;
       if (!isLetter || endsPadding) length += this.#endLine(next === "line break", out, length);
       if (!isLetter) continue;
-      this.#isPadded = next === equalsSign;
-      if (this.#isBroken) this.#lineLength = 0;
-      this.#isBroken = false;
-      this.#lineLength += 1;
+      this.#lines.take(1, next);
       this.#runLength += 1;
       if (this.#runLength <= leastLetters) this.#held[this.#runLength - 1] = next;
       if (this.#runLength === leastLetters) {
@@ -106,15 +99,10 @@ export class TextScanner {
    * @returns how many bytes it has written.
    */
   #endLine(isBreak: boolean, out: Buffer, at: number): number {
-    if (isBreak && isBase64Line(this.#lineLength) && !this.#isPadded) {
-      this.#isBroken = true;
-      return 0;
-    }
+    if (isBreak && this.#lines.passBreak()) return 0;
     const isLong = this.#runLength >= leastLetters;
-    this.#isBroken = false;
-    this.#isPadded = false;
+    this.#lines.reset();
     this.#runLength = 0;
-    this.#lineLength = 0;
     return isLong ? out.write('"', at) : 0;
   }
 

@@ -9,7 +9,7 @@ export interface ByteSink {
   readonly fail: (error: unknown) => void;
 }
 
-/** Unpacks by one of zlib's streams. */
+/** Decompresses by one of zlib's streams. */
 export class ZlibSink implements ByteSink {
   readonly #stream: Transform;
   readonly #next: ByteSink;
