@@ -3,9 +3,9 @@ import * as fs from "node:fs/promises";
 import { dirname } from "node:path";
 import { codeOf } from "../realm";
 
-// Neither is `mkdir` with `recursive`: that never ends where a file system answers ENOENT below a directory
-// that is there, as /proc does, and keeps a thread, or the process, busy for ever (Node 20.20, `MKDirp` in
-// node_file.cc).
+// Neither that makes one is `mkdir` with `recursive`: that never ends where a file system answers ENOENT below
+// a directory that is there, as /proc does, and keeps a thread, or the process, busy for ever (Node 20.20,
+// `MKDirp` in node_file.cc).
 
 interface Options {
   readonly mode?: number;
@@ -52,6 +52,21 @@ export function makeDirectorySync(path: string, mode?: number): void {
     mkdirSync(path, mode);
   } catch (error) {
     if (!isDirectorySync(path)) throw error;
+  }
+}
+
+/** Makes the names in a directory as durable as they are now. */
+export async function syncDirectory(
+  path: string,
+  fileSystem: Pick<typeof fs, "open"> = fs,
+): Promise<void> {
+  // Windows opens no directory; its file system keeps the order of names by itself.
+  if (process.platform === "win32") return;
+  const handle = await fileSystem.open(path, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
   }
 }
 

@@ -3,7 +3,7 @@ import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../async/clock";
 import { InvalidRequestError, JournalError, reasonOf } from "../errors";
-import { makeDirectory } from "../files/make-directory";
+import { makeDirectory } from "../files/directories";
 import type { Journal } from "../journal/journal";
 
 /** A directory that could be written to is taken at that for so long. */

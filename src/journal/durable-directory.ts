@@ -1,5 +1,5 @@
 import { dirname, join } from "node:path";
-import { makeDirectory } from "../files/make-directory";
+import { makeDirectory, syncDirectory } from "../files/directories";
 import { type JournalFileSystem, unlessMissing } from "./directory-file-system";
 
 /** A file that is being written; a UUID follows. */
@@ -27,15 +27,8 @@ export class DurableDirectory {
   }
 
   /** Makes the names in it as durable as they are now. */
-  async sync(path = this.path): Promise<void> {
-    // Windows opens no directory; its file system keeps the order of names by itself.
-    if (process.platform === "win32") return;
-    const handle = await this.fileSystem.open(path, "r");
-    try {
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
+  sync(): Promise<void> {
+    return syncDirectory(this.path, this.fileSystem);
   }
 
   /** Writes beside the place and syncs; `publish` puts it there. */
@@ -77,7 +70,7 @@ export class DurableDirectory {
   /** Syncs what is above the directory, up to where it was there before. */
   async #anchor(top: string): Promise<void> {
     for (let path = dirname(this.path); ; path = dirname(path)) {
-      await this.sync(path);
+      await syncDirectory(path, this.fileSystem);
       if (path === top) return;
     }
   }

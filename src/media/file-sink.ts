@@ -2,7 +2,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { type FileHandle, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { AbortSignalLike } from "../async/clock";
-import { makeDirectory } from "../files/make-directory";
+import { makeDirectory } from "../files/directories";
 import { type ImageSink, MemorySink } from "./decoded-image";
 import { writeBeside } from "./write-beside";
 

@@ -2,7 +2,7 @@ import { readFile, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import type { Output } from "../adapter/contract";
 import { DownloadError, MalformedResponseError, reasonOf } from "../errors";
-import { makeDirectory } from "../files/make-directory";
+import { makeDirectory } from "../files/directories";
 import type { Read } from "../http/downloader";
 import { DecodedImage } from "../media/decoded-image";
 import { type Media, sniff } from "../media/format";

@@ -3,7 +3,7 @@ import * as fs from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { makeDirectory, makeDirectorySync } from "../../src/files/make-directory";
+import { makeDirectory, makeDirectorySync } from "../../src/files/directories";
 
 let home = "";
 

@@ -195,7 +195,7 @@ test("a door knows the package's public face, its own files, how to make a direc
     const own = name.split("/").slice(0, 2).join("/");
     const isPeer = to === doorPeers[name];
     const isOwn =
-      ["index", "files/make-directory"].includes(to) ||
+      ["index", "files/directories"].includes(to) ||
       to.startsWith(`${own}/`) ||
       to.startsWith("node:");
     return !isOwn && !isPeer && !(own === "doors/cli" && isFace(to));

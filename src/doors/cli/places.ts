@@ -2,7 +2,7 @@ import { chmodSync } from "node:fs";
 import { homedir } from "node:os";
 import * as native from "node:path";
 import { fileURLToPath } from "node:url";
-import { makeDirectorySync } from "../../files/make-directory";
+import { makeDirectorySync } from "../../files/directories";
 import { type ImageInput, localFile } from "../../index";
 import type { Platform } from "./platform";
 import { UsageError } from "./usage-error";

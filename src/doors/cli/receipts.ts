@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { makeDirectorySync } from "../../files/make-directory";
+import { makeDirectorySync } from "../../files/directories";
 import { codeOf } from "./text";
 
 /** What was delivered of a job, or of a line of a batch. */

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { constants, statSync } from "node:fs";
 import { chmod, copyFile, link, open, rm } from "node:fs/promises";
 import { dirname, join, parse, resolve, sep } from "node:path";
-import { makeDirectorySync } from "../../files/make-directory";
+import { makeDirectorySync } from "../../files/directories";
 import { withHome } from "./places";
 import { codeOf } from "./text";
 import { UsageError } from "./usage-error";

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { makeDirectory } from "../../files/make-directory";
+import { makeDirectory, syncDirectory } from "../../files/directories";
 import type { GatewayStore } from "./store";
 
 const recordName = /^order-[\da-f]{32}\.json$/;
@@ -58,17 +58,6 @@ async function writeSynced(path: string, text: string): Promise<void> {
     await file.sync();
   } finally {
     await file.close();
-  }
-}
-
-async function syncDirectory(directory: string): Promise<void> {
-  // Windows opens no directory; its file system keeps the order of names by itself.
-  if (process.platform === "win32") return;
-  const handle = await open(directory, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }
 

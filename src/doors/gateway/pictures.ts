@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { mkdtemp, open, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, extname, join, resolve } from "node:path";
-import { makeDirectory } from "../../files/make-directory";
+import { makeDirectory, syncDirectory } from "../../files/directories";
 import type { GeneratedImage } from "../../index";
 import type { Picture } from "./ends";
 import type { PictureFile } from "./exchange";
@@ -98,14 +98,7 @@ export class Spool {
 
   /** The records may be in another directory, or in none. */
   async #syncNames(): Promise<void> {
-    // Windows opens no directory; its file system keeps the order of names by itself.
-    if (process.platform === "win32") return;
-    const handle = await open(await this.directory(), "r");
-    try {
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
+    await syncDirectory(await this.directory());
   }
 
   /** The place of a file by its name: a record from anywhere must not lead out of the directory. */

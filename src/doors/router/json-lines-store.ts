@@ -1,7 +1,7 @@
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
-import { makeDirectory } from "../../files/make-directory";
+import { makeDirectory } from "../../files/directories";
 import type { LedgerChange, LedgerEntry, LedgerStore } from "../../index";
 import { Book } from "./book";
 
