@@ -41,6 +41,35 @@ export interface AbortSignalLike {
   removeEventListener(type: "abort", listener: () => void): void;
 }
 
+type Listener = () => void;
+
+/**
+ * Who listens, in the order in which they came: mostly one. Not a `Set`, whose tables V8 links each to the
+ * one that replaces it: where listeners come and go all the time, one old table keeps all that have stood
+ * in the later ones from being collected until the next full collection.
+ */
+type Listeners = Listener | Listener[] | undefined;
+
+function withListener(listeners: Listeners, listener: Listener): Listeners {
+  if (listeners === undefined) return listener;
+  if (typeof listeners === "function") return [listeners, listener];
+  listeners.push(listener);
+  return listeners;
+}
+
+function withoutListener(listeners: Listeners, listener: Listener): Listeners {
+  if (!Array.isArray(listeners)) return listeners === listener ? undefined : listeners;
+  const at = listeners.indexOf(listener);
+  if (at >= 0) listeners.splice(at, 1);
+  return listeners.length === 0 ? undefined : listeners;
+}
+
+/** A listener that an earlier listener removed is not called. */
+function callEach(listeners: Listeners): void {
+  if (!Array.isArray(listeners)) listeners?.();
+  else for (let next = listeners.shift(); next !== undefined; next = listeners.shift()) next();
+}
+
 /**
  * A signal, and what gives it, in one. An `AbortController` would do, save that it weighs a kilobyte,
  * of which each of thousands that wait would have several, and that it warns of a leak where
@@ -49,8 +78,7 @@ export interface AbortSignalLike {
 export class LightAbortSignal implements AbortSignalLike {
   #aborted = false;
   #reason: unknown;
-  /** Mostly one listens: a set is made for the second. */
-  #listeners: (() => void) | Set<() => void> | undefined;
+  #listeners: Listeners;
 
   get aborted(): boolean {
     return this.#aborted;
@@ -65,14 +93,11 @@ export class LightAbortSignal implements AbortSignalLike {
   }
 
   addEventListener(_: "abort", listener: () => void): void {
-    if (this.#aborted) return;
-    if (this.#listeners === undefined) this.#listeners = listener;
-    else this.#all().add(listener);
+    if (!this.#aborted) this.#listeners = withListener(this.#listeners, listener);
   }
 
   removeEventListener(_: "abort", listener: () => void): void {
-    if (this.#listeners === listener) this.#listeners = undefined;
-    else if (this.#listeners !== undefined) this.#all().delete(listener);
+    this.#listeners = withoutListener(this.#listeners, listener);
   }
 
   /** The first reason counts. */
@@ -80,24 +105,15 @@ export class LightAbortSignal implements AbortSignalLike {
     if (this.#aborted) return;
     this.#aborted = true;
     this.#reason = reason;
-    if (this.#listeners === undefined) return;
-    // A listener that an earlier listener removed is not called.
-    for (const listener of this.#all()) listener();
+    callEach(this.#listeners);
     this.#listeners = undefined;
-  }
-
-  #all(): Set<() => void> {
-    const known = this.#listeners;
-    const all = known instanceof Set ? known : new Set(known === undefined ? [] : [known]);
-    this.#listeners = all;
-    return all;
   }
 }
 
 /** Shares one listener on the caller's AbortSignal, attached only while needed. */
 class CallerSignal implements AbortSignalLike {
   readonly #signal: AbortSignal;
-  readonly #listeners = new Set<() => void>();
+  #listeners: Listeners;
 
   constructor(signal: AbortSignal) {
     this.#signal = signal;
@@ -117,21 +133,21 @@ class CallerSignal implements AbortSignalLike {
 
   addEventListener(_: "abort", listener: () => void): void {
     if (this.aborted) return;
-    if (this.#listeners.size === 0) this.#signal.addEventListener("abort", this.#tell);
-    this.#listeners.add(listener);
+    if (this.#listeners === undefined) this.#signal.addEventListener("abort", this.#tell);
+    this.#listeners = withListener(this.#listeners, listener);
   }
 
   removeEventListener(_: "abort", listener: () => void): void {
+    if (this.#listeners === undefined) return;
+    this.#listeners = withoutListener(this.#listeners, listener);
     // A signal that is still listened to is not collected, though its caller has forgotten it.
-    const isLast = this.#listeners.delete(listener) && this.#listeners.size === 0;
-    if (isLast) this.#signal.removeEventListener("abort", this.#tell);
+    if (this.#listeners === undefined) this.#signal.removeEventListener("abort", this.#tell);
   }
 
   readonly #tell = () => {
     this.#signal.removeEventListener("abort", this.#tell);
-    // A listener that an earlier listener removed is not called.
-    for (const listener of this.#listeners) listener();
-    this.#listeners.clear();
+    callEach(this.#listeners);
+    this.#listeners = undefined;
   };
 }
 

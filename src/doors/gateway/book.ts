@@ -4,6 +4,7 @@ import { CallerCounts } from "./counts";
 import { type End, isSuccess, lostOf, missingOf } from "./ends";
 import { GatewayFault } from "./faults";
 import { newOrderId, Order, type Placing, slotOf } from "./order";
+import { OrderIndex } from "./order-index";
 import type { OrderStorage } from "./order-storage";
 
 /** How long orders are kept, and how many. */
@@ -30,8 +31,8 @@ export class OrderBook {
   readonly #clock: Clock;
   readonly #storage: OrderStorage;
   readonly #limits: BookLimits;
-  readonly #orders = new Map<string, Order>();
-  readonly #keyed = new Map<string, Order>();
+  readonly #orders = new OrderIndex();
+  readonly #keyed = new OrderIndex();
   /** Orders that nobody has received, the oldest first. */
   readonly #orphans = new Map<string, Order[]>();
   readonly #counts = new CallerCounts();
