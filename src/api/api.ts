@@ -121,7 +121,7 @@ export class ProviderApi {
   ): Promise<ReceivedResponse> {
     const { adapter } = this.#provider;
     const { method, url, body } = request;
-    const headers = { ...request.headers, ...inLowerCase(adapter.authorize(apiKey)) };
+    const headers = Object.assign({}, request.headers, inLowerCase(adapter.authorize(apiKey)));
     const { signal, stop, createSink, onSending, onPartial, n } = limits;
     return this.#transport.exchange(
       body === undefined ? { method, url, headers } : { method, url, headers, body },

@@ -99,7 +99,11 @@ export class RunningJob implements ImageJob {
     const { operation, submittedAt } = this.#seed;
     const { name, baseURL } = this.#services.provider;
     return {
-      ...{ v: 1, id: this.id, provider: name, baseURL, operation },
+      v: 1,
+      id: this.id,
+      provider: name,
+      baseURL,
+      operation,
       submittedAt: new Date(submittedAt).toISOString(),
       tasks: this.#tasks.map(({ progress }) => progress.reference),
     };

@@ -120,8 +120,7 @@ type Parameters = z.output<ReturnType<typeof parameters>>;
 type ImagesTask = Task<Parameters, z.output<ReturnType<typeof options>>>;
 
 function nativeFields(model: string, { parameters, options, n }: ImagesTask) {
-  return {
-    ...options.extraBody,
+  const fields = {
     model,
     prompt: parameters.prompt,
     n,
@@ -136,6 +135,8 @@ function nativeFields(model: string, { parameters, options, n }: ImagesTask) {
     stream: parameters.stream ?? (parameters.partialImages === undefined ? undefined : true),
     partial_images: parameters.partialImages,
   };
+  const { extraBody } = options;
+  return extraBody === undefined ? fields : { ...extraBody, ...fields };
 }
 
 function createGeneration(model: string, task: ImagesTask): Call {

@@ -111,7 +111,7 @@ export class GeneratedImage implements Picture {
     if (info === undefined) {
       throw this.#error("Its bytes are no PNG, JPEG, WebP, GIF, AVIF, SVG or HEIC");
     }
-    return { ...info, byteLength: bytes.byteLength };
+    return Object.assign(info, { byteLength: bytes.byteLength });
   }
 
   async save(path: string): Promise<string> {

@@ -93,9 +93,14 @@ export class OrderBook {
     }
     this.#ordinal += 1;
     const order = new Order({
-      ...{ v: 1, id: newOrderId(), caller, digest, ordinal: this.#ordinal },
+      v: 1,
+      id: newOrderId(),
+      caller,
+      digest,
+      ordinal: this.#ordinal,
+      model,
+      orderedAt: this.#clock.now(),
       ...(key !== undefined && { key }),
-      ...{ model, orderedAt: this.#clock.now() },
     });
     this.#list(order);
     this.#counts.add(order);
@@ -150,7 +155,7 @@ export class OrderBook {
 
   /** The provider has accepted: never throws, as the order is paid for. */
   async submitted(order: Order, reference: JobReference): Promise<void> {
-    order.record = { ...order.record, reference };
+    order.note({ reference });
     await this.#storage.tryPut(order);
   }
 
@@ -164,7 +169,7 @@ export class OrderBook {
     const end = order.isRerun && found.charged === "no" ? lostOf(order.id) : found;
     if (end.charged !== "no") {
       const endedAt = this.#clock.now();
-      order.record = { ...order.record, endedAt, end: this.#storage.stored(end) };
+      order.note({ endedAt, end: this.#storage.stored(end) });
       await this.#storage.tryPut(order);
     }
     this.#end(order, end);
@@ -181,7 +186,7 @@ export class OrderBook {
   /** A surer end in the place of one that was told: it can be fetched for as long as any other. */
   async revise(order: Order, end: End): Promise<void> {
     order.isFetched = true;
-    order.record = { ...order.record, endedAt: this.#clock.now(), end: this.#storage.stored(end) };
+    order.note({ endedAt: this.#clock.now(), end: this.#storage.stored(end) });
     await this.#storage.tryPut(order);
     order.settle(end);
     if (end.charged === "no") this.#unlist(order);
@@ -231,7 +236,7 @@ export class OrderBook {
     order.cancelOrphan?.();
     this.#unlistOrphan(order);
     this.#counts.remove(order);
-    order.record = { ...order.record, isDelivered: true };
+    order.note({ isDelivered: true });
     if (!this.#isDone(order)) void this.#storage.tryPut(order);
   }
 

@@ -77,14 +77,13 @@ export function parseRequest(
   if (format !== undefined && format !== "b64_json" && format !== "url") {
     throw wrongField("response_format", "response_format takes b64_json or url.");
   }
-  return {
-    ...purchaseOf(operation, { prompt: "", ...request }, { images, mask }),
+  return Object.assign(purchaseOf(operation, { prompt: "", ...request }, { images, mask }), {
     model: typeof own.model === "string" ? own.model : undefined,
     stream: own.stream === true,
     partialImages,
     wantsUrls: format === "url",
     digest: digestOf(operation, { fields, images, mask }),
-  };
+  });
 }
 
 /** Each field is of its kind, and what it says is checked by the client. */

@@ -134,7 +134,7 @@ export class Gateway implements ImageGateway {
     const key = keyOf(incoming);
     const wanted = parseRequest(to, await readForm(incoming, this.#options));
     const [model, client] = clientOf(this.#options.models, wanted.model);
-    const parsed = { ...boughtOf(wanted, client), tags: by.tags };
+    const parsed = boughtOf(Object.assign(wanted, { tags: by.tags }), client);
     if (to === "edit" && client.capabilities.edit === undefined) {
       throw wrongField("model", `${client.name} cannot edit images.`);
     }
@@ -162,7 +162,7 @@ export class Gateway implements ImageGateway {
     try {
       const reply = await Promise.race([replyTo(ticket.order, parsed, pace), left]);
       if (reply === undefined) return { status: 499, headers: {}, body: [] };
-      return { ...reply, onEnd: close };
+      return Object.assign(reply, { onEnd: close });
     } catch (error) {
       // It was ordered: whatever goes wrong from here on, nobody may be told that it cost nothing.
       close(false);
@@ -215,10 +215,10 @@ export class Gateway implements ImageGateway {
       return { charged: "no", status: 503, headers: { "retry-after": "5" }, error: told };
     }
     const options: CallOptions = {
+      onSubmitted: ({ reference }) => book.submitted(order, reference),
       ...saving,
       ...(parsed.tags !== undefined && { tags: parsed.tags }),
       ...(repeatableForMs(client) > 0 && { idempotencyKey: order.id }),
-      onSubmitted: ({ reference }) => book.submitted(order, reference),
       ...(parsed.request.partialImages !== undefined && {
         onEvent: showing(parsed, (each) => order.show(each)),
       }),

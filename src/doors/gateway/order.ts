@@ -14,7 +14,11 @@ export interface Placing {
 }
 
 /** Where equal orders are found: one place for a key, or one for all that ask the same. */
-export function slotOf({ caller, digest, key }: Placing): string {
+export function slotOf({
+  caller,
+  digest,
+  key,
+}: Pick<OrderRecord, "caller" | "digest"> & { readonly key?: string | undefined }): string {
   return `${caller}\n${key === undefined ? digest : `key ${key}`}`;
 }
 
@@ -57,7 +61,7 @@ export class Order {
   constructor(record: OrderRecord) {
     this.id = record.id;
     this.record = record;
-    this.slot = slotOf({ ...record, key: record.key });
+    this.slot = slotOf(record);
     this.ended = new Promise((resolve) => {
       this.#resolve = resolve;
     });
@@ -65,6 +69,11 @@ export class Order {
 
   get isKeyed(): boolean {
     return this.record.key !== undefined;
+  }
+
+  /** Adds to what is kept of it. */
+  note(more: Partial<OrderRecord>): void {
+    this.record = Object.assign({}, this.record, more);
   }
 
   show(partial: PartialImageEvent): void {

@@ -58,11 +58,13 @@ export class Spool {
     const info = await image.info().catch(() => undefined);
     const { mediaType, width, height } = info ?? {};
     const told = {
-      ...{ url, revisedPrompt, outputFormat: formatOf(mediaType?.replace(/^image\/|\+xml$/g, "")) },
+      url,
+      revisedPrompt,
+      outputFormat: formatOf(mediaType?.replace(/^image\/|\+xml$/g, "")),
       size: width === undefined || height === undefined ? undefined : `${width}x${height}`,
     };
-    if (!isKept && bytes.byteLength <= mostBytesInMemory) return { ...told, bytes };
-    return { ...told, stored: await this.#write(bytes, isKept) };
+    if (!isKept && bytes.byteLength <= mostBytesInMemory) return Object.assign(told, { bytes });
+    return Object.assign(told, { stored: await this.#write(bytes, isKept) });
   }
 
   async #write(bytes: Uint8Array, isKept: boolean): Promise<PictureFile> {

@@ -46,17 +46,18 @@ const eventStream = { "content-type": "text/event-stream; charset=utf-8" };
 
 /** An end, with its true status. */
 export function replyOfEnd(order: Order, end: End, wanted: Wanted): Reply {
-  const names = { ...namesOf(order), "x-image-charged": end.charged };
+  const headers = namesOf(order);
+  headers["x-image-charged"] = end.charged;
   if (!isSuccess(end)) {
-    return jsonReply(end.status, { error: end.error }, { ...names, ...end.headers });
+    return jsonReply(end.status, { error: end.error }, { ...headers, ...end.headers });
   }
   const { cost } = end.facts;
-  const headers = { ...names, ...(cost !== undefined && { "x-image-cost": costText(cost) }) };
+  if (cost !== undefined) headers["x-image-cost"] = costText(cost);
   if (wanted.stream) {
     return { status: 200, headers: { ...eventStream, ...headers }, body: eventsOf(end, wanted) };
   }
-  const type = { "content-type": "application/json" };
-  return { status: 200, headers: { ...type, ...headers }, body: bodyOf(end, wanted) };
+  headers["content-type"] = "application/json";
+  return { status: 200, headers, body: bodyOf(end, wanted) };
 }
 
 /** How an order is called, for whoever comes back for it. */

@@ -86,16 +86,9 @@ async function endOf(
     onPicture("bytes" in picture ? picture.bytes.byteLength : picture.stored.byteLength);
   }
   const { outputFormat, size } = pictures[0] ?? {};
-  return {
-    charged: "yes",
-    pictures,
-    facts: {
-      ...wishes,
-      ...(outputFormat !== undefined && { output_format: outputFormat }),
-      ...(size !== undefined && { size }),
-      ...facts,
-    },
-  };
+  const format = outputFormat !== undefined && { output_format: outputFormat };
+  const measured = size !== undefined && { size };
+  return { charged: "yes", pictures, facts: Object.assign({}, wishes, format, measured, facts) };
 }
 
 /** Then a large picture is never in memory as a whole. */
