@@ -44,30 +44,33 @@ export interface AbortSignalLike {
 type Listener = () => void;
 
 /**
- * Who listens, in the order in which they came: mostly one. Not a `Set`, whose tables V8 links each to the
- * one that replaces it: where listeners come and go all the time, one old table keeps all that have stood
- * in the later ones from being collected until the next full collection.
+ * Who listens, each of them once, in the order in which they came: mostly one. Not a `Set` while they come
+ * and go: V8 links each table that a `Set` outgrows to the one that replaces it, so that of a table that has
+ * grown old all later ones, and who stood in them when they were replaced, wait for a full collection. At an
+ * abort, which is the end of it, it is one: each may remove itself.
  */
-type Listeners = Listener | Listener[] | undefined;
+type Listeners = Listener | Listener[] | Set<Listener> | undefined;
 
 function withListener(listeners: Listeners, listener: Listener): Listeners {
   if (listeners === undefined) return listener;
   if (typeof listeners === "function") return [listeners, listener];
-  listeners.push(listener);
+  if (Array.isArray(listeners)) listeners.push(listener);
+  else listeners.add(listener);
   return listeners;
 }
 
 function withoutListener(listeners: Listeners, listener: Listener): Listeners {
+  if (listeners instanceof Set) listeners.delete(listener);
   if (!Array.isArray(listeners)) return listeners === listener ? undefined : listeners;
   const at = listeners.indexOf(listener);
   if (at >= 0) listeners.splice(at, 1);
   return listeners.length === 0 ? undefined : listeners;
 }
 
-/** A listener that an earlier listener removed is not called. */
-function callEach(listeners: Listeners): void {
-  if (!Array.isArray(listeners)) listeners?.();
-  else for (let next = listeners.shift(); next !== undefined; next = listeners.shift()) next();
+/** As they are called: one that an earlier one removes is not. */
+function inTurnOf(listeners: Listeners): Set<Listener> {
+  if (listeners instanceof Set) return listeners;
+  return new Set(typeof listeners === "function" ? [listeners] : listeners);
 }
 
 /**
@@ -105,7 +108,10 @@ export class LightAbortSignal implements AbortSignalLike {
     if (this.#aborted) return;
     this.#aborted = true;
     this.#reason = reason;
-    callEach(this.#listeners);
+    if (this.#listeners === undefined) return;
+    const listeners = inTurnOf(this.#listeners);
+    this.#listeners = listeners;
+    for (const listener of listeners) listener();
     this.#listeners = undefined;
   }
 }
@@ -146,7 +152,9 @@ class CallerSignal implements AbortSignalLike {
 
   readonly #tell = () => {
     this.#signal.removeEventListener("abort", this.#tell);
-    callEach(this.#listeners);
+    const listeners = inTurnOf(this.#listeners);
+    this.#listeners = listeners;
+    for (const listener of listeners) listener();
     this.#listeners = undefined;
   };
 }

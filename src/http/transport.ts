@@ -167,7 +167,7 @@ export class Transport {
           images,
         },
       );
-      // Nothing is spread, and there is no getter: either gives every response a hidden class of its own.
+      // Nothing is spread, which would give every response a hidden class of its own.
       const receivedAt = answeredAt(headers, clock);
       return { status, headers, body, text, events, partials, images, receivedAt };
     } finally {

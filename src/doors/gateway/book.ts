@@ -243,7 +243,9 @@ export class OrderBook {
   #orphan(order: Order): void {
     if (order.end?.charged === "no" || order.waiting > 0) return;
     if (!order.isKeyed) {
-      this.#orphans.set(order.slot, [...(this.#orphans.get(order.slot) ?? []), order]);
+      const listed = this.#orphans.get(order.slot);
+      if (listed === undefined) this.#orphans.set(order.slot, [order]);
+      else listed.push(order);
     }
     if (order.end !== undefined) this.#startTimes(order);
   }
@@ -269,9 +271,9 @@ export class OrderBook {
   #unlistOrphan(order: Order): void {
     const listed = this.#orphans.get(order.slot);
     if (listed === undefined) return;
-    const left = listed.filter((each) => each !== order);
-    if (left.length > 0) this.#orphans.set(order.slot, left);
-    else this.#orphans.delete(order.slot);
+    // In place: what lists them may outlive them, as in an `OrderIndex`.
+    listed.splice(0, listed.length, ...listed.filter((each) => each !== order));
+    if (listed.length === 0) this.#orphans.delete(order.slot);
   }
 
   #forget(order: Order): void {

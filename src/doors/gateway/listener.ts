@@ -13,8 +13,8 @@ import {
 import { base64Of } from "./pictures";
 
 /**
- * What `authorize` is shown. A class, and no object with getters: V8 gives each of those a hidden class of
- * its own, which keeps the request alive until the next full collection.
+ * What `authorize` is shown. A class, as a literal with getters is a slow object, and what they hold, the
+ * request, waits for a full collection.
  */
 class NodeRequest implements GatewayRequest {
   readonly method: string;
@@ -113,7 +113,7 @@ export async function writeReply(reply: Reply, response: ServerResponse): Promis
       response.end();
       return;
     }
-    response.writeHead(status, { "content-length": lengthOf(body), ...headers });
+    response.writeHead(status, Object.assign({}, headers, { "content-length": lengthOf(body) }));
     if (!body.some(isFile)) {
       response.end(body.map((piece) => (isFile(piece) ? "" : textOf(piece))).join(""));
       return;

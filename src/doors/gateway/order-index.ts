@@ -1,9 +1,9 @@
 import type { Order } from "./order";
 
 /**
- * Orders by a name. What is taken out is let go at once: V8 links each table that a `Map` outgrows to the
- * next, so that one old table keeps alive, until the next full collection, whatever has stood in the later
- * ones: with the orders themselves in it, each small one left 16 KB behind.
+ * Orders by a name. What is taken out is let go at once: V8 links each table that a `Map` outgrows to the one
+ * that replaces it, so that of a table that has grown old all later ones, and what stood in them when they
+ * were replaced, wait for a full collection. With the orders themselves in it, each small one left 16 KB.
  */
 export class OrderIndex {
   readonly #places = new Map<string, { order: Order | undefined }>();
