@@ -4,7 +4,7 @@ import { CallerCounts } from "./counts";
 import { type End, isSuccess, lostOf, missingOf } from "./ends";
 import { GatewayFault } from "./faults";
 import { newOrderId, Order, type Placing, slotOf } from "./order";
-import { OrderIndex } from "./order-index";
+import { OrderIndex, OrderLists } from "./order-index";
 import type { OrderStorage } from "./order-storage";
 
 /** How long orders are kept, and how many. */
@@ -34,7 +34,7 @@ export class OrderBook {
   readonly #orders = new OrderIndex();
   readonly #keyed = new OrderIndex();
   /** Orders that nobody has received, the oldest first. */
-  readonly #orphans = new Map<string, Order[]>();
+  readonly #orphans = new OrderLists();
   readonly #counts = new CallerCounts();
   #ordinal = 0;
 
@@ -78,9 +78,8 @@ export class OrderBook {
   }
 
   #orphanFor(placing: Placing): Order | undefined {
-    const slot = slotOf(placing);
-    const [oldest] = this.#orphans.get(slot) ?? [];
-    if (oldest !== undefined) this.#unlistOrphan(oldest);
+    const oldest = this.#orphans.oldestOf(slotOf(placing));
+    if (oldest !== undefined) this.#orphans.delete(oldest);
     return oldest;
   }
 
@@ -207,7 +206,7 @@ export class OrderBook {
     if (order.isDelivered) return;
     order.cancelOrphan?.();
     order.cancelOrphan = this.#clock.after(orphanTtlMs, () => {
-      this.#unlistOrphan(order);
+      this.#orphans.delete(order);
       if (order.waiting === 0) this.#counts.remove(order);
     });
   }
@@ -234,7 +233,7 @@ export class OrderBook {
     order.isDelivered = true;
     order.isFetched ||= isFetch;
     order.cancelOrphan?.();
-    this.#unlistOrphan(order);
+    this.#orphans.delete(order);
     this.#counts.remove(order);
     order.note({ isDelivered: true });
     if (!this.#isDone(order)) void this.#storage.tryPut(order);
@@ -242,11 +241,7 @@ export class OrderBook {
 
   #orphan(order: Order): void {
     if (order.end?.charged === "no" || order.waiting > 0) return;
-    if (!order.isKeyed) {
-      const listed = this.#orphans.get(order.slot);
-      if (listed === undefined) this.#orphans.set(order.slot, [order]);
-      else listed.push(order);
-    }
+    if (!order.isKeyed) this.#orphans.add(order);
     if (order.end !== undefined) this.#startTimes(order);
   }
 
@@ -264,16 +259,8 @@ export class OrderBook {
 
   #unlist(order: Order): void {
     if (this.#keyed.get(order.slot) === order) this.#keyed.delete(order.slot);
-    this.#unlistOrphan(order);
+    this.#orphans.delete(order);
     this.#counts.remove(order);
-  }
-
-  #unlistOrphan(order: Order): void {
-    const listed = this.#orphans.get(order.slot);
-    if (listed === undefined) return;
-    // In place: what lists them may outlive them, as in an `OrderIndex`.
-    listed.splice(0, listed.length, ...listed.filter((each) => each !== order));
-    if (listed.length === 0) this.#orphans.delete(order.slot);
   }
 
   #forget(order: Order): void {

@@ -23,3 +23,22 @@ export class OrderIndex {
     this.#places.delete(name);
   }
 }
+
+/** Orders that may stand for each other, by the slot that they have in common, the oldest first. */
+export class OrderLists {
+  readonly #lists = new Map<string, Order[]>();
+
+  oldestOf(slot: string): Order | undefined {
+    return this.#lists.get(slot)?.[0];
+  }
+
+  add(order: Order): void {
+    this.#lists.set(order.slot, [...(this.#lists.get(order.slot) ?? []), order]);
+  }
+
+  delete(order: Order): void {
+    const left = this.#lists.get(order.slot)?.filter((each) => each !== order) ?? [];
+    if (left.length > 0) this.#lists.set(order.slot, left);
+    else this.#lists.delete(order.slot);
+  }
+}

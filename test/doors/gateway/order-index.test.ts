@@ -1,11 +1,11 @@
 import { expect, test } from "vitest";
 import { Order } from "../../../src/doors/gateway/order";
-import { OrderIndex } from "../../../src/doors/gateway/order-index";
+import { OrderIndex, OrderLists } from "../../../src/doors/gateway/order-index";
 import { youngGrowthOf } from "../../support/young-garbage";
 
-function orderOf(id: string): Order {
+function orderOf(id: string, digest = "d"): Order {
   const model = "gpt-image-2";
-  return new Order({ v: 1, id, caller: "c", digest: "d", ordinal: 1, model, orderedAt: 0 });
+  return new Order({ v: 1, id, caller: "c", digest, ordinal: 1, model, orderedAt: 0 });
 }
 
 test("orders are collected once they are forgotten, while they are young", () => {
@@ -27,4 +27,16 @@ test("an order is found by its name until it is taken out", () => {
   expect(index.get("one")).toBe(order);
   index.delete("one");
   expect(index.get("one")).toBeUndefined();
+});
+
+test("of equal orders the oldest that is left is given", () => {
+  const lists = new OrderLists();
+  const [first, second, third] = [orderOf("1"), orderOf("2"), orderOf("3")];
+  for (const order of [first, second, third]) lists.add(order);
+  lists.delete(second);
+  expect(lists.oldestOf(first.slot)).toBe(first);
+  lists.delete(first);
+  expect(lists.oldestOf(first.slot)).toBe(third);
+  lists.delete(third);
+  expect(lists.oldestOf(first.slot)).toBeUndefined();
 });
