@@ -44,36 +44,6 @@ export interface AbortSignalLike {
 type Listener = () => void;
 
 /**
- * Who listens, each of them once, in the order in which they came: mostly one. Not a `Set` while they come
- * and go: V8 links each table that a `Set` outgrows to the one that replaces it, so that of a table that has
- * grown old all later ones, and who stood in them when they were replaced, wait for a full collection. At an
- * abort, which is the end of it, it is one: each may remove itself.
- */
-type Listeners = Listener | Listener[] | Set<Listener> | undefined;
-
-function withListener(listeners: Listeners, listener: Listener): Listeners {
-  if (listeners === undefined) return listener;
-  if (typeof listeners === "function") return [listeners, listener];
-  if (Array.isArray(listeners)) listeners.push(listener);
-  else listeners.add(listener);
-  return listeners;
-}
-
-function withoutListener(listeners: Listeners, listener: Listener): Listeners {
-  if (listeners instanceof Set) listeners.delete(listener);
-  if (!Array.isArray(listeners)) return listeners === listener ? undefined : listeners;
-  const at = listeners.indexOf(listener);
-  if (at >= 0) listeners.splice(at, 1);
-  return listeners.length === 0 ? undefined : listeners;
-}
-
-/** As they are called: one that an earlier one removes is not. */
-function inTurnOf(listeners: Listeners): Set<Listener> {
-  if (listeners instanceof Set) return listeners;
-  return new Set(typeof listeners === "function" ? [listeners] : listeners);
-}
-
-/**
  * A signal, and what gives it, in one. An `AbortController` would do, save that it weighs a kilobyte,
  * of which each of thousands that wait would have several, and that it warns of a leak where
  * thousands listen.
@@ -81,7 +51,14 @@ function inTurnOf(listeners: Listeners): Set<Listener> {
 export class LightAbortSignal implements AbortSignalLike {
   #aborted = false;
   #reason: unknown;
-  #listeners: Listeners;
+  /**
+   * Each of them once, in the order in which they came: mostly one. Not a `Set` while they come and go: V8
+   * links each table that a `Set` outgrows to the one that replaces it, so that of a table that has grown old
+   * all later ones, and who stood in them when they were replaced, wait for a full collection.
+   */
+  #listeners: Listener | Listener[] | undefined;
+  /** Those whom an abort calls: one that is removed before its turn is not called. */
+  #called: Set<Listener> | undefined;
 
   get aborted(): boolean {
     return this.#aborted;
@@ -95,12 +72,26 @@ export class LightAbortSignal implements AbortSignalLike {
     if (this.#aborted) throw this.#reason;
   }
 
+  get isListenedTo(): boolean {
+    return this.#listeners !== undefined;
+  }
+
   addEventListener(_: "abort", listener: () => void): void {
-    if (!this.#aborted) this.#listeners = withListener(this.#listeners, listener);
+    if (this.#aborted) return;
+    const known = this.#listeners;
+    if (known === undefined) this.#listeners = listener;
+    else if (Array.isArray(known)) known.push(listener);
+    else this.#listeners = [known, listener];
   }
 
   removeEventListener(_: "abort", listener: () => void): void {
-    this.#listeners = withoutListener(this.#listeners, listener);
+    this.#called?.delete(listener);
+    const known = this.#listeners;
+    if (known === listener) this.#listeners = undefined;
+    if (!Array.isArray(known)) return;
+    const at = known.indexOf(listener);
+    if (at >= 0) known.splice(at, 1);
+    if (known.length === 0) this.#listeners = undefined;
   }
 
   /** The first reason counts. */
@@ -108,18 +99,19 @@ export class LightAbortSignal implements AbortSignalLike {
     if (this.#aborted) return;
     this.#aborted = true;
     this.#reason = reason;
-    if (this.#listeners === undefined) return;
-    const listeners = inTurnOf(this.#listeners);
-    this.#listeners = listeners;
-    for (const listener of listeners) listener();
+    const known = this.#listeners;
+    if (known === undefined) return;
     this.#listeners = undefined;
+    this.#called = new Set(Array.isArray(known) ? known : [known]);
+    for (const listener of this.#called) listener();
+    this.#called = undefined;
   }
 }
 
 /** Shares one listener on the caller's AbortSignal, attached only while needed. */
 class CallerSignal implements AbortSignalLike {
   readonly #signal: AbortSignal;
-  #listeners: Listeners;
+  readonly #shared = new LightAbortSignal();
 
   constructor(signal: AbortSignal) {
     this.#signal = signal;
@@ -139,23 +131,19 @@ class CallerSignal implements AbortSignalLike {
 
   addEventListener(_: "abort", listener: () => void): void {
     if (this.aborted) return;
-    if (this.#listeners === undefined) this.#signal.addEventListener("abort", this.#tell);
-    this.#listeners = withListener(this.#listeners, listener);
+    if (!this.#shared.isListenedTo) this.#signal.addEventListener("abort", this.#tell);
+    this.#shared.addEventListener("abort", listener);
   }
 
   removeEventListener(_: "abort", listener: () => void): void {
-    if (this.#listeners === undefined) return;
-    this.#listeners = withoutListener(this.#listeners, listener);
+    this.#shared.removeEventListener("abort", listener);
     // A signal that is still listened to is not collected, though its caller has forgotten it.
-    if (this.#listeners === undefined) this.#signal.removeEventListener("abort", this.#tell);
+    if (!this.#shared.isListenedTo) this.#signal.removeEventListener("abort", this.#tell);
   }
 
   readonly #tell = () => {
     this.#signal.removeEventListener("abort", this.#tell);
-    const listeners = inTurnOf(this.#listeners);
-    this.#listeners = listeners;
-    for (const listener of listeners) listener();
-    this.#listeners = undefined;
+    this.#shared.abort(this.reason);
   };
 }
 

@@ -264,9 +264,8 @@ export class TaskProgress {
     if (stage.is !== "settled" || "error" in stage.settled) return;
     const { succeeded, raw } = stage.settled;
     const outputs = succeeded.outputs.map(({ url, revisedPrompt }) => ({ url, revisedPrompt }));
-    const { is, state, id, cost } = stage;
     const settled = { succeeded: Object.assign({}, succeeded, { outputs }), raw };
-    this.#stage = { is, state, id, cost, settled };
+    this.#stage = Object.assign({}, stage, { settled });
     this.#pictures?.forgetOutcome();
   }
 

@@ -12,10 +12,12 @@ function callers() {
   return { signal: callerSignal(controller.signal), abort: () => controller.abort("over") };
 }
 
-test.each([
+const signals = [
   ["a signal of ours", ours],
   ["a caller's signal", callers],
-])("%s lets go of listeners that came and went while they are young", (_, make) => {
+] as const;
+
+test.each(signals)("%s lets go of listeners that came and went while they are young", (_, make) => {
   const { signal } = make();
   const growth = youngGrowthOf((ballast) => {
     const listener = () => void ballast;
@@ -25,33 +27,30 @@ test.each([
   expect(growth).toBeLessThan(4_000_000);
 });
 
-test.each([
-  ["a signal of ours", ours],
-  ["a caller's signal", callers],
-])("%s calls its listeners in order, and none that an earlier one removed", (_, make) => {
-  const { signal, abort } = make();
-  const called: string[] = [];
-  const add = (name: string, then?: () => void) => {
-    const listener = () => {
-      called.push(name);
-      then?.();
+test.each(signals)(
+  "%s calls its listeners in order, and none that an earlier one removed",
+  (_, make) => {
+    const { signal, abort } = make();
+    const called: string[] = [];
+    const add = (name: string, then?: () => void) => {
+      const listener = () => {
+        called.push(name);
+        then?.();
+      };
+      signal.addEventListener("abort", listener);
+      return () => signal.removeEventListener("abort", listener);
     };
-    signal.addEventListener("abort", listener);
-    return () => signal.removeEventListener("abort", listener);
-  };
-  add("first", () => removeThird());
-  const removeSecond = add("second", () => removeSecond());
-  const removeThird = add("third");
-  add("fourth");
-  abort();
-  abort();
-  expect(called).toEqual(["first", "second", "fourth"]);
-});
+    add("first", () => removeThird());
+    const removeSecond = add("second", () => removeSecond());
+    const removeThird = add("third");
+    add("fourth");
+    abort();
+    abort();
+    expect(called).toEqual(["first", "second", "fourth"]);
+  },
+);
 
-test.each([
-  ["a signal of ours", ours],
-  ["a caller's signal", callers],
-])("%s calls nobody who left before", (_, make) => {
+test.each(signals)("%s calls nobody who left before", (_, make) => {
   const { signal, abort } = make();
   const called: number[] = [];
   const listeners = [0, 1, 2].map((each) => () => void called.push(each));

@@ -1,4 +1,4 @@
-/** What `authorize` is shown of a request: all but its body. Its members are to be read: a spread copies none. */
+/** What `authorize` is shown of a request: all but its body. Its members are to be read: a spread may copy none. */
 export interface GatewayRequest {
   readonly method: string;
   /** Absolute; behind a proxy, as the proxy wrote it. */

@@ -3,9 +3,9 @@ import { Order } from "../../../src/doors/gateway/order";
 import { OrderIndex, OrderLists } from "../../../src/doors/gateway/order-index";
 import { youngGrowthOf } from "../../support/young-garbage";
 
-function orderOf(id: string, digest = "d"): Order {
+function orderOf(id: string): Order {
   const model = "gpt-image-2";
-  return new Order({ v: 1, id, caller: "c", digest, ordinal: 1, model, orderedAt: 0 });
+  return new Order({ v: 1, id, caller: "c", digest: "d", ordinal: 1, model, orderedAt: 0 });
 }
 
 test("orders are collected once they are forgotten, while they are young", () => {
