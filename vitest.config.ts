@@ -4,6 +4,25 @@ import { packageTests } from "./test/package/vitest.config";
 
 const source = (path: string) => fileURLToPath(new URL(`./src/${path}`, import.meta.url));
 
+/** They replace what a process has one of, a module or `fetch`, so each has a process of its own. */
+export const aloneInTheirProcess = [
+  "test/adapter/compiled.test.ts",
+  "test/adapter/contract.test.ts",
+  "test/api/redaction.test.ts",
+  "test/http/proxy.test.ts",
+  "test/http/transport-guard.test.ts",
+  "test/package/docs-snippets.test.ts",
+  "test/providers/*.test.ts",
+  "test/testing/sandbox-pictures.test.ts",
+];
+
+// They need servers of other people's: `npm run test:network`, `test:postgres` and `test:queue`. Or they
+// start processes of their own: `npm run test:package`.
+const excluded = [
+  ...configDefaults.exclude,
+  ...["test/network/**", "test/postgres/**", "test/queue/**", ...packageTests],
+];
+
 export default defineConfig({
   resolve: {
     alias: [
@@ -18,18 +37,30 @@ export default defineConfig({
     ],
   },
   test: {
-    include: ["test/**/*.test.ts"],
-    // They need servers of other people's: `npm run test:network`, `test:postgres` and `test:queue`. Or they
-    // start a process for each test: `npm run test:package`.
-    exclude: [
-      ...configDefaults.exclude,
-      ...["test/network/**", "test/postgres/**", "test/queue/**", ...packageTests],
+    projects: [
+      {
+        extends: true,
+        // Loading the modules anew for each file took as much processor time as its tests.
+        test: {
+          name: "shared",
+          include: ["test/**/*.test.ts"],
+          exclude: [...excluded, ...aloneInTheirProcess],
+          isolate: false,
+        },
+      },
+      {
+        extends: true,
+        test: { name: "alone", include: aloneInTheirProcess, exclude: excluded },
+      },
     ],
+    // Nothing that a test stands in for reaches the next file of its process.
+    unstubEnvs: true,
+    unstubGlobals: true,
     // Machines are shared: what takes a second alone takes twenty beside other work.
     testTimeout: 60_000,
     hookTimeout: 60_000,
     // Most of a file's time is waiting, for servers and child processes.
-    maxWorkers: 3,
+    maxWorkers: 4,
     // Those that say that they may run at once wait for a server, or for their own time.
     maxConcurrency: 16,
     coverage: {

@@ -10,8 +10,18 @@ import {
 } from "gpt-image-client/ai-sdk";
 import sharp from "sharp";
 import { describe, expect, test } from "vitest";
-import { openaiClient, poll, prompt, reasonOf, sandbox, trinetraClient } from "./ai-sdk/clients";
+import {
+  openaiClient,
+  poll,
+  prompt,
+  reasonOf,
+  sandbox,
+  trinetraClient,
+  useSandbox,
+} from "./ai-sdk/clients";
 import { majors } from "./ai-sdk/majors";
+
+useSandbox();
 
 describe.each(majors)("through generateImage of $name", ({ sdk }) => {
   const { generateImage } = sdk;

@@ -19,8 +19,11 @@ import {
   reasonOf,
   sandbox,
   trinetraClient,
+  useSandbox,
 } from "./ai-sdk/clients";
 import { majors } from "./ai-sdk/majors";
+
+useSandbox();
 
 describe.each(majors)("through generateImage of $name", ({ sdk }) => {
   const { generateImage } = sdk;

@@ -6,7 +6,9 @@ import { createImageClient, openaiCompatible } from "../../src/index";
 import { FileSink } from "../../src/media/file-sink";
 import { pictureOf } from "../support/media";
 import { failureOf, prompt, reasonOf } from "../support/stage";
-import { emptyPlace, partBytes, picture, until } from "./support/streaming";
+import { emptyPlace, partBytes, picture, until, useDirectory } from "./support/streaming";
+
+useDirectory();
 
 /** Every handle's `write`; a file named "any" is left in the directory. */
 async function handlePrototype(place: string): Promise<Pick<FileHandle, "write">> {

@@ -5,7 +5,16 @@ import { expect, test } from "vitest";
 import { pictureOf } from "../support/media";
 import { pixel, sendJson, startServer } from "../support/server";
 import { failureOf, prompt } from "../support/stage";
-import { bytesOf, clientOf, completed, directory, documentOf } from "./support/odd-responses";
+import {
+  bytesOf,
+  clientOf,
+  completed,
+  directory,
+  documentOf,
+  useDirectory,
+} from "./support/odd-responses";
+
+useDirectory();
 
 test("ten images of 9 MB in one response fit the defaults", async () => {
   const pictures = Array.from({ length: 10 }, (_, at) => pictureOf(9_000_000, at + 1));

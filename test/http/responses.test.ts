@@ -19,7 +19,10 @@ import {
   sendIn,
   startJobs,
   startStream,
+  useDirectory,
 } from "./support/odd-responses";
+
+useDirectory();
 
 test.each(names)(
   "a numeric id of any size is asked for at %s digit by digit, behind byte order marks",

@@ -24,7 +24,10 @@ import {
   sendText,
   small,
   until,
+  useDirectory,
 } from "./support/streaming";
+
+useDirectory();
 
 test("a large base64 image is on the disk in part before its response has come whole", async () => {
   const place = await emptyPlace();

@@ -17,7 +17,10 @@ import {
   partial,
   startStream,
   typeLast,
+  useDirectory,
 } from "./support/odd-responses";
+
+useDirectory();
 
 test("a stream that nobody asked for is read, wherever it is cut", async () => {
   const usage = { input_tokens: 7, output_tokens: 11, total_tokens: 18 };

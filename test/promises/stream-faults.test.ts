@@ -19,7 +19,10 @@ import {
   request,
   startStream,
   startStreams,
+  useDirectory,
 } from "./support/streams";
+
+useDirectory();
 
 // ---- what goes wrong: purchases are counted on the server's side ----
 

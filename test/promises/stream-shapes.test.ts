@@ -14,7 +14,10 @@ import {
   request,
   startStream,
   startStreams,
+  useDirectory,
 } from "./support/streams";
+
+useDirectory();
 
 // ---- what servers write ----
 

@@ -12,7 +12,16 @@ import {
 import { startSandbox } from "../../src/testing/sandbox";
 import { pixel } from "../support/server";
 import { failureOf, jobProviders, prompt, startStage } from "../support/stage";
-import { directory, partialsOf, request, size, startStreams } from "./support/streams";
+import {
+  directory,
+  partialsOf,
+  request,
+  size,
+  startStreams,
+  useDirectory,
+} from "./support/streams";
+
+useDirectory();
 
 // ---- a stream as it should be ----
 

@@ -18,7 +18,10 @@ import {
   samples,
   sandbox,
   stopClock,
+  useSandbox,
 } from "./support/requests";
+
+useSandbox();
 
 function inject(
   provider: SandboxProvider,

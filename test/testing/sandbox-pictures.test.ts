@@ -15,7 +15,10 @@ import {
   restart,
   samples,
   sandbox,
+  useSandbox,
 } from "./support/requests";
+
+useSandbox();
 
 test("words are drawn, the same for the same prompt, however hostile the prompt", async () => {
   await restart({ plainImages: false });

@@ -20,7 +20,10 @@ import {
   samples,
   sandbox,
   stopClock,
+  useSandbox,
 } from "./support/requests";
+
+useSandbox();
 
 test("ShortAPI answers its page's sample with a job that queues, runs and succeeds", async () => {
   await restart({ jobDurationMs: 120, queueDurationMs: 60 });

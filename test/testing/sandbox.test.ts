@@ -13,7 +13,10 @@ import {
   samples,
   sandbox,
   stopClock,
+  useSandbox,
 } from "./support/requests";
+
+useSandbox();
 
 test.each([
   ["response_format", "b64_json"],

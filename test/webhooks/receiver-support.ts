@@ -40,29 +40,31 @@ export let arrived: { url: string; headers: IncomingHttpHeaders }[];
 export let clients: ProviderImageClient[];
 export let directories: string[];
 
-beforeEach(async () => {
-  arrived = [];
-  clients = [];
-  directories = [];
-  hooks = undefined;
-  sandbox = await startSandbox({ jobDurationMs, plainImages: true });
-  receiver = createServer((request, response) => {
-    arrived.push({ url: request.url ?? "", headers: request.headers });
-    if (hooks === undefined) response.writeHead(503).end();
-    else hooks.listener(request, response);
+/** A sandbox and a receiver for each test of a file, which calls it: files share a process, and this module. */
+export function useReceiver(): void {
+  beforeEach(async () => {
+    arrived = [];
+    clients = [];
+    directories = [];
+    hooks = undefined;
+    sandbox = await startSandbox({ jobDurationMs, plainImages: true });
+    receiver = createServer((request, response) => {
+      arrived.push({ url: request.url ?? "", headers: request.headers });
+      if (hooks === undefined) response.writeHead(503).end();
+      else hooks.listener(request, response);
+    });
+    await new Promise<void>((resolve) => receiver.listen(0, "127.0.0.1", resolve));
+    hookUrl = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/hook`;
+    sandbox.setWebhook("trinetra", hookUrl);
   });
-  await new Promise<void>((resolve) => receiver.listen(0, "127.0.0.1", resolve));
-  hookUrl = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/hook`;
-  sandbox.setWebhook("trinetra", hookUrl);
-});
-
-afterEach(async () => {
-  await Promise.all(clients.map((client) => client.close()));
-  await sandbox.close();
-  receiver.closeAllConnections();
-  receiver.close();
-  await Promise.all(directories.map((path) => rm(path, { recursive: true, force: true })));
-});
+  afterEach(async () => {
+    await Promise.all(clients.map((client) => client.close()));
+    await sandbox.close();
+    receiver.closeAllConnections();
+    receiver.close();
+    await Promise.all(directories.map((path) => rm(path, { recursive: true, force: true })));
+  });
+}
 
 /** Puts another sandbox in place of the one that every test gets. */
 export async function restart(options: SandboxOptions): Promise<void> {

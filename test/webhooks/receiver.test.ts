@@ -15,8 +15,11 @@ import {
   soonMs,
   taskIdOf,
   until,
+  useReceiver,
   webhooksAnswered,
 } from "./receiver-support";
+
+useReceiver();
 
 function eventsOf(events: readonly ImageEvent[], type: ImageEvent["type"]): number {
   return events.filter((event) => event.type === type).length;

@@ -13,7 +13,10 @@ import {
   prompt,
   receiveWith,
   secret,
+  useReceiver,
 } from "./receiver-support";
+
+useReceiver();
 
 // ---- a provider that signs ----
 

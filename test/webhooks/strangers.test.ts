@@ -29,8 +29,11 @@ import {
   soonMs,
   taskIdOf,
   until,
+  useReceiver,
   webhooksAnswered,
 } from "./receiver-support";
+
+useReceiver();
 
 /** The address that went with the newest create. */
 function callbackUrl(): string {

@@ -13,7 +13,10 @@ import {
   sandbox,
   taskIdOf,
   until,
+  useReceiver,
 } from "./receiver-support";
+
+useReceiver();
 
 // ---- a thousand jobs ----
 

@@ -22,8 +22,11 @@ import {
   secret,
   taskIdOf,
   until,
+  useReceiver,
   webhooksAnswered,
 } from "./receiver-support";
+
+useReceiver();
 
 async function temporaryDirectory(): Promise<string> {
   const path = await mkdtemp(join(tmpdir(), "webhooks-"));

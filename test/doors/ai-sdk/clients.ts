@@ -10,11 +10,14 @@ import { type Sandbox, startSandbox } from "gpt-image-client/testing";
 import { afterAll, afterEach, beforeAll, expect } from "vitest";
 
 export let sandbox: Sandbox;
-beforeAll(async () => {
-  sandbox = await startSandbox({ jobDurationMs: 20, plainImages: true });
-});
-afterEach(() => sandbox.reset());
-afterAll(() => sandbox.close());
+/** A sandbox for the tests of a file, which calls it: files share a process, and this module with it. */
+export function useSandbox(): void {
+  beforeAll(async () => {
+    sandbox = await startSandbox({ jobDurationMs: 20, plainImages: true });
+  });
+  afterEach(() => sandbox.reset());
+  afterAll(() => sandbox.close());
+}
 
 export const prompt = "A dew-covered web at sunrise";
 export const poll = 20;

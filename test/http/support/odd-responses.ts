@@ -14,10 +14,13 @@ import {
 import { pixel, startServer, type TestServer } from "../../support/server";
 
 export let directory = "";
-beforeAll(async () => {
-  directory = await mkdtemp(join(tmpdir(), "answers-"));
-});
-afterAll(() => rm(directory, { recursive: true, force: true }));
+/** A directory for the tests of a file, which calls it: files share a process, and this module with it. */
+export function useDirectory(): void {
+  beforeAll(async () => {
+    directory = await mkdtemp(join(tmpdir(), "answers-"));
+  });
+  afterAll(() => rm(directory, { recursive: true, force: true }));
+}
 
 export const apiKey = "sk-of-the-test";
 export const mark = "\ufeff";

@@ -9,10 +9,13 @@ import { pictureOf } from "../../support/media";
 import type { TestServer } from "../../support/server";
 
 export let directory = "";
-beforeAll(async () => {
-  directory = await mkdtemp(join(tmpdir(), "streaming-"));
-});
-afterAll(() => rm(directory, { recursive: true, force: true }));
+/** A directory for the tests of a file, which calls it: files share a process, and this module with it. */
+export function useDirectory(): void {
+  beforeAll(async () => {
+    directory = await mkdtemp(join(tmpdir(), "streaming-"));
+  });
+  afterAll(() => rm(directory, { recursive: true, force: true }));
+}
 
 export async function emptyPlace(): Promise<string> {
   return mkdtemp(join(directory, "place-"));

@@ -15,10 +15,13 @@ import { pixel, startServer, type TestServer } from "../../support/server";
 import { prompt } from "../../support/stage";
 
 export let directory = "";
-beforeAll(async () => {
-  directory = await mkdtemp(join(tmpdir(), "streams-"));
-});
-afterAll(() => rm(directory, { recursive: true, force: true }));
+/** A directory for the tests of a file, which calls it: files share a process, and this module with it. */
+export function useDirectory(): void {
+  beforeAll(async () => {
+    directory = await mkdtemp(join(tmpdir(), "streams-"));
+  });
+  afterAll(() => rm(directory, { recursive: true, force: true }));
+}
 
 export const size = "1024x1024";
 export const request: GenerateRequest = { prompt, size, quality: "low", partialImages: 2 };

@@ -11,14 +11,16 @@ import {
 export const jobDurationMs = 30;
 export let sandbox: Sandbox;
 
-beforeEach(async () => {
-  sandbox = await startSandbox({ jobDurationMs, plainImages: true });
-});
-
-afterEach(async () => {
-  vi.useRealTimers();
-  await sandbox.close();
-});
+/** A sandbox for each test of a file, which calls it: files share a process, and this module with it. */
+export function useSandbox(): void {
+  beforeEach(async () => {
+    sandbox = await startSandbox({ jobDurationMs, plainImages: true });
+  });
+  afterEach(async () => {
+    vi.useRealTimers();
+    await sandbox.close();
+  });
+}
 
 /** From here on jobs, links and their like grow older by what `pass` is told, however slow the machine. */
 export function stopClock(): void {
