@@ -6,7 +6,10 @@ import { root } from "../support/sources";
 
 const files = readdirSync(join(root, "test"), { recursive: true, encoding: "utf8" })
   .map((name) => `test/${name.replaceAll("\\", "/")}`)
-  .filter((name) => name.endsWith(".ts") && !/^test\/(network|postgres|queue)\//.test(name));
+  .filter(
+    (name) =>
+      name.endsWith(".ts") && !/^test\/(network|postgres|queue)\/|\/node_modules\//.test(name),
+  );
 const textOf = (name: string) => readFileSync(join(root, name), "utf8");
 
 test("a file that replaces a module or `fetch` has a process of its own", () => {
