@@ -4,9 +4,10 @@ import { setTimeout as pause } from "node:timers/promises";
 import { expect, test, vi } from "vitest";
 import { createImageClient, openaiCompatible } from "../../src/index";
 import { FileSink } from "../../src/media/file-sink";
+import { useDirectory } from "../support/directory";
 import { pictureOf } from "../support/media";
 import { failureOf, prompt, reasonOf } from "../support/stage";
-import { emptyPlace, partBytes, picture, until, useDirectory } from "./support/streaming";
+import { emptyPlace, partBytes, picture, until } from "./support/streaming";
 
 useDirectory();
 

@@ -2,17 +2,11 @@ import { mkdtemp, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
+import { directory, useDirectory } from "../support/directory";
 import { pictureOf } from "../support/media";
 import { pixel, sendJson, startServer } from "../support/server";
 import { failureOf, prompt } from "../support/stage";
-import {
-  bytesOf,
-  clientOf,
-  completed,
-  directory,
-  documentOf,
-  useDirectory,
-} from "./support/odd-responses";
+import { bytesOf, clientOf, completed, documentOf } from "./support/odd-responses";
 
 useDirectory();
 

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { createImageClient, trinetra } from "../../src/index";
+import { directory, useDirectory } from "../support/directory";
 import { pictureOf } from "../support/media";
 import { pixel, sendJson, startServer } from "../support/server";
 import { failureOf, prompt } from "../support/stage";
@@ -10,7 +11,6 @@ import {
   apiKey,
   bytesOf,
   clientOf,
-  directory,
   documentOf,
   jobProviders,
   mark,
@@ -19,7 +19,6 @@ import {
   sendIn,
   startJobs,
   startStream,
-  useDirectory,
 } from "./support/odd-responses";
 
 useDirectory();

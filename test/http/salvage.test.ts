@@ -1,8 +1,7 @@
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdtemp, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { ProviderClient } from "../../src/client";
 import { mayHoldBase64 } from "../../src/http/text-scanner";
 import {
@@ -12,15 +11,12 @@ import {
   trinetra,
 } from "../../src/index";
 import { TestClock } from "../support/clock";
+import { directory, useDirectory } from "../support/directory";
 import { pictureOf } from "../support/media";
 import { pixel, sendJson, startServer, type TestServer } from "../support/server";
 import { failureOf, prompt } from "../support/stage";
 
-let directory = "";
-beforeAll(async () => {
-  directory = await mkdtemp(join(tmpdir(), "salvage-"));
-});
-afterAll(() => rm(directory, { recursive: true, force: true }));
+useDirectory();
 
 const apiKey = "sk-of-the-test";
 

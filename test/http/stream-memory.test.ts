@@ -1,11 +1,11 @@
 import { execFile } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { promisify } from "node:util";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
+import { directory, useDirectory } from "../support/directory";
 import { pictureOf } from "../support/media";
 import { startServer } from "../support/server";
 
@@ -14,11 +14,7 @@ const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
 const megabyte = 1024 * 1024;
 const picture = pictureOf(12 * megabyte);
 
-let directory = "";
-beforeAll(async () => {
-  directory = await mkdtemp(join(tmpdir(), "stream-memory-"));
-});
-afterAll(() => rm(directory, { recursive: true, force: true }));
+useDirectory();
 
 /** A process of its own: its heap is the client's alone. Strings are in it, and the bytes of images are not. */
 const program = (url: string) => `

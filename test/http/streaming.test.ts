@@ -7,6 +7,7 @@ import { expect, test } from "vitest";
 import type { Clock } from "../../src/async/clock";
 import { ProviderClient } from "../../src/client";
 import { directoryJournal, type ImageEvent, openaiCompatible } from "../../src/index";
+import { useDirectory } from "../support/directory";
 import { pictureOf } from "../support/media";
 import { startServer, type TestServer } from "../support/server";
 import { failureOf, prompt, reasonOf } from "../support/stage";
@@ -24,7 +25,6 @@ import {
   sendText,
   small,
   until,
-  useDirectory,
 } from "./support/streaming";
 
 useDirectory();

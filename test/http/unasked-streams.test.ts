@@ -3,6 +3,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { createImageClient, shortapi } from "../../src/index";
+import { directory, useDirectory } from "../support/directory";
 import { pictureOf } from "../support/media";
 import { pixel, startServer } from "../support/server";
 import { failureOf, prompt } from "../support/stage";
@@ -11,13 +12,11 @@ import {
   bytesOf,
   clientOf,
   completed,
-  directory,
   documentOf,
   eventOf,
   partial,
   startStream,
   typeLast,
-  useDirectory,
 } from "./support/odd-responses";
 
 useDirectory();

@@ -1,18 +1,14 @@
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { directoryJournal, type Journal, localFile, memoryJournal } from "../../src/index";
 import { Preflight } from "../../src/job/preflight";
 import { TestClock } from "../support/clock";
+import { directory as place, useDirectory } from "../support/directory";
 import { pixel } from "../support/server";
 import { allProviders, failureOf, prompt, startStage } from "../support/stage";
 
-let place = "";
-beforeAll(async () => {
-  place = await mkdtemp(join(tmpdir(), "preflight-"));
-});
-afterAll(() => rm(place, { recursive: true, force: true }));
+useDirectory();
 
 let count = 0;
 const fresh = () => {

@@ -1,20 +1,16 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { chmod, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { build } from "esbuild";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { directoryJournal } from "../../src/journal/directory";
+import { directory as home, useDirectory } from "../support/directory";
 import { journalContract, listed, pngOf, recordOf } from "./contract";
 
-let home = "";
 let made = 0;
 
-beforeAll(async () => {
-  home = await mkdtemp(join(tmpdir(), "journal-"));
-});
-afterAll(() => rm(home, { recursive: true, force: true }));
+useDirectory();
 
 function place(): string {
   made += 1;

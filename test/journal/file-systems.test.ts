@@ -2,23 +2,19 @@ import { execFile } from "node:child_process";
 import { once } from "node:events";
 import * as fs from "node:fs/promises";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { directoryJournal } from "../../src/journal/directory";
 import type { JournalFileSystem } from "../../src/journal/directory-file-system";
 import { journalIn } from "../../src/journal/directory-files";
+import { directory as home, useDirectory } from "../support/directory";
 import { listed, pngOf, recordOf } from "./contract";
 import { allProviders, failureOf, prompt, recovered, startStage } from "./stage";
 
-let home = "";
 let made = 0;
 
-beforeAll(async () => {
-  home = await fs.mkdtemp(join(tmpdir(), "journal-files-"));
-});
-afterAll(() => fs.rm(home, { recursive: true, force: true }));
+useDirectory();
 
 function place(): string {
   made += 1;

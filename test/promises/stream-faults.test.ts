@@ -9,17 +9,16 @@ import {
   type PartialImage,
 } from "../../src/index";
 import type { SandboxFaultKind } from "../../src/testing/sandbox";
+import { directory, useDirectory } from "../support/directory";
 import { pixel, sendJson, startServer } from "../support/server";
 import { failureOf, until } from "../support/stage";
 import {
   clientOf,
-  directory,
   partialEvent,
   partialsOf,
   request,
   startStream,
   startStreams,
-  useDirectory,
 } from "./support/streams";
 
 useDirectory();

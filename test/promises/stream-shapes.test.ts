@@ -2,6 +2,7 @@ import { mkdtemp, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { createImageClient } from "../../src/index";
+import { directory, useDirectory } from "../support/directory";
 import { pictureOf } from "../support/media";
 import { pixel } from "../support/server";
 import { failureOf, providerOf } from "../support/stage";
@@ -9,12 +10,10 @@ import {
   clientOf,
   completed,
   dataOf,
-  directory,
   partialEvent,
   request,
   startStream,
   startStreams,
-  useDirectory,
 } from "./support/streams";
 
 useDirectory();

@@ -10,16 +10,10 @@ import {
   openaiCompatible,
 } from "../../src/index";
 import { startSandbox } from "../../src/testing/sandbox";
+import { directory, useDirectory } from "../support/directory";
 import { pixel } from "../support/server";
 import { failureOf, jobProviders, prompt, startStage } from "../support/stage";
-import {
-  directory,
-  partialsOf,
-  request,
-  size,
-  startStreams,
-  useDirectory,
-} from "./support/streams";
+import { partialsOf, request, size, startStreams } from "./support/streams";
 
 useDirectory();
 

@@ -1,7 +1,6 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import {
   aigptimage,
   type ImageInput,
@@ -16,13 +15,10 @@ import type { InputRule } from "../../src/provider";
 import { inputProblems } from "../../src/request/inputs";
 import { resolveInputs } from "../../src/request/read-inputs";
 import { gif, jpegHead, onePixelPng, pages, stubbed } from "../providers/fixtures";
+import { directory, useDirectory } from "../support/directory";
 import { fixture } from "../support/fixtures";
 
-let directory = "";
-beforeAll(async () => {
-  directory = await mkdtemp(join(tmpdir(), "inputs-"));
-});
-afterAll(() => rm(directory, { recursive: true, force: true }));
+useDirectory();
 
 const byBytes: InputRule = {
   as: "bytes",

@@ -1,7 +1,6 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { LightAbortSignal } from "../../src/async/clock";
 import { JournalError } from "../../src/errors";
 import { bodyOf } from "../../src/http/body";
@@ -11,13 +10,10 @@ import { DecodedImage, MemorySink } from "../../src/media/decoded-image";
 import type { Output } from "../../src/provider";
 import { GeneratedImage, type ImageSource, saveInto } from "../../src/result/generated-image";
 import { onePixelPng, pages } from "../providers/fixtures";
+import { directory, useDirectory } from "../support/directory";
 import { fixture } from "../support/fixtures";
 
-let directory = "";
-beforeAll(async () => {
-  directory = await mkdtemp(join(tmpdir(), "result-"));
-});
-afterAll(() => rm(directory, { recursive: true, force: true }));
+useDirectory();
 
 async function* chunksOf(...chunks: Uint8Array[]) {
   for (const chunk of chunks) {

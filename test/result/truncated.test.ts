@@ -1,22 +1,18 @@
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile } from "node:fs/promises";
 import type { ServerResponse } from "node:http";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { ProviderClient } from "../../src/client";
 import type { ImageClientOptions } from "../../src/client-options";
 import { type ImageEvent, memoryJournal, openaiCompatible } from "../../src/index";
 import { TestClock } from "../support/clock";
+import { directory, useDirectory } from "../support/directory";
 import { fixture } from "../support/fixtures";
 import { sendJson, startServer, type TestServer } from "../support/server";
 import { failureOf, prompt } from "../support/stage";
 
-let directory = "";
-beforeAll(async () => {
-  directory = await mkdtemp(join(tmpdir(), "truncated-"));
-});
-afterAll(() => rm(directory, { recursive: true, force: true }));
+useDirectory();
 
 const emptyPlace = () => mkdtemp(join(directory, "place-"));
 

@@ -1,8 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
 import type { ServerResponse } from "node:http";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, beforeAll } from "vitest";
 import {
   aigptimage,
   createImageClient,
@@ -12,15 +8,6 @@ import {
   trinetra,
 } from "../../../src/index";
 import { pixel, startServer, type TestServer } from "../../support/server";
-
-export let directory = "";
-/** A directory for the tests of a file, which calls it: files share a process, and this module with it. */
-export function useDirectory(): void {
-  beforeAll(async () => {
-    directory = await mkdtemp(join(tmpdir(), "answers-"));
-  });
-  afterAll(() => rm(directory, { recursive: true, force: true }));
-}
 
 export const apiKey = "sk-of-the-test";
 export const mark = "\ufeff";

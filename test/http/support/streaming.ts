@@ -1,21 +1,11 @@
-import { mkdtemp, readdir, readlink, rm, stat } from "node:fs/promises";
+import { mkdtemp, readdir, readlink, stat } from "node:fs/promises";
 import type { ServerResponse } from "node:http";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { afterAll, beforeAll } from "vitest";
 import { createImageClient, openaiCompatible } from "../../../src/index";
+import { directory } from "../../support/directory";
 import { pictureOf } from "../../support/media";
 import type { TestServer } from "../../support/server";
-
-export let directory = "";
-/** A directory for the tests of a file, which calls it: files share a process, and this module with it. */
-export function useDirectory(): void {
-  beforeAll(async () => {
-    directory = await mkdtemp(join(tmpdir(), "streaming-"));
-  });
-  afterAll(() => rm(directory, { recursive: true, force: true }));
-}
 
 export async function emptyPlace(): Promise<string> {
   return mkdtemp(join(directory, "place-"));

@@ -1,8 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
 import type { ServerResponse } from "node:http";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, beforeAll } from "vitest";
 import {
   createImageClient,
   type GenerateRequest,
@@ -13,15 +9,6 @@ import {
 import { startSandbox } from "../../../src/testing/sandbox";
 import { pixel, startServer, type TestServer } from "../../support/server";
 import { prompt } from "../../support/stage";
-
-export let directory = "";
-/** A directory for the tests of a file, which calls it: files share a process, and this module with it. */
-export function useDirectory(): void {
-  beforeAll(async () => {
-    directory = await mkdtemp(join(tmpdir(), "streams-"));
-  });
-  afterAll(() => rm(directory, { recursive: true, force: true }));
-}
 
 export const size = "1024x1024";
 export const request: GenerateRequest = { prompt, size, quality: "low", partialImages: 2 };
