@@ -16,8 +16,8 @@ export const aloneInTheirProcess = [
   "test/testing/sandbox-pictures.test.ts",
 ];
 
-// They need servers of other people's: `npm run test:network`, `test:postgres` and `test:queue`. Or they
-// start processes of their own: `npm run test:package`.
+// They need servers of other people's: `npm run test:network`, `test:postgres` and `test:queue`. Or what
+// they try are processes, packed, built or killed: `npm run test:package`.
 const excluded = [
   ...configDefaults.exclude,
   ...["test/network/**", "test/postgres/**", "test/queue/**", ...packageTests],
