@@ -53,7 +53,7 @@ export default defineConfig({
         test: { name: "alone", include: aloneInTheirProcess, exclude: excluded },
       },
     ],
-    // Nothing that a test stands in for reaches the next file of its process.
+    // Before each test, so that a file that forgets to does not fail the next one's tests.
     unstubEnvs: true,
     unstubGlobals: true,
     // Machines are shared: what takes a second alone takes twenty beside other work.

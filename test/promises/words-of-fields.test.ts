@@ -2,7 +2,7 @@ import { openAsBlob } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, test, vi } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import * as z from "zod";
 import {
   type CallOptions,
@@ -20,6 +20,8 @@ import { parseCallOptions } from "../../src/request/options";
 import { fakeImageClient } from "../../src/testing";
 import { onePixelPng, stubbed } from "../providers/fixtures";
 import { apiKey, clientOf, errorOf, everyProvider, settled, wrong } from "./word-support";
+
+afterEach(() => vi.unstubAllGlobals());
 
 // ---- sizes ----
 
