@@ -73,6 +73,19 @@ const fewerHelpers: EsbuildPlugin = {
   },
 };
 
+/** The file that stays CommonJS beside the ES modules too: see there why. */
+const undiciFiles = "undici-files";
+
+const undiciApart: EsbuildPlugin = {
+  name: "undici-apart",
+  setup(build) {
+    build.onResolve({ filter: new RegExp(`^\\./${undiciFiles}$`) }, () => ({
+      path: `./${undiciFiles}.cjs`,
+      external: true,
+    }));
+  },
+};
+
 const shared = {
   entry: { ...entry, ...providers },
   target: "node20",
@@ -114,7 +127,7 @@ export default defineConfig([
     // A program, which nobody imports: it needs no CommonJS and no declarations.
     entry: { ...shared.entry, cli: "src/doors/cli/main.ts" },
     noExternal: bundled,
-    esbuildPlugins: [fewerFiles, fewerHelpers],
+    esbuildPlugins: [undiciApart, fewerFiles, fewerHelpers],
     format: "esm",
     clean: true,
     dts: false,
@@ -123,11 +136,20 @@ export default defineConfig([
   {
     ...shared,
     noExternal: bundled,
-    esbuildPlugins: [fewerFiles, fewerHelpers],
+    esbuildPlugins: [undiciApart, fewerFiles, fewerHelpers],
     format: "esm",
     outExtension: () => ({ js: ".cjs" }),
     plugins: [commonJs],
     dts: false,
+  },
+  {
+    ...shared,
+    entry: { [undiciFiles]: `src/http/${undiciFiles}.ts` },
+    format: "cjs",
+    splitting: false,
+    dts: false,
+    // Its default export is the module, whoever imports it: bundlers disagree about a default beside one.
+    footer: { js: "module.exports = module.exports.default;" },
   },
   // The declarations of both, which tsup names by the format: of one program, since that takes longest.
   { ...shared, format: ["esm", "cjs"], dts: { ...shared.dts, only: true } },

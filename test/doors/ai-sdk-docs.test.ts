@@ -28,11 +28,7 @@ test("the examples in docs/ai-sdk.md type-check, with the SDK's major that Node 
       ? getSourceFile(name, language, ...rest)
       : ts.createSourceFile(name, text, language);
   };
-  const program = ts.createProgram(
-    [...files.keys(), `${root}src/http/undici-files.d.ts`],
-    options,
-    host,
-  );
+  const program = ts.createProgram([...files.keys(), `${root}src/http/undici.d.ts`], options, host);
   const problems = ts.getPreEmitDiagnostics(program).map(({ file, messageText }) => {
     return `${file?.fileName}: ${ts.flattenDiagnosticMessageText(messageText, " ")}`;
   });

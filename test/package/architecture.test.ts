@@ -147,13 +147,14 @@ test("only the transport runs undici and p-retry", () => {
     ({ from: name, to, typeOnly }) =>
       !typeOnly &&
       ((to === "p-retry" && name !== "async/retry") ||
-        (/^undici(\/|$)/.test(to) && name !== "http/load-undici")),
+        (/^undici(\/|$)/.test(to) && name !== "http/undici-files")),
   );
   expect(strangers).toEqual([]);
   expect(targets("async/retry")).toEqual(["p-retry"]);
-  expect(targets("http/load-undici")).toEqual([
-    ...["async/lazy", "undici", "undici/lib/core/connect.js"],
-    ...["undici/lib/dispatcher/agent.js", "undici/lib/dispatcher/client.js"],
+  expect(targets("http/load-undici")).toEqual(["async/lazy", "http/undici-files"]);
+  expect(targets("http/undici-files")).toEqual([
+    ...["undici/lib/core/connect.js", "undici/lib/dispatcher/agent.js"],
+    "undici/lib/dispatcher/client.js",
   ]);
 });
 
