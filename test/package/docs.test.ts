@@ -42,6 +42,11 @@ describe("the code in the README and in docs", () => {
   });
 });
 
+test("no page holds what a merge left undecided", () => {
+  const undecided = pages.filter(({ text }) => /^(<{7}|={7}|>{7})( |$)/m.test(text));
+  expect(undecided.map(({ path }) => path)).toEqual([]);
+});
+
 describe("the links", () => {
   const all = [...pages, ...apiPages];
   const links = all.flatMap(linksOf);
