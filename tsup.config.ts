@@ -37,6 +37,8 @@ type EsbuildPlugin = NonNullable<Options["esbuildPlugins"]>[number];
 const fewerFiles: EsbuildPlugin = {
   name: "fewer-files",
   setup(build) {
+    // It says so of each late file: the import below is dropped from it once the files are made.
+    build.initialOptions.logOverride = { "ignored-bare-import": "silent" };
     const late = new Set<string>();
     build.onResolve({ filter: /^\./ }, ({ kind, path, resolveDir, importer }) => {
       const isDoor = importer.includes("/src/doors/");
