@@ -1,4 +1,4 @@
-import { types } from "node:util";
+import * as types from "node:util/types";
 
 /**
  * Bytes in memory of their own, copied where they lie in anything larger: a view on Node's pool would show

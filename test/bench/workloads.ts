@@ -212,8 +212,8 @@ export const workloads: readonly Workload[] = [
       { key: "nodeStartCpuMs", label: "its CPU", unit: "ms" },
     ],
     targets: [
-      { key: "importMs", by: "openai", limit: 0.4 },
-      { key: "importCpuMs", by: "openai", limit: 0.4 },
+      { key: "importMs", by: "openai", limit: 0.32 },
+      { key: "importCpuMs", by: "openai", limit: 0.32 },
     ],
     rounds: (rounds) => 3 * rounds,
     measure: (contender, stage) => stage.run("import.mjs", { contender }),
