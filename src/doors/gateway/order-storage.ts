@@ -85,12 +85,12 @@ export class OrderStorage {
   }
 
   /** Forgets an order, its pictures, and what a client's journal has of it. */
-  async forget({ id, end, release }: Order): Promise<void> {
+  async forget({ id, end, job }: Order): Promise<void> {
     if (this.#isLeft) return;
     if (end !== undefined && isSuccess(end)) await this.discard(end);
     try {
       await this.#inTurn(id, (store) => store.delete(id));
-      await release?.();
+      await job?.release();
     } catch (error) {
       this.#onError(error);
     }

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import type { ImageJob } from "../../index";
 import type { End } from "./ends";
 import type { Reply } from "./exchange";
 import type { PartialImageEvent, PartialImageQueue } from "./partial-images";
@@ -51,8 +52,11 @@ export class Order {
   readonly watchers = new Set<PartialImageQueue>();
   /** What asks after a job that its provider still has. */
   review: Promise<Reply> | undefined;
-  /** Lets the client's journal forget it. */
-  release: (() => Promise<void>) | undefined;
+  /**
+   * What it was made by, for the client's journal to forget once the order is. The job, and not a function
+   * that releases it: with one here, each small order left 7 KB to a full collection (Node 20.20).
+   */
+  job: ImageJob | undefined;
   /** Ends its time as an orphan, and its time as a job. */
   cancelOrphan: (() => void) | undefined;
   cancelJob: (() => void) | undefined;

@@ -78,7 +78,7 @@ async function endOf(
   { spool, isKept, onPicture }: FulfilmentContext,
   wishes: object,
 ): Promise<End> {
-  order.release = () => result.job.release();
+  order.job = result.job;
   const fetched = await fetchAll(result, (image) => spool.keep(image, isKept));
   const { pictures, failures } = fetched;
   const facts = factsOf(result, failures, order.id);
