@@ -130,16 +130,25 @@ export function formOf(body: unknown): Form {
   if (typeof body !== "object" || body === null || Array.isArray(body)) {
     throw new GatewayFault(400, "invalid_json", "The body is no JSON object.");
   }
-  const { image, images, mask, ...rest } = Object.fromEntries(
-    Object.entries(body).filter(([, value]) => value !== null && value !== undefined),
-  );
+  const fields = new Map<string, unknown>();
+  for (const [name, value] of Object.entries(body)) {
+    if (value !== null && value !== undefined) fields.set(name, value);
+  }
+  const [image, images, mask] = ["image", "images", "mask"].map((name) => taken(fields, name));
   return {
-    fields: new Map(Object.entries(rest)),
+    fields,
     images: [image, images]
       .flat()
       .flatMap((each) => (each === undefined ? [] : addressOf("image", each))),
     mask: mask === undefined ? undefined : addressOf("mask", mask),
   };
+}
+
+/** Takes a field out. */
+function taken(fields: Map<string, unknown>, name: string): unknown {
+  const value = fields.get(name);
+  fields.delete(name);
+  return value;
 }
 
 /** An image in JSON is an address: a string never names a file of this machine. */

@@ -23,6 +23,7 @@ import { routeOf } from "./routes";
 import type { GatewayStore } from "./store";
 import { type Term, Terms } from "./terms";
 import type { ImageGateway, ImageGatewayOptions } from "./types";
+import { UnderWay } from "./under-way";
 import { responseOf, WebIncoming } from "./web";
 import { type FulfilmentContext, purchase, repeatableForMs, savingIn } from "./work";
 
@@ -52,7 +53,7 @@ export class Gateway implements ImageGateway {
   readonly #spool: Spool;
   readonly #terms: Terms;
   /** Orders that are being worked on, and replies that are being written. */
-  readonly #work = new Set<Promise<void>>();
+  readonly #underWay = new UnderWay();
   /**
    * How large the last picture of each model was. Nobody says beforehand how large the next one is: after
    * a large one it goes to the disk as it comes, and after a small one, which a file would cost more than
@@ -92,7 +93,7 @@ export class Gateway implements ImageGateway {
 
   async close({ timeoutMs = 30_000 }: { readonly timeoutMs?: number } = {}): Promise<void> {
     this.#isClosed = true;
-    await emptied(this.#work, this.#clock, timeoutMs);
+    await this.#underWay.idle(this.#clock, timeoutMs);
     await this.#terms.release();
     await this.#spool.close();
   }
@@ -174,15 +175,14 @@ export class Gateway implements ImageGateway {
 
   /** Closes a ticket, for which `close` waits. */
   #closing(ticket: Ticket, partials?: PartialImageQueue): (isDelivered: boolean) => void {
-    let end = () => {};
-    const closed = new Promise<void>((resolve) => {
-      end = resolve;
-    });
-    this.#track(closed);
+    this.#underWay.begin();
+    let isOpen = true;
     return (isDelivered) => {
       ticket.close(isDelivered);
       if (partials !== undefined) ticket.order.watchers.delete(partials);
-      end();
+      // Its caller may leave while the end of it is written, and both say so.
+      if (isOpen) this.#underWay.end();
+      isOpen = false;
     };
   }
 
@@ -238,8 +238,8 @@ export class Gateway implements ImageGateway {
   }
 
   #track(work: Promise<void>): void {
-    this.#work.add(work);
-    const end = () => void this.#work.delete(work);
+    this.#underWay.begin();
+    const end = () => this.#underWay.end();
     work.then(end, (error: unknown) => {
       end();
       this.#report(error);
@@ -321,19 +321,4 @@ function listOf(models: Models) {
   return [...models].map(([id, { name }]) => {
     return { id, object: "model", created: 0, owned_by: name };
   });
-}
-
-/** Resolves once nothing is left of some work, or after a time. */
-async function emptied(work: ReadonlySet<Promise<void>>, clock: Clock, timeoutMs: number) {
-  let isLate = false;
-  let cancel = () => {};
-  const late = new Promise<void>((resolve) => {
-    cancel = clock.after(timeoutMs, () => {
-      isLate = true;
-      resolve();
-    });
-  });
-  // What ends may leave another to be written.
-  while (work.size > 0 && !isLate) await Promise.race([Promise.allSettled(work), late]);
-  cancel();
 }

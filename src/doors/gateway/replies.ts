@@ -67,14 +67,13 @@ export function namesOf({ id }: Order): Record<string, string> {
 
 /** OpenAI's response, with ours beside it. */
 function bodyOf({ pictures, facts }: Success, { wantsUrls }: Wanted): Piece[] {
-  const { created, ...rest } = facts;
   const pieces: Piece[] = [];
-  let before = `{"created":${created},"data":[`;
+  let before = `${JSON.stringify(facts).slice(0, -1)},"data":[`;
   for (const picture of pictures) {
     pieces.push(`${before}{"b64_json":"`, bytesOf(picture));
     before = `"${membersOf(toldOf(picture, wantsUrls))}},`;
   }
-  pieces.push(`${before.slice(0, -1)}]${membersOf(rest)}}`);
+  pieces.push(`${before.slice(0, -1)}]}`);
   return pieces;
 }
 
@@ -87,8 +86,13 @@ function eventsOf(end: End, { operation, wantsUrls }: Wanted): Piece[] {
   const { created, ...rest } = end.facts;
   return end.pictures.flatMap((picture) => {
     const { outputFormat, size } = picture;
-    const own = { created_at: created, output_format: outputFormat, size };
-    const told = { ...rest, ...withoutUndefined(own), ...toldOf(picture, wantsUrls) };
+    const told = {
+      ...rest,
+      created_at: created,
+      ...(outputFormat !== undefined && { output_format: outputFormat }),
+      ...(size !== undefined && { size }),
+      ...toldOf(picture, wantsUrls),
+    };
     const head = `event: ${type}\ndata: {"type":"${type}","b64_json":"`;
     return [head, bytesOf(picture), `"${membersOf(told)}}\n\n`];
   });
@@ -157,11 +161,10 @@ function bytesOf(picture: Picture): Piece {
 }
 
 function toldOf({ url, revisedPrompt }: Picture, wantsUrls: boolean) {
-  return withoutUndefined({ revised_prompt: revisedPrompt, url: wantsUrls ? url : undefined });
-}
-
-function withoutUndefined(value: object): object {
-  return Object.fromEntries(Object.entries(value).filter(([, each]) => each !== undefined));
+  return {
+    ...(revisedPrompt !== undefined && { revised_prompt: revisedPrompt }),
+    ...(wantsUrls && url !== undefined && { url }),
+  };
 }
 
 /** Members for the end of an object that has some already. */

@@ -98,6 +98,10 @@ export async function savingIn({ spool, saves }: FulfilmentContext): Promise<{ s
 
 /** What OpenAI's response repeats of its request. */
 function wishesOf({ quality, background, size, outputFormat }: ParsedRequest["request"]): object {
-  const told = { quality, background, size, output_format: outputFormat };
-  return Object.fromEntries(Object.entries(told).filter(([, value]) => value !== undefined));
+  return {
+    ...(quality !== undefined && { quality }),
+    ...(background !== undefined && { background }),
+    ...(size !== undefined && { size }),
+    ...(outputFormat !== undefined && { output_format: outputFormat }),
+  };
 }
