@@ -37,8 +37,11 @@ type EsbuildPlugin = NonNullable<Options["esbuildPlugins"]>[number];
 const fewerFiles: EsbuildPlugin = {
   name: "fewer-files",
   setup(build) {
-    // It says so of each late file: the import below is dropped from it once the files are made.
-    build.initialOptions.logOverride = { "ignored-bare-import": "silent" };
+    // esbuild warns of the import below in each late file: of use is only what it does to the files that are made.
+    build.initialOptions.logOverride = {
+      ...build.initialOptions.logOverride,
+      "ignored-bare-import": "silent",
+    };
     const late = new Set<string>();
     build.onResolve({ filter: /^\./ }, ({ kind, path, resolveDir, importer }) => {
       const isDoor = importer.includes("/src/doors/");
@@ -75,7 +78,7 @@ const fewerHelpers: EsbuildPlugin = {
   },
 };
 
-/** The file that stays CommonJS beside the ES modules too: see there why. */
+/** Built as CommonJS for both formats; the file itself says why. */
 const undiciFiles = "undici-files";
 
 const undiciApart: EsbuildPlugin = {
@@ -108,6 +111,8 @@ async function writeLicenses(): Promise<void> {
   writeFileSync("dist/licenses.txt", licenses.join("\n---\n\n"));
 }
 
+const lateRequires = { "dynamic-import": false };
+
 /**
  * CommonJS chunk by chunk, by esbuild. What tsup would call for that lowers class fields, which leaves
  * every error class nameless (`_class3 [AuthenticationError]`), and `?.` and `??`. Late imports become
@@ -118,8 +123,7 @@ const commonJs: NonNullable<Options["plugins"]>[number] = {
   async renderChunk(code, { path }) {
     if (!path.endsWith(".cjs")) return undefined;
     const { target, platform } = shared;
-    const supported = { "dynamic-import": false };
-    return transform(code, { format: "cjs", target, platform, supported });
+    return transform(code, { format: "cjs", target, platform, supported: lateRequires });
   },
 };
 
@@ -150,7 +154,10 @@ export default defineConfig([
     format: "cjs",
     splitting: false,
     dts: false,
-    // Its default export is the module, whoever imports it: bundlers disagree about a default beside one.
+    // What it imports late is required late.
+    esbuildOptions: (options) => void Object.assign(options, { supported: lateRequires }),
+    // The function is the module, whoever imports it: bundlers disagree about a default export of CommonJS.
+    // `cjsInterop` would say nothing here: esbuild has given `module.exports` anew by then.
     footer: { js: "module.exports = module.exports.default;" },
   },
   // The declarations of both, which tsup names by the format: of one program, since that takes longest.

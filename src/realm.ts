@@ -5,8 +5,8 @@ import * as types from "node:util/types";
  * of its own, while what Node itself and the caller hand over is of another: `instanceof` says no there,
  * and an expected `EEXIST` would not be recognised and would end a call.
  *
- * From `node:util/types`: an import of all of `node:util` has Node 24 load its workers and its colours, for
- * names that nobody here takes, a tenth of what an import of this package takes (Node 24.21).
+ * From `node:util/types`: all of `node:util` also has Node 24 load its workers and its colours, with which an
+ * import of this package took 40 ms and not 31 (Node 24.21).
  */
 
 /** Whether a value is an error, of whichever realm. */

@@ -197,7 +197,8 @@ export const workloads: readonly Workload[] = [
   {
     name: "gateway-large",
     title: "A 12 MB generation through a gateway, 8 at once",
-    method: "32 images as base64 in 16 MB of JSON, after 300 small ones.",
+    method:
+      "32 images as base64 in 16 MB of JSON, after 300 small ones. The memory is that of another process.",
     contenders: ["ours", "portkey"],
     columns: [cpu, peak],
     targets: [

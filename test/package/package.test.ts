@@ -364,6 +364,24 @@ test("where a part of the package cannot be loaded, nothing is sent and nothing 
   expect(sandbox.charges).toHaveLength(1);
 }, 60_000);
 
+test("a process that could not load undici sends once it can, from either format", async () => {
+  await using sandbox = await startSandbox({ jobDurationMs: 20, plainImages: true });
+  const text = `const { renameSync } = await import("node:fs");
+    const client = createImageClient({ provider: shortapi(JSON.parse(process.env.SANDBOX)), poll: 20 });
+    const generate = () => client.generate({ prompt: "test picture" }).then(() => "made", (error) => error.code);
+    renameSync("node_modules/undici", "node_modules/undici-away");
+    const first = await generate();
+    renameSync("node_modules/undici-away", "node_modules/undici");
+    console.log(first, await generate());`;
+  const names = "{ createImageClient, shortapi }";
+  const given = { SANDBOX: JSON.stringify(sandbox.shortapi) };
+  const imported = `import ${names} from "gpt-image-client";\n${text}`;
+  const required = `const ${names} = require("gpt-image-client");\n(async () => {${text}})();`;
+  expect(await node("away.mjs", imported, given)).toBe("generation_failed made");
+  expect(await node("away.cjs", required, given)).toBe("generation_failed made");
+  expect(sandbox.charges).toHaveLength(2);
+}, 60_000);
+
 /** The files that an import of a file of dist loads, itself among them. */
 async function loadedWith(file: string): Promise<string[]> {
   const dist = join(project, "node_modules/gpt-image-client/dist");

@@ -134,7 +134,9 @@ export function formOf(body: unknown): Form {
   for (const [name, value] of Object.entries(body)) {
     if (value !== null && value !== undefined) fields.set(name, value);
   }
-  const [image, images, mask] = ["image", "images", "mask"].map((name) => taken(fields, name));
+  const image = taken(fields, "image");
+  const images = taken(fields, "images");
+  const mask = taken(fields, "mask");
   return {
     fields,
     images: [image, images]
@@ -144,7 +146,7 @@ export function formOf(body: unknown): Form {
   };
 }
 
-/** Takes a field out. */
+/** Reads a field and removes it. */
 function taken(fields: Map<string, unknown>, name: string): unknown {
   const value = fields.get(name);
   fields.delete(name);

@@ -178,11 +178,12 @@ export class Gateway implements ImageGateway {
     this.#underWay.begin();
     let isOpen = true;
     return (isDelivered) => {
+      // Whichever comes first: its caller leaves, the reply is written, or writing it fails.
+      if (!isOpen) return;
+      isOpen = false;
       ticket.close(isDelivered);
       if (partials !== undefined) ticket.order.watchers.delete(partials);
-      // Its caller may leave while the end of it is written, and both say so.
-      if (isOpen) this.#underWay.end();
-      isOpen = false;
+      this.#underWay.end();
     };
   }
 

@@ -1,6 +1,9 @@
 import type { Clock } from "./clock";
 
-/** Counts what has begun and not ended. A set of promises would cost each order as many objects again. */
+/**
+ * Counts what has begun and not ended. A set of promises would cost each order two more, for a `close` that
+ * comes once.
+ */
 export class UnderWay {
   #count = 0;
   #idle: { readonly reached: Promise<void>; readonly reach: () => void } | undefined;
@@ -27,7 +30,7 @@ export class UnderWay {
         resolve();
       });
     });
-    // What ends may leave another to be written.
+    // Something new may have begun before this resumes.
     while (this.#count > 0 && !isLate) await Promise.race([this.#reached(), late]);
     cancel();
   }
