@@ -179,6 +179,8 @@ function statusOf({
   if (charged !== "no") return 424;
   // An option of the call is the gateway's own matter: a spool that cannot be written, say.
   if (field?.startsWith("options.")) return 503;
+  // The address of the provider is the gateway's own matter too, and no caller's field.
+  if (field === "baseURL") return 500;
   // It renews while a caller can wait for it, or it does not.
   if (code === "budget_exceeded") return (retryAfterMs ?? Infinity) <= 60_000 ? 429 : 402;
   const known = statuses[code];

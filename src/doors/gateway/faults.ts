@@ -24,7 +24,9 @@ export class GatewayFault extends Error {
 /** A fault as a reply: whatever it is, nothing was charged. */
 export function replyOf({ status, code, message, param, headers }: GatewayFault): Reply {
   const error = { message, type: typeOf(status), code, param: param ?? null, charged: "no" };
-  return jsonReply(status, { error }, headers);
+  // Whatever does not say when to come back would be the same again.
+  const repeating = "retry-after" in headers ? {} : { "x-should-retry": "false" };
+  return jsonReply(status, { error }, { ...repeating, ...headers });
 }
 
 /** OpenAI's word for a class of errors. */

@@ -63,7 +63,10 @@ export class NodeIncoming implements Incoming {
   }
 
   body(): AsyncIterable<Uint8Array> {
-    return this.#message;
+    // The message's own iterator destroys it where it is left early. What is still to come would then never be
+    // read, and the next request on the connection would wait until the server ends it.
+    const message = this.#message;
+    return { [Symbol.asyncIterator]: () => message.iterator({ destroyOnReturn: false }) };
   }
 
   /** By events: an iterator costs as much as the parsing of a small body. */

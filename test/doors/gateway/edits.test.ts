@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { Agent, request } from "node:http";
 import sharp from "sharp";
 import { describe, expect, test } from "vitest";
 import { GatewayStage, isPng, openaiMajors } from "./stage";
@@ -121,9 +122,42 @@ describe("a form", () => {
     await using stage = await GatewayStage.open({ gateway: limits });
     const response = await send(stage, formOf(parts));
     expect(response.status).toBe(status);
+    expect(response.headers.get("x-should-retry")).toBe("false");
     expect(await response.json()).toMatchObject({ error: { charged: "no", param: param ?? null } });
     expect(stage.creates).toBe(0);
     expect(stage.errors).toEqual([]);
+  });
+
+  test("that is refused before its end leaves the connection to the next request", async () => {
+    await using stage = await GatewayStage.open({ gateway: { maxFileBytes: 1_000 } });
+    let connections = 0;
+    stage.server.on("connection", () => {
+      connections += 1;
+    });
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const image = new File([new Uint8Array(4_000_000)], "a.png", { type: "image/png" });
+    const form = new Response(formOf({ image, prompt: "x" }));
+    const type = form.headers.get("content-type") ?? "";
+    const body = Buffer.from(await form.arrayBuffer());
+    const ask = (path: string, method: string, sent?: Buffer) =>
+      new Promise<number | undefined>((resolve, reject) => {
+        const headers = { authorization: "Bearer key-of-anna", "content-type": type };
+        const asking = request(
+          `${stage.baseURL}${path}`,
+          { agent, method, headers },
+          (response) => {
+            response.resume().on("end", () => resolve(response.statusCode));
+          },
+        );
+        asking.on("error", reject).end(sent);
+      });
+    try {
+      expect(await ask("/images/edits", "POST", body)).toBe(413);
+      expect(await ask("/models", "GET")).toBe(200);
+      expect(connections).toBe(1);
+    } finally {
+      agent.destroy();
+    }
   });
 
   test("that breaks off is no form", async () => {

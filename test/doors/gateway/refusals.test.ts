@@ -1,4 +1,4 @@
-import { BudgetExceededError } from "gpt-image-client";
+import { BudgetExceededError, InvalidRequestError } from "gpt-image-client";
 import { createImageGateway } from "gpt-image-client/gateway";
 import { fakeImageClient } from "gpt-image-client/testing";
 import { describe, expect, test } from "vitest";
@@ -25,6 +25,14 @@ describe("a generation", () => {
       },
     });
     expect(model.calls).toHaveLength(0);
+  });
+
+  test("to a provider at a wrong address is the gateway's own matter", async () => {
+    const error = new InvalidRequestError({ charged: "no", field: "baseURL", given: "a redirect" });
+    const reply = await ask(fakeImageClient({ error }), {});
+    expect(reply.status).toBe(500);
+    expect(reply.body).toMatchObject({ error: { charged: "no", param: null } });
+    expect(reply.headers.get("x-should-retry")).toBe("false");
   });
 
   test.each([
