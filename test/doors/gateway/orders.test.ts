@@ -237,3 +237,42 @@ test("a gateway that is closed takes no order, and waits for those under way", a
   expect((await first.received()).status).toBe(200);
   await closing;
 });
+
+test("a caller who leaves while its reply is written ends no other's reply for a close", async () => {
+  const stage = new Stage();
+  const first = stage.ask();
+  const second = stage.ask({ prompt: "2" });
+  await started(stage, 2);
+  await stage.end(0);
+  const { body } = await first.response;
+  first.leave();
+  await body?.cancel();
+  let isClosed = false;
+  const closing = stage.gateway.close().then(() => {
+    isClosed = true;
+  });
+  await stage.end(1);
+  const response = await second.response;
+  for (let turn = 0; turn < 50; turn += 1) await settled();
+  // Its reply is not written yet.
+  expect(isClosed).toBe(false);
+  await response.arrayBuffer();
+  await closing;
+});
+
+test("a gateway that is closed gives up after its time", async () => {
+  const stage = new Stage();
+  const first = stage.ask();
+  await started(stage, 1);
+  let isClosed = false;
+  const closing = stage.gateway.close({ timeoutMs: 5_000 }).then(() => {
+    isClosed = true;
+  });
+  await stage.clock.pass(4_999);
+  expect(isClosed).toBe(false);
+  await stage.clock.pass(1);
+  await closing;
+  // What is under way goes on all the same.
+  await stage.end(0);
+  expect((await first.received()).status).toBe(200);
+});
