@@ -2,7 +2,7 @@ import { createImageClient, isImageError, trinetra } from "gpt-image-client";
 import { createPostgresJournal, migrate } from "gpt-image-client/postgres";
 import { type Sandbox, startSandbox } from "gpt-image-client/testing";
 import type { Pool } from "pg";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { pngOf, recordOf } from "../journal/contract";
 import { describeWithPostgres } from "./support/describe";
 import { type Fate, TearingProxy } from "./support/proxy";
@@ -173,7 +173,8 @@ describeWithPostgres("connections that break", () => {
 
   test("a pool without a free connection is waited for", async () => {
     const small = server.pool(database, { max: 1 });
-    const held = await small.connect();
+    // A busy machine may take longer to open the first connection than the pool waits.
+    const held = await vi.waitFor(() => small.connect(), { timeout: 30_000 });
     const creating = createPostgresJournal(small).create(recordOf("job.0"));
     setTimeout(() => held.release(), 200);
     expect(await creating).toBe(true);
