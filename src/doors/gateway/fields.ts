@@ -130,27 +130,16 @@ export function formOf(body: unknown): Form {
   if (typeof body !== "object" || body === null || Array.isArray(body)) {
     throw new GatewayFault(400, "invalid_json", "The body is no JSON object.");
   }
-  const fields = new Map<string, unknown>();
-  for (const [name, value] of Object.entries(body)) {
-    if (value !== null && value !== undefined) fields.set(name, value);
-  }
-  const image = taken(fields, "image");
-  const images = taken(fields, "images");
-  const mask = taken(fields, "mask");
+  const { image, images, mask, ...rest } = Object.fromEntries(
+    Object.entries(body).filter(([, value]) => value !== null && value !== undefined),
+  );
   return {
-    fields,
+    fields: new Map(Object.entries(rest)),
     images: [image, images]
       .flat()
       .flatMap((each) => (each === undefined ? [] : addressOf("image", each))),
     mask: mask === undefined ? undefined : addressOf("mask", mask),
   };
-}
-
-/** Reads a field and removes it. */
-function taken(fields: Map<string, unknown>, name: string): unknown {
-  const value = fields.get(name);
-  fields.delete(name);
-  return value;
 }
 
 /** An image in JSON is an address: a string never names a file of this machine. */

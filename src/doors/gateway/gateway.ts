@@ -110,8 +110,7 @@ export class Gateway implements ImageGateway {
       if (error instanceof GatewayFault) return replyOf(error);
       this.#report(error);
       const message = "The gateway failed before anything was ordered.";
-      const headers = { "x-should-retry": "false" };
-      return replyOf(new GatewayFault(500, "gateway_failed", message, { headers }));
+      return replyOf(new GatewayFault(500, "gateway_failed", message));
     }
   }
 

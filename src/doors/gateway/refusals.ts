@@ -27,8 +27,7 @@ function refusalOf(said: unknown): GatewayFault {
   if (!isRefusal(said)) {
     const message =
       "The gateway is configured wrongly, and its operator was told. Nothing was ordered.";
-    const headers = { "x-should-retry": "false" };
-    return new GatewayFault(500, "gateway_misconfigured", message, { headers });
+    return new GatewayFault(500, "gateway_misconfigured", message);
   }
   const { status, message } = said;
   const code = status === 401 ? "invalid_api_key" : "refused";

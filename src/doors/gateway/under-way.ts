@@ -2,7 +2,7 @@ import type { Clock } from "./clock";
 
 /**
  * Counts what has begun and not ended. A set of promises would cost each order two more, for a `close` that
- * comes once.
+ * comes once. The one in `src/async` is below the public surface, which is all that a door imports.
  */
 export class UnderWay {
   #count = 0;
