@@ -1,5 +1,5 @@
 import type { Transform } from "node:stream";
-import * as zlib from "node:zlib";
+import { builtinZlib } from "../async/late-builtins";
 import { type Body, owned, type Take } from "./body";
 import { GunzipSink } from "./gunzip-sink";
 import { beginsImage } from "./image-text";
@@ -90,13 +90,16 @@ function decoderOf(coding: string): Decoder | undefined {
       // The standard means zlib's format, and some servers send the bare one.
       return (next) =>
         byHead(2, next, (head) =>
-          zlibSink(isZlib(head) ? zlib.createInflate() : zlib.createInflateRaw(), next),
+          zlibSink(
+            isZlib(head) ? builtinZlib().createInflate() : builtinZlib().createInflateRaw(),
+            next,
+          ),
         );
     case "br":
-      return (next) => zlibSink(zlib.createBrotliDecompress(), next);
+      return (next) => zlibSink(builtinZlib().createBrotliDecompress(), next);
     case "zstd": {
       // From Node 22.15 on.
-      const create: unknown = Reflect.get(zlib, "createZstdDecompress");
+      const create: unknown = Reflect.get(builtinZlib(), "createZstdDecompress");
       if (typeof create !== "function") return undefined;
       // It makes what the others make; the types of Node 20 do not know it.
       return (next) => zlibSink(create() as Transform, next);

@@ -32,7 +32,20 @@ const rooms = {
   request: ["adapter", "async", "cost", "errors", "http", "media", "parse", "realm", "types"],
   result: ["adapter", "async", "cost", "errors", "files", "http", "media", "sentences", "types"],
   schedule: ["adapter", "async", "request", "types"],
-  journal: ["adapter", "async", "cost", "errors", "files", "media", "realm", "request", "types"],
+  journal: [
+    ...[
+      "adapter",
+      "async",
+      "cost",
+      "errors",
+      "files",
+      "media",
+      "parse",
+      "realm",
+      "request",
+      "types",
+    ],
+  ],
   job: [
     ...["adapter", "api", "async", "cost", "errors", "files", "http", "journal", "media", "parse"],
     ...["realm", "request", "result", "schedule", "types"],
@@ -96,6 +109,16 @@ test("HTTP, media and timing know no schema", () => {
 test("the sender is loaded by the client alone, with the first call that sends", () => {
   const runners = imports.filter(({ to, typeOnly }) => to === "runner" && !typeOnly);
   expect(runners.map(({ from: name }) => name)).toEqual(["client"]);
+});
+
+test("Node's modules that few calls need are loaded by those alone", () => {
+  const early = imports.filter(
+    ({ from: name, to, typeOnly }) =>
+      !["doors", "testing"].includes(roomOf(name)) &&
+      /^node:(dns|util|zlib)$/.test(to) &&
+      !typeOnly,
+  );
+  expect(early).toEqual([]);
 });
 
 test("the contract of an adapter is types alone", () => {
