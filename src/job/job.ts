@@ -1,6 +1,7 @@
 import * as z from "zod/mini";
 import { once } from "../async/lazy";
 import { InvalidRequestError } from "../errors";
+import { isoDateTime } from "../parse/iso-date-time";
 import { shown } from "../parse/shown";
 import { problemsOf } from "../request/problems";
 import type { TaskState } from "../types/reference";
@@ -14,7 +15,7 @@ const referenceSchema = once(() =>
     provider: z.string("the name of a provider"),
     baseURL: z.string("the base URL of a provider"),
     operation: z.enum(["generate", "edit"], "generate or edit"),
-    submittedAt: z.iso.datetime("a date in ISO 8601"),
+    submittedAt: isoDateTime("a date in ISO 8601"),
     tasks: z
       .array(
         z.object({

@@ -1,4 +1,5 @@
 import * as z from "zod/mini";
+import { isoDateTime } from "../parse/iso-date-time";
 
 const cost = z.object({
   amount: z.number(),
@@ -50,13 +51,13 @@ export const journalRecordSchema = z
     baseURL: z.string().check(z.minLength(1)),
     operation: z.enum(["generate", "edit"]),
     /** When the marker was written, just before the create left: ISO 8601. */
-    submittedAt: z.iso.datetime(),
+    submittedAt: isoDateTime(),
     /** Who sends, or sent last: tells those who wait whether anybody still works on it, and whose it is to take back. */
     owner: z.optional(z.object({ host: z.string(), pid: z.int() })),
     /** When its owner took it over from another, to send its create again under its key: ISO 8601. */
-    takenOverAt: z.optional(z.iso.datetime()),
+    takenOverAt: z.optional(isoDateTime()),
     /** When it ended: ISO 8601. */
-    settledAt: z.optional(z.iso.datetime()),
+    settledAt: z.optional(isoDateTime()),
     /** What tells one request from another, without saying what it is. */
     requestDigest: z.string(),
     /** What was sent, so that a person can find it in the provider's console; without input bytes. */
