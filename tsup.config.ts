@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { transform } from "esbuild";
 import { defineConfig, type Options } from "tsup";
@@ -20,42 +20,36 @@ const entry = {
   router: "src/doors/router/index.ts",
 };
 
-/** A file each, so that a bundler leaves out those that an app does not use. */
-const providers = Object.fromEntries(
-  readdirSync("src/providers")
-    .filter((name) => name !== "index.ts")
-    .map((name) => [`providers/${name.replace(/\.ts$/, "")}`, `src/providers/${name}`]),
-);
-
 type EsbuildPlugin = NonNullable<Options["esbuildPlugins"]>[number];
 
 /**
- * Has esbuild make fewer files of what an import of the package loads, each of which takes Node about a
- * millisecond. It makes a file of the sources that the same entries reach, and what is loaded late is an
- * entry to it: here each of those reaches the whole core, which is there by the time that it is loaded.
+ * Has esbuild make fewer files of what an import of the package and a first call load, each of which takes
+ * Node about half a millisecond. It makes a file of the sources that the same entries reach, and what is
+ * loaded late is an entry to it. Here every late one reaches the whole core, which is there by the time that
+ * it is loaded; and so do the doors that would share but a part of it.
  */
 const fewerFiles: EsbuildPlugin = {
   name: "fewer-files",
   setup(build) {
-    // esbuild warns of the import below in each late file: of use is only what it does to the files that are made.
+    // esbuild warns of the import below in each of them: of use is only what it does to the files that are made.
     build.initialOptions.logOverride = {
       ...build.initialOptions.logOverride,
       "ignored-bare-import": "silent",
     };
-    const late = new Set<string>();
+    const reaching = new Set([resolve(entry.provider), resolve(entry.testing)]);
     build.onResolve({ filter: /^\./ }, ({ kind, path, resolveDir, importer }) => {
       const isDoor = importer.includes("/src/doors/");
-      if (kind === "dynamic-import" && !isDoor) late.add(resolve(resolveDir, `${path}.ts`));
+      if (kind === "dynamic-import" && !isDoor) reaching.add(resolve(resolveDir, `${path}.ts`));
       return undefined;
     });
     build.onLoad({ filter: /\/src\/.+\.ts$/ }, ({ path }) =>
-      late.has(path)
+      reaching.has(path)
         ? { contents: `import "core:";${readFileSync(path, "utf8")}`, loader: "ts" }
         : undefined,
     );
     // With side effects, or esbuild would drop an import that takes no name.
     build.onResolve({ filter: /^core:$/ }, () => ({
-      path: resolve("src/index.ts"),
+      path: resolve(entry.index),
       sideEffects: true,
     }));
   },
@@ -92,7 +86,7 @@ const undiciApart: EsbuildPlugin = {
 };
 
 const shared = {
-  entry: { ...entry, ...providers },
+  entry,
   target: "node20",
   platform: "node",
   splitting: true,
@@ -110,6 +104,9 @@ async function writeLicenses(): Promise<void> {
   });
   writeFileSync("dist/licenses.txt", licenses.join("\n---\n\n"));
 }
+
+// Not by `clean`: the builds below run at once, and it might take what another has made.
+rmSync("dist", { recursive: true, force: true });
 
 const lateRequires = { "dynamic-import": false };
 
@@ -135,7 +132,6 @@ export default defineConfig([
     noExternal: bundled,
     esbuildPlugins: [undiciApart, fewerFiles, fewerHelpers],
     format: "esm",
-    clean: true,
     dts: false,
     onSuccess: writeLicenses,
   },

@@ -27,7 +27,7 @@ import {
 
 // ---- options it alone takes ----
 
-const options = once(() =>
+const options = /* @__PURE__ */ once(() =>
   z.strictObject({
     model: z.optional(z.string("a model's name").check(z.minLength(1, "a model's name"))),
   }),
@@ -35,7 +35,7 @@ const options = once(() =>
 
 // ---- request mapping ----
 
-const parameters = once(() =>
+const parameters = /* @__PURE__ */ once(() =>
   z.strictObject({
     prompt: promptUpTo(20_000),
     aspectRatio: z.optional(z.string()),
@@ -92,7 +92,7 @@ const states = {
 
 // ---- response schemas ----
 
-const record = once(() =>
+const record = /* @__PURE__ */ once(() =>
   z.looseObject({
     taskId: lenient(jobId),
     state: lenient(stateWord(states)),
@@ -108,7 +108,7 @@ const record = once(() =>
   }),
 );
 
-const envelope = once(() =>
+const envelope = /* @__PURE__ */ once(() =>
   z.looseObject({
     code: lenient(textOrNumber),
     msg: lenient(z.string()),
@@ -211,7 +211,7 @@ function readRefusal(phase: Phase, response: ProviderResponse, body: Envelope): 
 
 // ---- definition ----
 
-const adapter = once((): Adapter => {
+const adapter = /* @__PURE__ */ once((): Adapter => {
   const common = { parameters: parameters(), options: options(), maxImagesPerTask: 1, dimensions };
   return {
     name: "aigptimage",
@@ -243,4 +243,4 @@ const adapter = once((): Adapter => {
  *
  * Source: https://aigptimage.com, "GPT Image 2 Text to Image API Documentation".
  */
-export const aigptimage = defineProvider("https://aigptimage.com", adapter);
+export const aigptimage = /* @__PURE__ */ defineProvider("https://aigptimage.com", adapter);

@@ -80,7 +80,7 @@ export interface OpenAISettings extends ProviderSettings {
 const reserved =
   /^(model|prompt|n|size|quality|background|output_format|output_compression|moderation|user|safety_identifier|image|mask|stream|partial_images|response_format|style|input_fidelity)$/;
 
-const options = once(() =>
+const options = /* @__PURE__ */ once(() =>
   z.strictObject({
     extraBody: z.optional(
       z.record(z.string().check(z.refine((key) => !reserved.test(key))), jsonValue, {
@@ -95,7 +95,7 @@ const options = once(() =>
 
 // ---- request mapping ----
 
-const parameters = once(() =>
+const parameters = /* @__PURE__ */ once(() =>
   compiled(
     z.strictObject({
       prompt: promptUpTo(32_000),
@@ -113,8 +113,9 @@ const parameters = once(() =>
   ),
 );
 
-const paths = ["/images/generations", "/images/edits"] as const;
-const [generationsPath, editsPath] = paths;
+const generationsPath = "/images/generations";
+const editsPath = "/images/edits";
+const paths = [generationsPath, editsPath] as const;
 
 type Parameters = z.output<ReturnType<typeof parameters>>;
 type ImagesTask = Task<Parameters, z.output<ReturnType<typeof options>>>;
@@ -165,7 +166,7 @@ const inputs: InputRule = {
 
 // ---- response schemas ----
 
-const schemas = once(() => {
+const schemas = /* @__PURE__ */ once(() => {
   const text = lenient(z.string().check(z.minLength(1)));
   const usage = lenient(openAIUsage());
   return {

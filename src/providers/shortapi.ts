@@ -26,7 +26,7 @@ import {
 
 // ---- options it alone takes ----
 
-const options = once(() =>
+const options = /* @__PURE__ */ once(() =>
   z.strictObject({
     model: z.optional(z.string("a model's name").check(z.minLength(1, "a model's name"))),
   }),
@@ -34,7 +34,7 @@ const options = once(() =>
 
 // ---- request mapping ----
 
-const editParameters = once(() =>
+const editParameters = /* @__PURE__ */ once(() =>
   z.strictObject({
     // The pages name no limit; this is the model's own.
     prompt: promptUpTo(32_000),
@@ -42,7 +42,9 @@ const editParameters = once(() =>
   }),
 );
 
-const generateParameters = once(() => z.extend(editParameters(), { size: z.optional(z.string()) }));
+const generateParameters = /* @__PURE__ */ once(() =>
+  z.extend(editParameters(), { size: z.optional(z.string()) }),
+);
 
 const sizes = ["1024x1024", "1536x1024", "1024x1536", "auto"] as const;
 
@@ -76,9 +78,9 @@ const states = {
 
 // ---- response schemas ----
 
-const message = once(() => lenient(z.string().check(z.minLength(1))));
+const message = /* @__PURE__ */ once(() => lenient(z.string().check(z.minLength(1))));
 
-const data = once(() =>
+const data = /* @__PURE__ */ once(() =>
   z.looseObject({
     job_id: lenient(jobId),
     amount: lenient(z.pipe(numberOrText, z.number().check(z.minimum(0)))),
@@ -94,7 +96,7 @@ const data = once(() =>
   }),
 );
 
-const envelope = once(() =>
+const envelope = /* @__PURE__ */ once(() =>
   z.looseObject({
     code: lenient(textOrNumber),
     // The page's samples read it here, its schema nests it under `data`.
@@ -231,7 +233,7 @@ function readRefusedPoll(
 
 // ---- definition ----
 
-const adapter = once(
+const adapter = /* @__PURE__ */ once(
   (): Adapter => ({
     name: "shortapi",
     keyVariable: "SHORTAPI_KEY",
@@ -275,4 +277,4 @@ const adapter = once(
  *
  * Source: https://shortapi.ai, the pages "openai/gpt-image-2/text-to-image" and "…/edit".
  */
-export const shortapi = defineProvider("https://api.shortapi.ai", adapter);
+export const shortapi = /* @__PURE__ */ defineProvider("https://api.shortapi.ai", adapter);

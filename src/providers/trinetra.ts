@@ -25,7 +25,7 @@ import {
 
 // ---- options it alone takes ----
 
-const options = once(() =>
+const options = /* @__PURE__ */ once(() =>
   z.strictObject({
     // It becomes a part of the path, and must not leave it.
     model: z.optional(z.string("a model's name").check(z.regex(/^[\w.-]*\w$/, "a model's name"))),
@@ -34,7 +34,7 @@ const options = once(() =>
 
 // ---- request mapping ----
 
-const parameters = once(() =>
+const parameters = /* @__PURE__ */ once(() =>
   z.strictObject({
     // The page names no limit; this is the model's own.
     prompt: promptUpTo(32_000),
@@ -103,7 +103,7 @@ const states = {
 
 // ---- response schemas ----
 
-const job = once(() => {
+const job = /* @__PURE__ */ once(() => {
   const text = lenient(z.string().check(z.minLength(1)));
   const errorObject = z.looseObject({ message: text, code: lenient(textOrNumber) });
   return z.looseObject({
@@ -193,7 +193,7 @@ function failure(body: Job, word: string): Outcome {
 
 // ---- definition ----
 
-const adapter = once((): Adapter => {
+const adapter = /* @__PURE__ */ once((): Adapter => {
   const operation = {
     parameters: parameters(),
     options: options(),
@@ -227,4 +227,7 @@ const adapter = once((): Adapter => {
  *
  * Source: https://trinetra.ai, "OpenAI GPT Image 2".
  */
-export const trinetra = defineProvider("https://brahmand-api.bulletshorts.co", adapter);
+export const trinetra = /* @__PURE__ */ defineProvider(
+  "https://brahmand-api.bulletshorts.co",
+  adapter,
+);
