@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { createRequire } from "node:module";
+import { createRequire, isBuiltin } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -183,7 +183,7 @@ describe("installed into an empty project", () => {
   test("the errors of an imported and a required copy understand each other", async () => {
     const printed = await node(
       "copies.mjs",
-      `import { createRequire } from "node:module";
+      `import { createRequire, isBuiltin } from "node:module";
        import * as esm from "gpt-image-client";
        const cjs = createRequire(import.meta.url)("gpt-image-client");
        const facts = { charged: "no" };
@@ -222,7 +222,7 @@ describe("installed into an empty project", () => {
   test("a local file of one copy is a local file of the other", async () => {
     const printed = await node(
       "local-file.mjs",
-      `import { createRequire } from "node:module";
+      `import { createRequire, isBuiltin } from "node:module";
        import { createImageClient, openai } from "gpt-image-client";
        const { localFile } = createRequire(import.meta.url)("gpt-image-client");
        const client = createImageClient({ provider: openai() });
@@ -296,7 +296,7 @@ describe("installed into an empty project", () => {
         // undici is CommonJS and requires Node's own modules, which esbuild leaves to `require`.
         ...(format === "esm" && {
           banner: {
-            js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);',
+            js: 'import { createRequire, isBuiltin } from "node:module"; const require = createRequire(import.meta.url);',
           },
         }),
       });
@@ -402,6 +402,20 @@ test("an import of the package loads two files, and what sends five more", async
   const runner = readdirSync(dist).find((each) => /^runner-.*\.js$/.test(each)) ?? "";
   const later = (await loadedWith(runner)).filter((each) => !loaded.includes(each));
   expect(later).toHaveLength(5);
+});
+
+test("no file of the package imports a module of Node's own, which would make all of its exports", async () => {
+  const dist = join(project, "node_modules/gpt-image-client/dist");
+  const files = readdirSync(dist).filter((each) => each.endsWith(".js"));
+  const imported: string[] = [];
+  for (const each of files) {
+    const text = await readFile(join(dist, each), "utf8");
+    for (const [, name = ""] of text.matchAll(/^import\b[^;]*?["']([^"'.][^"']*)["'];$/gm)) {
+      if (isBuiltin(name)) imported.push(`${each}: ${name}`);
+    }
+  }
+  expect(files).toContain("index.js");
+  expect(imported).toEqual([]);
 });
 
 describe("importing", () => {
