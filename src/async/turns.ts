@@ -1,5 +1,4 @@
-// Not the global one: a test that fakes timers would stop every client after as many as begin at once.
-import { setImmediate } from "node:timers";
+import { realSetImmediate } from "./clock";
 
 /** Calls started per event-loop turn (about 0.1 ms each). */
 const mostInTurn = 32;
@@ -31,5 +30,5 @@ export function inTurn(): Promise<void> | undefined {
 
 function takePlace(): void {
   begunInTurn += 1;
-  if (begunInTurn === 1) setImmediate(beginTurn);
+  if (begunInTurn === 1) realSetImmediate(beginTurn);
 }
