@@ -4,9 +4,6 @@ import * as types from "node:util/types";
  * Classes across realms. In Jest and in contexts of `node:vm` this code has an `Error` and a `Uint8Array`
  * of its own, while what Node itself and the caller hand over is of another: `instanceof` says no there,
  * and an expected `EEXIST` would not be recognised and would end a call.
- *
- * From `node:util/types`: all of `node:util` also has Node 24 load its workers and its colours, with which an
- * import of this package took 40 ms and not 31 (Node 24.21).
  */
 
 /** Whether a value is an error, of whichever realm. */

@@ -1,4 +1,4 @@
-import { builtinUtil } from "../async/late-builtins";
+import { inspect } from "node:util";
 import { reasonOf } from "../errors";
 import { proxyPasswords } from "../http/proxy-environment";
 
@@ -183,7 +183,6 @@ const everything = { depth: 20, showHidden: true, maxArrayLength: null, maxStrin
 
 /** A cause that shows no secret: itself, or what is left of it. */
 export function redactCause(cause: unknown, secrets: readonly string[]): unknown {
-  const { inspect } = builtinUtil();
   const shown = inspect(cause, everything);
   // What is inspected is quoted, and so may a key in it be.
   const quoted = secrets.flatMap((secret) => [secret, inspect(secret).slice(1, -1)]);

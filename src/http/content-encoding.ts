@@ -1,8 +1,8 @@
 import type { Transform } from "node:stream";
-import { builtinZlib } from "../async/late-builtins";
 import { type Body, owned, type Take } from "./body";
 import { GunzipSink } from "./gunzip-sink";
 import { beginsImage } from "./image-text";
+import { lateZlib } from "./late-zlib";
 import { type ByteSink, ZlibSink } from "./zlib-sink";
 
 /** A sink for compressed bytes in front of the one for what was compressed. */
@@ -90,16 +90,13 @@ function decoderOf(coding: string): Decoder | undefined {
       // The standard means zlib's format, and some servers send the bare one.
       return (next) =>
         byHead(2, next, (head) =>
-          zlibSink(
-            isZlib(head) ? builtinZlib().createInflate() : builtinZlib().createInflateRaw(),
-            next,
-          ),
+          zlibSink(isZlib(head) ? lateZlib().createInflate() : lateZlib().createInflateRaw(), next),
         );
     case "br":
-      return (next) => zlibSink(builtinZlib().createBrotliDecompress(), next);
+      return (next) => zlibSink(lateZlib().createBrotliDecompress(), next);
     case "zstd": {
       // From Node 22.15 on.
-      const create: unknown = Reflect.get(builtinZlib(), "createZstdDecompress");
+      const create: unknown = Reflect.get(lateZlib(), "createZstdDecompress");
       if (typeof create !== "function") return undefined;
       // It makes what the others make; the types of Node 20 do not know it.
       return (next) => zlibSink(create() as Transform, next);

@@ -1,5 +1,5 @@
-import { builtinZlib } from "../async/late-builtins";
 import { owned, type Take } from "./body";
+import { lateZlib } from "./late-zlib";
 import { type ByteSink, ZlibSink } from "./zlib-sink";
 
 const trailerBytes = 8;
@@ -100,7 +100,7 @@ function zlibError(code: string, message: string): Error {
 
 /** The data of one member. */
 class Inflating {
-  readonly #stream = builtinZlib().createInflateRaw();
+  readonly #stream = lateZlib().createInflateRaw();
   readonly #sink: ZlibSink;
   /** What was given to zlib, and may not have been read by it. */
   readonly #given: Buffer[] = [];
@@ -111,7 +111,7 @@ class Inflating {
 
   constructor(next: ByteSink, onEnd: (rest: Buffer) => void) {
     const take: Take = (piece, isBorrowed) => {
-      this.#checksum = builtinZlib().crc32(piece, this.#checksum);
+      this.#checksum = lateZlib().crc32(piece, this.#checksum);
       this.#byteLength += piece.byteLength;
       return next.take(piece, isBorrowed);
     };

@@ -1,6 +1,5 @@
-import type dns from "node:dns";
+import dns from "node:dns";
 import net from "node:net";
-import { builtinDns } from "../async/late-builtins";
 import { once } from "../async/lazy";
 import { isPossibleHost } from "./host";
 
@@ -161,7 +160,7 @@ export type Lookup = (
  *
  * @param lookup resolves the name; `dns.lookup` when absent
  */
-export function createGuardedLookup(lookup: Lookup = builtinDns().lookup): net.LookupFunction {
+export function createGuardedLookup(lookup: Lookup = dns.lookup): net.LookupFunction {
   return (hostname, options, callback) => {
     lookup(hostname, { ...options, all: true }, (error, addresses) => {
       if (error) return callback(error, []);
@@ -184,10 +183,7 @@ export function createGuardedLookup(lookup: Lookup = builtinDns().lookup): net.L
  *
  * @throws BlockedAddressError when the host is, or any of its addresses is, not public
  */
-export async function assertPublicHost(
-  url: URL,
-  lookup: Lookup = builtinDns().lookup,
-): Promise<void> {
+export async function assertPublicHost(url: URL, lookup: Lookup = dns.lookup): Promise<void> {
   const host = hostOf(url);
   const blocked = blockedHost(host);
   if (blocked) throw blocked;

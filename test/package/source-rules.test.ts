@@ -60,6 +60,25 @@ test("an adapter neither fetches, waits, loops, catches nor reads the clock", ()
   expect(acts.map(placeOf)).toEqual([]);
 });
 
+test("what an adapter calls as it is loaded is marked as pure, so that a bundler can leave it out", () => {
+  const initializers = adapters
+    .flatMap((name) => [...sourceOf(`${name}.ts`).statements])
+    .filter(ts.isVariableStatement)
+    .flatMap(({ declarationList }) => declarationList.declarations)
+    .flatMap(({ initializer }) => initializer ?? []);
+  const calls = initializers.filter(
+    (each) => ts.isCallExpression(each) || ts.isNewExpression(each),
+  );
+  expect(calls.length).toBeGreaterThan(10);
+  const unmarked = calls.filter((each) => !/@__PURE__[^\n]*$/.test(leadingText(each)));
+  expect(unmarked.map(placeOf)).toEqual([]);
+});
+
+/** What stands between a node and what is before it. */
+function leadingText(node: ts.Node): string {
+  return node.getFullText().slice(0, node.getStart() - node.getFullStart());
+}
+
 test("a date is never made of, or held against, the monotonic clock", () => {
   const isMonotonic = (node: ts.Node) => /[cC]lock\.now\(\)/.test(node.getText());
   const mixed = nodesWhere(
