@@ -69,5 +69,5 @@ export {
 export { once } from "./async/lazy";
 export type { Charged, Cost, Usage } from "./cost";
 export type { DecodedImage } from "./media/decoded-image";
-export { compiled } from "./parse/compiled";
+export { compiled } from "./parse/core-schemas";
 export type { Operation } from "./types/reference";

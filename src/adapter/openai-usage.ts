@@ -1,7 +1,7 @@
 import * as z from "zod/mini";
 import { once } from "../async/lazy";
 import type { Usage } from "../cost";
-import { compiled } from "../parse/compiled";
+import { compiled } from "../parse/core-schemas";
 import { lenient } from "./reading";
 
 /** Reads the `usage` of OpenAI's images API; a count that is no number is as good as absent. */

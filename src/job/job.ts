@@ -1,7 +1,7 @@
 import * as z from "zod/mini";
 import { once } from "../async/lazy";
 import { InvalidRequestError } from "../errors";
-import { isoDateTime } from "../parse/iso-date-time";
+import { isoDateTime } from "../parse/core-schemas";
 import { shown } from "../parse/shown";
 import { problemsOf } from "../request/problems";
 import type { TaskState } from "../types/reference";

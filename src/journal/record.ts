@@ -1,5 +1,5 @@
 import * as z from "zod/mini";
-import { isoDateTime } from "../parse/iso-date-time";
+import { isoDateTime } from "../parse/core-schemas";
 
 const cost = z.object({
   amount: z.number(),

@@ -113,9 +113,7 @@ const parameters = /* @__PURE__ */ once(() =>
   ),
 );
 
-const generationsPath = "/images/generations";
-const editsPath = "/images/edits";
-const paths = [generationsPath, editsPath] as const;
+const paths = ["/images/generations", "/images/edits"] as const;
 
 type Parameters = z.output<ReturnType<typeof parameters>>;
 type ImagesTask = Task<Parameters, z.output<ReturnType<typeof options>>>;
@@ -141,7 +139,7 @@ function nativeFields(model: string, { parameters, options, n }: ImagesTask) {
 }
 
 function createGeneration(model: string, task: ImagesTask): Call {
-  return { method: "POST", path: generationsPath, body: { json: nativeFields(model, task) } };
+  return { method: "POST", path: paths[0], body: { json: nativeFields(model, task) } };
 }
 
 function createEdit(model: string, task: ImagesTask): Call {
@@ -153,7 +151,7 @@ function createEdit(model: string, task: ImagesTask): Call {
   const name = task.imageFiles.length === 1 ? "image" : "image[]";
   parts.push(...task.imageFiles.map((value) => ({ name, value })));
   if (task.mask !== undefined) parts.push({ name: "mask", value: task.mask });
-  return { method: "POST", path: editsPath, body: { parts } };
+  return { method: "POST", path: paths[1], body: { parts } };
 }
 
 const inputs: InputRule = {
@@ -232,7 +230,7 @@ function listIn({ body, events }: ProviderResponse): unknown {
 function namesWork(item: unknown): boolean {
   if (typeof item !== "object") return true;
   return Object.entries(item ?? {}).some(
-    ([name, value]) => /^(id|status|state|type|task|job)$|_id$|Id$/.test(name) && Boolean(value),
+    ([name, value]) => value && /^(id|status|state|type|task|job)$|_id$|Id$/.test(name),
   );
 }
 
@@ -252,7 +250,14 @@ function outputOf(item: unknown): PartialOutput | undefined {
 
 // ---- definition ----
 
-function createAdapter(settings: {
+function createAdapter({
+  name,
+  model,
+  endpoint,
+  fallbackSize,
+  keyVariable,
+  trustCharged,
+}: {
   name: string;
   model: string;
   endpoint: Endpoint;
@@ -260,7 +265,6 @@ function createAdapter(settings: {
   keyVariable?: string;
   trustCharged?: boolean | undefined;
 }): Adapter {
-  const { name, model, endpoint, fallbackSize, keyVariable, trustCharged } = settings;
   const common = {
     parameters: parameters(),
     options: options(),
@@ -316,9 +320,11 @@ export function openaiCompatible(settings: OpenAICompatibleSettings): Provider {
   const baseURL = withoutPaths(settings.baseURL, paths);
   const refusalStatuses = checkedStatuses(name, settings.refusalStatuses);
   const endpoint = { prices, isOpenAI: isOpenAIOrigin(baseURL), refusalStatuses };
-  const facts = { name, model, endpoint, fallbackSize: "1024x1024", trustCharged };
-  const own = ["model", "name", "prices", "refusalStatuses", "trustCharged"];
-  return createProvider(createAdapter(facts), { ...settings, baseURL }, own);
+  return createProvider(
+    createAdapter({ name, model, endpoint, fallbackSize: "1024x1024", trustCharged }),
+    { ...settings, baseURL },
+    ["model", "name", "prices", "refusalStatuses", "trustCharged"],
+  );
 }
 
 /**
@@ -332,9 +338,9 @@ export function openai(settings: OpenAISettings = {}): Provider {
   const isOwn = isOpenAIOrigin(baseURL);
   const prices = settings.prices ?? (isOwn && isGptImage2(model) ? gptImage2Prices : undefined);
   const endpoint = { prices, isOpenAI: isOwn, refusalStatuses: [] };
-  const known = { name: "openai", keyVariable: "OPENAI_API_KEY", fallbackSize: "auto" };
+  const keyVariable = "OPENAI_API_KEY";
   return createProvider(
-    createAdapter({ ...known, model, endpoint }),
+    createAdapter({ name: "openai", model, endpoint, fallbackSize: "auto", keyVariable }),
     { ...settings, baseURL: withoutPaths(baseURL, paths) },
     ["model", "prices"],
   );

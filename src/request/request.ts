@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import * as z from "zod/mini";
 import { once } from "../async/lazy";
 import { isPossibleHost } from "../http/host";
-import { compiled } from "../parse/compiled";
+import { compiled } from "../parse/core-schemas";
 import { isBlob, isBytes, isURL } from "../realm";
 import type { ImageError } from "../types";
 import type { Operation } from "../types/reference";

@@ -1,6 +1,6 @@
 import { expect, test, vi } from "vitest";
 import * as z from "zod/mini";
-import { compiled } from "../../src/parse/compiled";
+import { compiled } from "../../src/parse/core-schemas";
 import { lenient, textOrNumber } from "../../src/provider";
 
 const text = z.string("a text").check(z.minLength(2, "two letters"));

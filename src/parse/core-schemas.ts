@@ -1,5 +1,5 @@
 import type * as z from "zod/mini";
-import { $ZodObjectJIT } from "zod/v4/core";
+import { _isoDateTime, $ZodISODateTime, $ZodObjectJIT } from "zod/v4/core";
 
 /**
  * A schema of an object as zod's full build reads it: by a function that zod writes for it at its first
@@ -18,3 +18,9 @@ export function compiled<Shape extends z.core.$ZodShape, Config extends z.core.$
   // Its type does not say that the shape is that of the definition.
   return new $ZodObjectJIT(schema._zod.def) as z.core.$ZodObject<Shape, Config>;
 }
+
+/**
+ * What `z.iso.datetime()` accepts: ISO 8601 in UTC. Not through `z.iso`, a namespace that esbuild cannot
+ * take apart, and whose helper it puts into a file of its own. It has no methods.
+ */
+export const isoDateTime = (error?: string) => _isoDateTime($ZodISODateTime, error);
