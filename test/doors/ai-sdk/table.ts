@@ -24,7 +24,8 @@ const cases: readonly Case[] = [
   { title: "a gateway's 502 page, the order taken", fault: { fault: "accepted-but-unavailable" } },
   { title: "a gateway's 503 page", fault: { fault: "unavailable" } },
   { title: "500 of the provider", fault: { fault: "unavailable", status: 500, ownBody: true } },
-  { title: "429", fault: { fault: "rate-limited" } },
+  // Longer than anybody here waits: otherwise the time-out may meet a try that is under way.
+  { title: "429", fault: { fault: "rate-limited", retryAfterSeconds: 3_600 } },
   { title: "the response breaks off", fault: { fault: "truncated" } },
   { title: "a response that is half its JSON", fault: { fault: "malformed" } },
   { title: "200 without an image", fault: { fault: "no-image" } },
