@@ -63,6 +63,9 @@ function kilobytes(bytes: number): string {
   return `${(bytes / 1000).toFixed(0)} kB`;
 }
 
+/** What of the package the project loads. */
+const dist = () => join(project, "node_modules/gpt-image-client/dist");
+
 async function write(name: string, text: string): Promise<string> {
   const path = join(project, name);
   await writeFile(path, text);
@@ -75,6 +78,13 @@ async function node(name: string, text: string, more: Record<string, string> = {
   const options = { cwd: project, env: { ...env, ...more }, timeout: 20_000 };
   const { stdout } = await run(process.execPath, [path], options);
   return stdout.trim();
+}
+
+/** What a program printed that takes these names of the package as an ES module, and as CommonJS. */
+async function inEachFormat(names: string, text: string, more: Record<string, string> = {}) {
+  const imported = `import ${names} from "gpt-image-client";\n${text}`;
+  const required = `const ${names} = require("gpt-image-client");\n(async () => {${text}})();`;
+  return [await node("format.mjs", imported, more), await node("format.cjs", required, more)];
 }
 
 /** Runs a tool of ours in the project, and gives what it printed, also where it found fault. */
@@ -336,7 +346,6 @@ test.each(Object.keys(hosts))(
 
 test("where a part of the package cannot be loaded, nothing is sent and nothing paid", async () => {
   await using sandbox = await startSandbox({ jobDurationMs: 20, plainImages: true });
-  const dist = join(project, "node_modules/gpt-image-client/dist");
   const edit = async () => {
     const text = `import { createImageClient, memoryJournal, shortapi } from "gpt-image-client";
       const webhooks = { secret: "a secret of some length", url: "http://127.0.0.1:9/", backstopMs: 20 };
@@ -348,12 +357,12 @@ test("where a part of the package cannot be loaded, nothing is sent and nothing 
     return node("parts.mjs", text, { SANDBOX: JSON.stringify(sandbox.shortapi) });
   };
   for (const part of ["runner", "recovery", "notifications"]) {
-    const [file = ""] = readdirSync(dist).filter((each) =>
+    const [file = ""] = readdirSync(dist()).filter((each) =>
       new RegExp(`^${part}-.*\\.js$`).test(each),
     );
-    await rename(join(dist, file), join(dist, `away-${file}`));
+    await rename(join(dist(), file), join(dist(), `away-${file}`));
     expect([part, await edit()]).toEqual([part, "generation_failed"]);
-    await rename(join(dist, `away-${file}`), join(dist, file));
+    await rename(join(dist(), `away-${file}`), join(dist(), file));
   }
   const undici = join(project, "node_modules", "undici");
   await rename(undici, `${undici}-away`);
@@ -373,21 +382,17 @@ test("a process that could not load undici sends once it can, from either format
     const first = await generate();
     renameSync("node_modules/undici-away", "node_modules/undici");
     console.log(first, await generate());`;
-  const names = "{ createImageClient, shortapi }";
   const given = { SANDBOX: JSON.stringify(sandbox.shortapi) };
-  const imported = `import ${names} from "gpt-image-client";\n${text}`;
-  const required = `const ${names} = require("gpt-image-client");\n(async () => {${text}})();`;
-  expect(await node("away.mjs", imported, given)).toBe("generation_failed made");
-  expect(await node("away.cjs", required, given)).toBe("generation_failed made");
+  const printed = await inEachFormat("{ createImageClient, shortapi }", text, given);
+  expect(printed).toEqual(["generation_failed made", "generation_failed made"]);
   expect(sandbox.charges).toHaveLength(2);
 }, 60_000);
 
 /** The files that an import of a file of dist loads, itself among them. */
 async function loadedWith(file: string): Promise<string[]> {
-  const dist = join(project, "node_modules/gpt-image-client/dist");
   const loaded = new Set([file]);
   for (const each of loaded) {
-    const text = await readFile(join(dist, each), "utf8");
+    const text = await readFile(join(dist(), each), "utf8");
     const statements = text.matchAll(/^(?:import|export)\b[^'"();]*["']\.\/([^"']+)["'];$/gm);
     for (const [, name = ""] of statements) loaded.add(name);
   }
@@ -398,18 +403,16 @@ test("an import of the package loads two files, and what sends five more", async
   // Node takes about half a millisecond for each.
   const loaded = await loadedWith("index.js");
   expect(loaded).toHaveLength(2);
-  const dist = join(project, "node_modules/gpt-image-client/dist");
-  const runner = readdirSync(dist).find((each) => /^runner-.*\.js$/.test(each)) ?? "";
+  const runner = readdirSync(dist()).find((each) => /^runner-.*\.js$/.test(each)) ?? "";
   const later = (await loadedWith(runner)).filter((each) => !loaded.includes(each));
   expect(later).toHaveLength(5);
 });
 
 test("no file of the package imports a module of Node's own but its timers", async () => {
-  const dist = join(project, "node_modules/gpt-image-client/dist");
-  const files = readdirSync(dist).filter((each) => each.endsWith(".js"));
+  const files = readdirSync(dist()).filter((each) => each.endsWith(".js"));
   const imported: string[] = [];
   for (const each of files) {
-    const text = await readFile(join(dist, each), "utf8");
+    const text = await readFile(join(dist(), each), "utf8");
     for (const [, name = ""] of text.matchAll(/^import\b[^;]*?["']([^"'.][^"']*)["'];$/gm)) {
       if (isBuiltin(name)) imported.push(name);
     }
@@ -432,11 +435,8 @@ test("a test that fakes timers before the first call stops no client, in either 
     const client = createImageClient({ provider, fetch });
     const calls = Array.from({ length: 40 }, () => client.generate({ prompt: "A boat" }));
     console.log((await Promise.all(calls)).length, sent);`;
-  const names = "{ createImageClient, openaiCompatible }";
-  const imported = `import ${names} from "gpt-image-client";\n${text}`;
-  const required = `const ${names} = require("gpt-image-client");\n(async () => {${text}})();`;
-  expect(await node("faked.mjs", imported)).toBe("40 40");
-  expect(await node("faked.cjs", required)).toBe("40 40");
+  const printed = await inEachFormat("{ createImageClient, openaiCompatible }", text);
+  expect(printed).toEqual(["40 40", "40 40"]);
 }, 60_000);
 
 describe("importing", () => {
