@@ -458,29 +458,24 @@ describe("importing", () => {
     expect(lingeredMs).toBeLessThan(1_000);
   });
 
-  test("takes less time than importing undici alone", async () => {
-    const names = ["gpt-image-client", "undici"];
-    const times = names.map((): number[] => []);
-    for (let round = 0; round < 7; round += 1) {
-      // One after the other, so that a busy moment hits both.
-      for (const [index, name] of names.entries()) {
-        const printed = await node(
+  test("takes less processor time than importing undici alone", async () => {
+    // The processor's time, in pairs: the wall clock also tells what else the machine does.
+    const microsecondsOf = async (name: string) =>
+      Number(
+        await node(
           "time.mjs",
-          `const start = performance.now();
+          `const before = process.cpuUsage();
            await import("${name}");
-           console.log(performance.now() - start);`,
-        );
-        times[index]?.push(Number(printed));
-      }
+           const { user, system } = process.cpuUsage(before);
+           console.log(user + system);`,
+        ),
+      );
+    const ratios: number[] = [];
+    for (let round = 0; round < 7; round += 1) {
+      const own = await microsecondsOf("gpt-image-client");
+      ratios.push(own / (await microsecondsOf("undici")));
     }
-    const [own = Number.NaN, undici = Number.NaN] = times.map(
-      (each) => each.sort((a, b) => a - b)[3],
-    );
-    const ratio = own / undici;
-    console.log(
-      `import, median of 7: ${own.toFixed(0)} ms, undici ${undici.toFixed(0)} ms, ratio ${ratio.toFixed(2)}`,
-    );
-    expect(ratio).toBeLessThan(1);
+    expect(ratios.sort((a, b) => a - b)[3]).toBeLessThan(1);
   }, 60_000);
 
   test.each(Object.keys(entries))("%s loads no package with import or require", async (name) => {
