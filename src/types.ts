@@ -147,6 +147,20 @@ export interface ErrorFacts {
   readonly field?: string | undefined;
 }
 
+/** The facts that an error keeps under the same name, where they are given. */
+const keptFacts = [
+  "provider",
+  "job",
+  "cost",
+  "status",
+  "providerCode",
+  "requestId",
+  "retryAfterMs",
+  "raw",
+  "partialImage",
+  "field",
+] as const;
+
 /** What an error says last. */
 export const chargeSentence: Record<Charged, string> = {
   no: "Nothing was charged.",
@@ -207,28 +221,23 @@ export abstract class ImageError extends Error {
   readonly failures: readonly ImageError[];
 
   constructor(sentence: string, facts: ErrorFacts) {
-    const who = facts.provider === undefined ? "" : `${facts.provider}: `;
-    const said = facts.detail?.trim() ?? "";
-    const detail = said === "" ? "" : ` ${withStop(said)}`;
+    const who = facts.provider ? `${facts.provider}: ` : "";
+    const charge = chargeSentence[facts.charged];
+    // The detail of a gateway of this package has it too.
+    const said = facts.detail?.replace(charge, "").trim();
+    const detail = said ? ` ${withStop(said)}` : "";
     super(
-      `${who}${sentence}${detail} ${chargeSentence[facts.charged]}`,
-      facts.cause === undefined ? undefined : { cause: facts.cause },
+      `${who}${sentence}${detail} ${charge}`,
+      facts.cause !== undefined ? { cause: facts.cause } : undefined,
     );
     Object.defineProperty(this, brand, { value: true });
     this.charged = facts.charged;
     this.retryable = facts.charged === "no" && facts.transient === true;
     this.failures = facts.failures ?? [];
-    if (facts.provider !== undefined) this.provider = facts.provider;
-    if (facts.job !== undefined) this.job = facts.job;
-    if (facts.cost !== undefined) this.cost = facts.cost;
-    if (facts.status !== undefined) this.status = facts.status;
-    if (facts.providerCode !== undefined) this.providerCode = facts.providerCode;
-    if (facts.requestId !== undefined) this.requestId = facts.requestId;
-    if (facts.retryAfterMs !== undefined) this.retryAfterMs = facts.retryAfterMs;
-    if (facts.raw !== undefined) this.raw = facts.raw;
+    for (const name of keptFacts) {
+      if (facts[name] !== undefined) Object.assign(this, { [name]: facts[name] });
+    }
     if (facts.images !== undefined && facts.images.length > 0) this.images = facts.images;
-    if (facts.partialImage !== undefined) this.partialImage = facts.partialImage;
-    if (facts.field !== undefined) this.field = facts.field;
   }
 
   /** Short and safe to log: no image bytes, no prompt, no key, no raw response. */

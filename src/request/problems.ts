@@ -51,26 +51,25 @@ export function problemsOf(
   namesAt: NamesAt = () => [],
 ): InvalidRequestError[] {
   const path = [...prefix, ...issue.path];
-  const given = issue.path.reduce<unknown>(
-    (value, key) =>
-      typeof value === "object" && value !== null ? Reflect.get(value, key) : undefined,
-    root,
-  );
+  const given = issue.path.reduce(memberOf, root);
   if (issue.code === "unrecognized_keys") {
-    return issue.keys.map((key) => {
-      const value =
-        typeof given === "object" && given !== null ? Reflect.get(given, key) : undefined;
-      return new InvalidRequestError({
-        charged: "no",
-        field: fieldName([...path, key]),
-        // Never shown: it may be an API key, or a prompt under a misspelt name.
-        given: shown("prompt", value),
-        taken: hintFor(key, namesAt(issue.path), Object.keys(commonFields())),
-        isUnknown: true,
-      });
-    });
+    return issue.keys.map(
+      (key) =>
+        new InvalidRequestError({
+          charged: "no",
+          field: fieldName([...path, key]),
+          // Never shown: it may be an API key, or a prompt under a misspelt name.
+          given: shown("prompt", memberOf(given, key)),
+          taken: hintFor(key, namesAt(issue.path), Object.keys(commonFields())),
+          isUnknown: true,
+        }),
+    );
   }
   return [invalid(fieldName(path) || "request", given, expectedBy(issue))];
+}
+
+function memberOf(value: unknown, key: PropertyKey): unknown {
+  return typeof value === "object" && value !== null ? Reflect.get(value, key) : undefined;
 }
 
 /** A field that was given what it does not take. */

@@ -219,6 +219,28 @@ test("an apiKey function that throws is a CallbackError, and nothing is sent or 
   expect(stage.sandbox.requests).toHaveLength(0);
 });
 
+test("an apiKey function that throws once a job is accepted is never told as not charged", async () => {
+  await using stage = await startStage();
+  const { baseURL, apiKey } = stage.sandbox.shortapi;
+  const cause = new Error("the vault is closed");
+  let asked = 0;
+  const keyed = shortapi({
+    baseURL,
+    apiKey: () => {
+      asked += 1;
+      if (asked > 1) throw cause;
+      return apiKey;
+    },
+  });
+  const client = new ProviderClient({ provider: keyed, poll: 1_000 }, stage.clock);
+  const error = await failureOf(client.generate({ prompt }));
+  expect(error).toMatchObject({ name: "CallbackError", charged: "unknown", cause });
+  expect(error.message).toBe("shortapi: Your `apiKey` threw. It may have been charged.");
+  // What a log prints of it.
+  expect(error.stack?.split("\n")[0]).toBe(`CallbackError: ${error.message}`);
+  expect(stage.count("create")).toBe(1);
+});
+
 test("an upload that throws, or gives no URL, is an error before anything is sent", async () => {
   await using stage = await startStage();
   const cause = new Error("the bucket is full");

@@ -160,3 +160,15 @@ test("the brand shows neither in JSON nor in a log", () => {
   expect(inspect(error)).not.toContain("gpt-image-client.error");
   expect(Object.keys(error)).not.toContain("Symbol(gpt-image-client.error)");
 });
+
+test("what a gateway of this package said of the money is not said twice", () => {
+  const said = { detail: "The generation failed. It may have been charged." };
+  const { message } = new api.GenerationFailedError({ ...facts, ...said });
+  expect(message).toBe(
+    "trinetra: The generation failed. The generation failed. It may have been charged.",
+  );
+  const other = { charged: "no" as Charged, ...said };
+  expect(new api.GenerationFailedError(other).message).toMatch(
+    /It may have been charged\. Nothing was charged\.$/,
+  );
+});
