@@ -56,12 +56,13 @@ export class RunningCall {
     sumOf: (values: readonly Value[]) => Result,
   ): Promise<Result> {
     const { tasks } = this.job;
+    // By its index: what takes a list apart leaves eight registers to a function that waits for minutes.
+    const only = tasks.length === 1 ? tasks[0] : undefined;
     try {
-      const [only] = tasks;
       const values =
-        only !== undefined && tasks.length === 1
-          ? [await this.#send(only, then)]
-          : await Promise.all(tasks.map((task) => this.#send(task, then)));
+        only === undefined
+          ? await Promise.all(tasks.map((task) => this.#send(task, then)))
+          : [await this.#send(only, then)];
       const result = sumOf(values);
       this.#end();
       return result;
@@ -93,47 +94,73 @@ export class RunningCall {
   }
 
   /** One task: waits for a slot, creates, tells the caller, and goes on with `then` inside the slot. */
-  async #send<Value>(
+  #send<Value>(
     task: JobTask,
     then: (task: JobTask, limits: TaskWait) => Promise<Value>,
   ): Promise<Value> {
-    const { underWay, slots } = this.#services;
-    // `close` waits for pictures that were paid for, until they are where the caller wants them.
-    if (this.#bringsImages) underWay.begin();
+    return this.#bringsImages ? this.#sendUnderWay(task, then) : this.#sendInTurn(task, then);
+  }
+
+  /** `close` waits for pictures that were paid for, until they are where the caller wants them. */
+  async #sendUnderWay<Value>(
+    task: JobTask,
+    then: (task: JobTask, limits: TaskWait) => Promise<Value>,
+  ): Promise<Value> {
+    const { underWay } = this.#services;
+    underWay.begin();
     try {
-      let release: () => void;
-      try {
-        const slot = slots.acquire(this.stop);
-        release = slot instanceof Promise ? await this.#inQueue(slot) : slot;
-      } catch (error) {
-        if (this.scope.aborted) throw error;
-        // The client is being closed: the tasks that were sent go on, and this one never leaves.
-        task.abandon();
-        return await then(task, this.#limitsFromNow());
-      }
-      return await this.#sendInSlot(task, then, release);
+      return await this.#sendInTurn(task, then);
     } finally {
-      if (this.#bringsImages) underWay.end();
+      underWay.end();
     }
   }
 
-  /** A create that outlives its caller keeps its slot until there is a response. */
+  /** Not async: thousands of jobs wait in here for minutes, and each would hold half a kilobyte more. */
+  #sendInTurn<Value>(
+    task: JobTask,
+    then: (task: JobTask, limits: TaskWait) => Promise<Value>,
+  ): Promise<Value> {
+    const slot = this.#services.slots.acquire(this.stop);
+    if (!(slot instanceof Promise)) return this.#sendInSlot(task, then, slot);
+    return this.#inQueue(slot).then(
+      (release) => this.#sendInSlot(task, then, release),
+      (error: unknown) => {
+        if (this.scope.aborted) throw error;
+        // The client is being closed: the tasks that were sent go on, and this one never leaves.
+        task.abandon();
+        return then(task, this.#limitsFromNow());
+      },
+    );
+  }
+
   async #sendInSlot<Value>(
     task: JobTask,
     then: (task: JobTask, limits: TaskWait) => Promise<Value>,
     release: () => void,
   ): Promise<Value> {
-    const { clock } = this.#services;
     const limits = this.#limitsFromNow();
+    const isAnswered = await this.#createInSlot(task, limits, release);
+    try {
+      return await then(task, limits);
+    } finally {
+      if (isAnswered) this.#holdOrRelease(task, limits.deadlineAt, release);
+    }
+  }
+
+  /**
+   * Whether it is known what came of the create. One that outlives its caller keeps its slot until there
+   * is a response.
+   */
+  async #createInSlot(task: JobTask, limits: Limits, release: () => void): Promise<boolean> {
+    const { clock } = this.#services;
     const { signal, deadlineAt, timeoutMs } = limits;
     const creating = this.#create(task, limits);
-    let isAnswered = true;
     try {
       const onDeadline = () => task.giveUp(timeoutMs);
       const graceMs = this.#bringsImages ? imagesGraceMs : 0;
       await within(clock, creating, { signal, deadlineAt: deadlineAt + graceMs, onDeadline });
+      return true;
     } catch (error) {
-      isAnswered = false;
       // Remaining waiters get the error below; those who left received it as an event.
       // The slot is held while the create is, though no longer than its call could have been.
       void within(clock, creating, { deadlineAt })
@@ -141,11 +168,7 @@ export class RunningCall {
         .finally(() => this.#holdOrRelease(task, deadlineAt, release));
       // A time-out is this task's own; anything else ends the call.
       if (signal.aborted || !isImageError(error) || error instanceof CallbackError) throw error;
-    }
-    try {
-      return await then(task, limits);
-    } finally {
-      if (isAnswered) this.#holdOrRelease(task, deadlineAt, release);
+      return false;
     }
   }
 

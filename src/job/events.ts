@@ -13,10 +13,21 @@ export type TaskEvent = Distribute<ImageEvent>;
 /** Whose events they are. */
 export interface EventSource {
   readonly provider: string;
-  /** Its id is made when it is first asked for. */
-  readonly job: { readonly id: string };
-  /** The call's own, given along with each event. */
-  readonly metadata: unknown;
+  /** Made when it is first asked for. */
+  readonly id: string;
+}
+
+/** The call that the job is of, as far as its events go. */
+interface EventCall {
+  readonly onEvent?: CallOptions["onEvent"];
+  /** Given along with each event. */
+  readonly metadata?: unknown;
+}
+
+/** The client that the job is of, as far as its events go. */
+interface EventClient {
+  readonly clock: Clock;
+  readonly onEvent: CallOptions["onEvent"];
 }
 
 /** Hears of a task, by its index, after the caller's listeners; `isEnd` says that nothing of it runs any more. */
@@ -30,48 +41,40 @@ interface Happening {
 
 /** What happens to the tasks of a job, and those who hear of it. */
 export class JobEvents {
-  readonly #source: EventSource;
-  readonly #clock: Clock;
-  /** The client's, and the call's. */
-  readonly #onEvent: CallOptions["onEvent"];
-  readonly #onCallEvent: CallOptions["onEvent"];
+  readonly #job: EventSource;
+  readonly #call: EventCall;
+  readonly #client: EventClient;
   /** Iterators over the events; absent until there is one. */
   #listeners: Set<(event: ImageEvent) => void> | undefined;
   #subscribers: readonly Subscriber[] = [];
   /** The newest of each task, by its index. */
-  readonly #newest: (Happening | undefined)[] = [];
+  readonly #newest: (Happening | undefined)[];
 
-  /**
-   * @param onEvent the client's.
-   * @param onCallEvent the call's.
-   */
-  constructor(
-    source: EventSource,
-    clock: Clock,
-    onEvent: CallOptions["onEvent"],
-    onCallEvent: CallOptions["onEvent"],
-  ) {
-    this.#source = source;
-    this.#clock = clock;
-    this.#onEvent = onEvent;
-    this.#onCallEvent = onCallEvent;
+  /** @param taskCount how many tasks it has: a list that grows has room for 16 more, in every job that waits. */
+  constructor(job: EventSource, taskCount: number, call: EventCall, client: EventClient) {
+    this.#job = job;
+    this.#newest = Array.from({ length: taskCount });
+    this.#call = call;
+    this.#client = client;
   }
 
   subscribe(subscriber: Subscriber): void {
-    this.#subscribers = [...this.#subscribers, subscriber];
+    this.#subscribers = this.#subscribers.concat(subscriber);
   }
 
   /** Notifies all listeners. */
   emit(task: number, event: TaskEvent, isEnd = false): void {
     // Most polls say what the one before said.
     if (isSameStatus(this.#newest[task]?.event, event)) return;
-    const happening = { event, at: this.#clock.wallTime() };
+    const happening = { event, at: this.#client.clock.wallTime() };
     this.#newest[task] = happening;
-    if ((this.#listeners ?? this.#onEvent ?? this.#onCallEvent) !== undefined) {
+    const { onEvent } = this.#client;
+    const { onEvent: onCallEvent } = this.#call;
+    if ((this.#listeners ?? onEvent ?? onCallEvent) !== undefined) {
       const told = this.#told(task, happening);
       for (const listener of this.#listeners ?? []) listener(told);
-      notify(this.#onEvent, told);
-      notify(this.#onCallEvent, told);
+      notify(onEvent, told);
+      notify(onCallEvent, told);
     }
     for (const subscriber of this.#subscribers) subscriber(task, event, isEnd);
   }
@@ -119,8 +122,8 @@ export class JobEvents {
 
   /** As it is told to others. */
   #told(task: number, { event, at }: Happening): ImageEvent {
-    const { provider, job, metadata } = this.#source;
-    const jobId = job.id;
+    const { provider, id: jobId } = this.#job;
+    const { metadata } = this.#call;
     // What is spread comes last, in all that is made for each poll: before other properties it gives
     // every object a hidden class of its own, at 300 bytes and 2 µs.
     return withSafeJson(

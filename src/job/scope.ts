@@ -27,15 +27,25 @@ export class Scope extends LightAbortSignal {
   }
 }
 
+/** A job that is waited for. */
+interface AwaitedJob {
+  /** What becomes of those who wait when the client is closed. */
+  closedError(): unknown;
+}
+
 /** Those who wait for a job. */
 export class Waiters {
-  /** What they are told when the client is closed. */
-  readonly closedError: () => unknown;
+  readonly #job: AwaitedJob;
   #count = 0;
   #onChange: ((isAwaited: boolean) => void) | undefined;
 
-  constructor(closedError: () => unknown) {
-    this.closedError = closedError;
+  constructor(job: AwaitedJob) {
+    this.#job = job;
+  }
+
+  /** What they are told when the client is closed. */
+  closedError(): unknown {
+    return this.#job.closedError();
   }
 
   get isAwaited(): boolean {

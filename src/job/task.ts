@@ -108,10 +108,8 @@ export class JobTask {
     }
     if ("id" in created) {
       const { id, outcome } = created;
-      progress.become({
-        ...{ is: "accepted", id, state: outcome.state },
-        cost: outcome.cost ?? progress.cost,
-      });
+      const { state, cost = progress.cost } = outcome;
+      progress.become({ is: "accepted", id, state, cost });
       progress.emit({ type: "submitted", id });
     } else if ("end" in created) {
       progress.settle(created.end.state, { error: created.end.error });
@@ -143,7 +141,7 @@ export class JobTask {
   timeoutError(timeoutMs: number): TimeoutError {
     const { charged } = this.progress;
     const cause = this.#polling?.lastFailure ?? this.#keepFailure;
-    const images = this.#polling?.unsettledImages ?? [];
+    const images = this.#polling?.unsettledImages;
     return new TimeoutError({ ...this.progress.facts({ charged, cause, images }), timeoutMs });
   }
 

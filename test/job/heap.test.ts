@@ -1,0 +1,54 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import { expect, test } from "vitest";
+import { createImageClient, shortapi } from "../../src/index";
+
+setFlagsFromString("--expose-gc");
+const collect: () => void = runInNewContext("gc");
+
+function heapBytes(): number {
+  // Twice: what the first finds dead may have held on to more.
+  collect();
+  collect();
+  return process.memoryUsage().heapUsed;
+}
+
+test("each of thousands of jobs that wait holds less than 6 KB of heap", async () => {
+  let created = 0;
+  let ended = 0;
+  const fetch = async (url: string | URL | Request) => {
+    if (!String(url).includes("create")) return Response.json({ code: 0, data: { status: 1 } });
+    created += 1;
+    return Response.json({ code: 0, data: { job_id: `job-${created}` } });
+  };
+  const client = createImageClient({
+    provider: shortapi({ apiKey: "a-key" }),
+    fetch: fetch as typeof globalThis.fetch,
+    poll: 3_600_000,
+    timeoutMs: 7_200_000,
+  });
+  const controller = new AbortController();
+  const waiting: Promise<unknown>[] = [];
+  const onEnd = () => {
+    ended += 1;
+  };
+  const wait = async (count: number) => {
+    const { signal } = controller;
+    for (let job = 0; job < count; job += 1) {
+      const call = client.generate({ prompt: "A boat" }, { signal });
+      waiting.push(call.then(onEnd, onEnd));
+    }
+    while (created < waiting.length) await new Promise((resolve) => setImmediate(resolve));
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+  await wait(2_000);
+  const before = heapBytes();
+  await wait(6_000);
+  const perJob = (heapBytes() - before) / 6_000;
+  expect(ended).toBe(0);
+  controller.abort(new Error("enough"));
+  await Promise.all(waiting);
+  expect(ended).toBe(8_000);
+  // Measured: 5,300. One more async function among those that wait is 500, a list that grew by one is 130.
+  expect(perJob).toBeLessThan(5_700);
+});
