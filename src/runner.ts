@@ -13,6 +13,7 @@ import { inTurn } from "./async/turns";
 import { UnderWay } from "./async/under-way";
 import type { ClientOptions } from "./client-options";
 import { Transport } from "./http/transport";
+import { failureOf } from "./job/assemble";
 import { RunningCall } from "./job/call";
 import type { ParsedReference } from "./job/job";
 import { Preflight } from "./job/preflight";
@@ -26,7 +27,7 @@ import type { ImageSink } from "./media/decoded-image";
 import { FileSink } from "./media/file-sink";
 import { newId, taskKeyUnder } from "./request/fingerprint";
 import type { ResolvedInputs } from "./request/inputs";
-import { firstOf, type ParsedCallOptions } from "./request/options";
+import type { ParsedCallOptions } from "./request/options";
 import type { Plan } from "./request/plan";
 import { resolveInputs } from "./request/read-inputs";
 import type { ParsedRequest } from "./request/request";
@@ -155,7 +156,7 @@ export class Runner {
     return call.sendAll(refusalOf, (refusals) => {
       if (options.detached) this.#live.forget(job);
       if (job.tasks.some((task) => task.progress.isAccepted)) return job;
-      throw firstOf(refusals.flat());
+      throw failureOf(refusals.flat(), job);
     });
   }
 

@@ -217,7 +217,10 @@ export abstract class ImageError extends Error {
   declare readonly partialImage?: PartialImage;
   /** The option or request field at fault, such as `size` or `baseURL`, where it is known. */
   declare readonly field?: string;
-  /** The errors of the other tasks of a split request, or the other problems of a bad one. */
+  /**
+   * The errors of the other tasks of a split request, or the other problems of a bad one. Of several tasks
+   * the one that may have been charged is thrown, or else that was.
+   */
   readonly failures: readonly ImageError[];
 
   constructor(sentence: string, facts: ErrorFacts) {

@@ -1,5 +1,5 @@
 import type { Succeeded } from "../adapter/contract";
-import { type Cost, totalCost, type Usage } from "../cost";
+import { type Charged, type Cost, totalCost, type Usage } from "../cost";
 import { MalformedResponseError, withFailures } from "../errors";
 import type { GeneratedImage } from "../result/generated-image";
 import { ImageResult } from "../result/result";
@@ -28,7 +28,7 @@ export interface TaskTimes {
 /**
  * What all the tasks of a job came to.
  *
- * @throws the first task's error, with the others in its `failures`, if none gave an image.
+ * @throws what {@link failureOf} gives, if none gave an image.
  */
 export function assemble(
   outcomes: readonly TaskOutcome[],
@@ -69,8 +69,17 @@ export function assemble(
   });
 }
 
-function failureOf([failure, ...others]: readonly ImageError[], job: ImageJob): ImageError {
-  if (failure !== undefined) return withFailures([failure, ...others]);
+/**
+ * The error of a call of which no task came to anything, with those of the other tasks in its `failures`:
+ * the first that may have been charged, or else that was. Whoever asks no more of it than whether it was
+ * charged would otherwise buy again what another task may have paid for.
+ */
+export function failureOf(failures: readonly ImageError[], job: ImageJob): ImageError {
+  const chargedAs = (wanted: Charged) => failures.find(({ charged }) => charged === wanted);
+  const failure = chargedAs("unknown") ?? chargedAs("yes") ?? failures[0];
+  if (failure !== undefined) {
+    return withFailures([failure, ...failures.filter((each) => each !== failure)]);
+  }
   // Only an adapter, or a record, that breaks the contract has neither.
   const detail = "It ended well, and without an image";
   return new MalformedResponseError({ provider: job.provider, charged: "yes", job, detail });

@@ -5,9 +5,11 @@ import {
   allProviders,
   aMoment,
   failureOf,
+  jobProviders,
   prompt,
   providerOf,
   reasonOf,
+  type Stage,
   startStage,
   unkeyed,
   until,
@@ -187,5 +189,44 @@ test.for(unkeyed)(
     const { warnings } = await client.generate({ prompt }, { idempotencyKey: "order-1" });
     expect(warnings.join()).toMatch(/idempotencyKey/);
     expect(JSON.stringify(stage.requests("create"))).not.toContain("order-1");
+  },
+);
+
+const thrice = { shortapi: 3, aigptimage: 3, trinetra: 9, openaiCompatible: 21 } as const;
+
+/** Three creates, one after the other, of which the one in the middle was accepted and its response lost. */
+function losesTheSecond(stage: Stage, provider: (typeof allProviders)[number]) {
+  const refused = { provider, phase: "create", fault: "refusal", status: 400 } as const;
+  const times = provider === "aigptimage" ? 5 : 1;
+  const lost = { provider, phase: "create", fault: "reset-after-acceptance", times } as const;
+  for (const fault of [refused, lost, refused]) stage.sandbox.inject(fault);
+  return stage.client(provider, { concurrency: 1 });
+}
+
+test.for(allProviders)(
+  "a split request to %s of which one create may be charged is told as that, whatever was refused before",
+  async (name) => {
+    await using stage = await startStage();
+    const client = losesTheSecond(stage, name);
+    const error = await failureOf(client.generate({ prompt, n: thrice[name] }));
+    expect(error).toMatchObject({ name: "SubmissionUnknownError", retryable: false });
+    expect([error, ...error.failures].map(({ charged }) => charged)).toEqual([
+      "unknown",
+      "no",
+      "no",
+    ]);
+    expect(stage.count("create")).toBe(name === "aigptimage" ? 7 : 3);
+  },
+);
+
+test.for(jobProviders)(
+  "so is a submit to %s of which no create was accepted for certain",
+  async (name) => {
+    await using stage = await startStage();
+    const client = losesTheSecond(stage, name);
+    const error = await failureOf(client.submit({ prompt, n: thrice[name] }));
+    expect(error).toMatchObject({ charged: "unknown", retryable: false });
+    expect(error.failures).toMatchObject([{ charged: "no" }, { charged: "no" }]);
+    expect(stage.count("create")).toBe(name === "aigptimage" ? 7 : 3);
   },
 );
