@@ -253,12 +253,11 @@ export class BudgetExceededError extends ImageError {
 
 /** An error that came up where more is known: who was charged, and for which job. */
 export function withJob(error: ImageError, charged: Charged, job: ImageJob): ImageError {
+  // Every message ends with what its charge says.
   const words = error.message.slice(0, -chargeSentence[error.charged].length);
   const message = words + chargeSentence[charged];
   const retryable = error.retryable && charged === "no";
-  // A log prints the stack, whose head would say for ever what was believed at first.
-  Error.captureStackTrace(Object.assign(error, { message, charged, retryable, job }));
-  return error;
+  return Object.assign(error, { message, charged, retryable, job });
 }
 
 /** The first of several errors, with the others in its `failures`. */

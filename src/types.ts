@@ -147,20 +147,6 @@ export interface ErrorFacts {
   readonly field?: string | undefined;
 }
 
-/** The facts that an error keeps under the same name, where they are given. */
-const keptFacts = [
-  "provider",
-  "job",
-  "cost",
-  "status",
-  "providerCode",
-  "requestId",
-  "retryAfterMs",
-  "raw",
-  "partialImage",
-  "field",
-] as const;
-
 /** What an error says last. */
 export const chargeSentence: Record<Charged, string> = {
   no: "Nothing was charged.",
@@ -218,29 +204,37 @@ export abstract class ImageError extends Error {
   /** The option or request field at fault, such as `size` or `baseURL`, where it is known. */
   declare readonly field?: string;
   /**
-   * The errors of the other tasks of a split request, or the other problems of a bad one. Of several tasks
-   * the one that may have been charged is thrown, or else that was.
+   * The errors of the other tasks of a split request, or the other problems of a bad one. When several tasks
+   * fail, the error thrown is the first that may have been charged; failing that, the first that was
+   * charged; failing that, the first.
    */
   readonly failures: readonly ImageError[];
 
   constructor(sentence: string, facts: ErrorFacts) {
-    const who = facts.provider ? `${facts.provider}: ` : "";
+    const who = facts.provider === undefined ? "" : `${facts.provider}: `;
+    const said = facts.detail?.trim() ?? "";
+    const text = `${who}${sentence}${said === "" ? "" : ` ${withStop(said)}`}`;
     const charge = chargeSentence[facts.charged];
-    // The detail of a gateway of this package has it too.
-    const said = facts.detail?.replace(charge, "").trim();
-    const detail = said ? ` ${withStop(said)}` : "";
     super(
-      `${who}${sentence}${detail} ${charge}`,
-      facts.cause !== undefined ? { cause: facts.cause } : undefined,
+      // What a gateway of this package says ends with it.
+      text.endsWith(charge) ? text : `${text} ${charge}`,
+      facts.cause === undefined ? undefined : { cause: facts.cause },
     );
     Object.defineProperty(this, brand, { value: true });
     this.charged = facts.charged;
     this.retryable = facts.charged === "no" && facts.transient === true;
     this.failures = facts.failures ?? [];
-    for (const name of keptFacts) {
-      if (facts[name] !== undefined) Object.assign(this, { [name]: facts[name] });
-    }
+    if (facts.provider !== undefined) this.provider = facts.provider;
+    if (facts.job !== undefined) this.job = facts.job;
+    if (facts.cost !== undefined) this.cost = facts.cost;
+    if (facts.status !== undefined) this.status = facts.status;
+    if (facts.providerCode !== undefined) this.providerCode = facts.providerCode;
+    if (facts.requestId !== undefined) this.requestId = facts.requestId;
+    if (facts.retryAfterMs !== undefined) this.retryAfterMs = facts.retryAfterMs;
+    if (facts.raw !== undefined) this.raw = facts.raw;
     if (facts.images !== undefined && facts.images.length > 0) this.images = facts.images;
+    if (facts.partialImage !== undefined) this.partialImage = facts.partialImage;
+    if (facts.field !== undefined) this.field = facts.field;
   }
 
   /** Short and safe to log: no image bytes, no prompt, no key, no raw response. */

@@ -70,9 +70,9 @@ export function assemble(
 }
 
 /**
- * The error of a call of which no task came to anything, with those of the other tasks in its `failures`:
- * the first that may have been charged, or else that was. Whoever asks no more of it than whether it was
- * charged would otherwise buy again what another task may have paid for.
+ * The error of a call of which no task gave an image, with those of the other tasks in its `failures`: the
+ * first that has to be looked into, or else that was charged. By the first of all, one would buy again what
+ * another task may have paid for.
  */
 export function failureOf(failures: readonly ImageError[], job: ImageJob): ImageError {
   const chargedAs = (wanted: Charged) => failures.find(({ charged }) => charged === wanted);

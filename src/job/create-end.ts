@@ -122,8 +122,9 @@ export function createEndOf(
   thrown: unknown,
   fate: CreateFate,
   task: CreateTask,
-  { api, closing, tearing, job }: TaskServices,
+  { client, job }: TaskServices,
 ): CreateEnd {
+  const { api, closing, tearing } = client;
   const { perhapsAccepted, perhapsSent } = fate;
   if (thrown instanceof CreateFailure) return endByFailure(thrown, fate, task);
   if (isImageError(thrown) && !fate.isEnd) {

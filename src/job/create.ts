@@ -148,7 +148,7 @@ export class Create {
 
   /** Sends it, once the intent record stands. Never rejects. */
   async run({ call, createSink }: Sending): Promise<Created> {
-    const { api } = this.#services;
+    const { api } = this.#services.client;
     const { entry } = this.#task;
     const { stop } = this.#limits;
     const onStop = () => this.#end.abort(stop.reason);
@@ -178,7 +178,7 @@ export class Create {
   }
 
   async #claim(entry: TaskEntry, call: Call): Promise<Claimed | undefined> {
-    const { clock } = this.#services;
+    const { clock } = this.#services.client;
     const { stop, deadlineAt } = this.#limits;
     const claimed = await claim(entry, call, this.#task.key, { clock, stop, deadlineAt });
     this.#perhapsAccepted = !entry.begun;
@@ -187,7 +187,7 @@ export class Create {
 
   /** Of one attempt: the images of a response may take as long as the create. */
   #exchangeLimits(createSink: Sending["createSink"]): ExchangeLimits {
-    const { clock, provider, attemptTimeoutMs } = this.#services;
+    const { clock, provider, attemptTimeoutMs } = this.#services.client;
     const { deadlineAt, signal } = this.#limits;
     const isJob = provider.adapter.answersWith === "job";
     return {
@@ -207,7 +207,8 @@ export class Create {
     request: HttpRequest,
     createSink: Sending["createSink"],
   ): Promise<CreatedJob | CreatedPictures> {
-    const { clock, events } = this.#services;
+    const { clock } = this.#services.client;
+    const { events } = this.#services;
     return repeatAfter(error, {
       attempt: () => this.#sendOnce(request, createSink),
       again: (failure, attempt) => this.#againMs(failure, attempt),
@@ -223,7 +224,8 @@ export class Create {
     request: HttpRequest,
     createSink: Sending["createSink"],
   ): Promise<CreatedJob | CreatedPictures> {
-    const { api, events } = this.#services;
+    const { api } = this.#services.client;
+    const { events } = this.#services;
     this.#end.throwIfAborted();
     this.#isSubmitting = true;
     events.emit(this.#task.index, { type: "submitting" });
@@ -256,7 +258,7 @@ export class Create {
 
   /** What an attempt without a response comes to. */
   async #failureOf(error: unknown): Promise<unknown> {
-    const { api, provider } = this.#services;
+    const { api, provider } = this.#services.client;
     const { stop } = this.#limits;
     // A key that is missing, or a function that threw, is known before anything leaves.
     if (isImageError(error) && !this.#isEnd(error)) this.#mayBeTaken = false;
@@ -282,7 +284,7 @@ export class Create {
 
   /** The wait before a create may be sent again; `undefined` where it may not. */
   #againMs(failure: unknown, attempt: number): number | undefined {
-    const { clock, provider } = this.#services;
+    const { clock, provider } = this.#services.client;
     if (!(failure instanceof CreateFailure) || this.#end.aborted) return undefined;
     this.#perhapsAccepted ||= failure.refused.charged === "unknown";
     // A router asks another provider meanwhile; what an earlier attempt may have bought stays here.

@@ -11,7 +11,7 @@ type Distribute<Event> = Event extends ImageEvent
 export type TaskEvent = Distribute<ImageEvent>;
 
 /** Whose events they are. */
-export interface EventSource {
+interface EventJob {
   readonly provider: string;
   /** Made when it is first asked for. */
   readonly id: string;
@@ -41,17 +41,16 @@ interface Happening {
 
 /** What happens to the tasks of a job, and those who hear of it. */
 export class JobEvents {
-  readonly #job: EventSource;
+  readonly #job: EventJob;
   readonly #call: EventCall;
   readonly #client: EventClient;
   /** Iterators over the events; absent until there is one. */
   #listeners: Set<(event: ImageEvent) => void> | undefined;
   #subscribers: readonly Subscriber[] = [];
-  /** The newest of each task, by its index. */
+  /** The newest of each task, by its index. As long as there are tasks: a list that grows has room for 16 more. */
   readonly #newest: (Happening | undefined)[];
 
-  /** @param taskCount how many tasks it has: a list that grows has room for 16 more, in every job that waits. */
-  constructor(job: EventSource, taskCount: number, call: EventCall, client: EventClient) {
+  constructor(job: EventJob, taskCount: number, call: EventCall, client: EventClient) {
     this.#job = job;
     this.#newest = Array.from({ length: taskCount });
     this.#call = call;
@@ -59,6 +58,7 @@ export class JobEvents {
   }
 
   subscribe(subscriber: Subscriber): void {
+    // As in the poller, by `concat`.
     this.#subscribers = this.#subscribers.concat(subscriber);
   }
 

@@ -1,10 +1,9 @@
 import type { Call } from "../adapter/contract";
-import { type AbortSignalLike, sleep } from "../async/clock";
+import { type AbortSignalLike, type Clock, sleep } from "../async/clock";
 import { reasonOf } from "../errors";
 import type { TaskEntry } from "../journal/entry";
 import type { JournalRecord } from "../journal/record";
 import type { CreateEnd } from "./create-end";
-import type { TaskServices } from "./services";
 
 /** How often a task looks whether another process has written what it waits for. */
 export const followMs = 250;
@@ -26,11 +25,7 @@ export async function claim(
   entry: TaskEntry,
   call: Call,
   key: string | undefined,
-  {
-    clock,
-    stop,
-    deadlineAt,
-  }: { clock: TaskServices["clock"]; stop: AbortSignalLike; deadlineAt: number },
+  { clock, stop, deadlineAt }: { clock: Clock; stop: AbortSignalLike; deadlineAt: number },
 ): Promise<Claimed | undefined> {
   const restored = entry.record;
   let existing = restored ?? (await entry.begin(call, key));

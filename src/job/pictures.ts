@@ -152,7 +152,8 @@ export class TaskPictures {
   }
 
   get #facts(): ErrorFacts {
-    const { provider, job } = this.#services;
+    const { provider } = this.#services.client;
+    const { job } = this.#services;
     return { provider: provider.name, charged: "yes", job };
   }
 }
@@ -173,7 +174,8 @@ class TaskImage implements ImageSource {
   }
 
   get facts(): ErrorFacts {
-    const { provider, job } = this.#services;
+    const { provider } = this.#services.client;
+    const { job } = this.#services;
     return { provider: provider.name, charged: "yes", job, cost: this.#task.cost };
   }
 
@@ -182,11 +184,12 @@ class TaskImage implements ImageSource {
   }
 
   clean(cause: unknown): unknown {
-    return this.#services.api.safe(cause);
+    return this.#services.client.api.safe(cause);
   }
 
   download<Value>(url: string, read: Read<Value>, signal?: AbortSignal): Promise<Value> {
-    const { transport, api, events } = this.#services;
+    const { transport, api } = this.#services.client;
+    const { events } = this.#services;
     return transport.download(url, read, {
       signal: signal && callerSignal(signal),
       onRetry: (delayMs, error) => {

@@ -52,7 +52,7 @@ export async function poll(
   services: TaskServices,
   signal: AbortSignalLike,
 ): Promise<Step> {
-  const { clock, api, pollLimiter } = services;
+  const { clock, api, pollLimiter } = services.client;
   const askedAt = clock.now();
   let reading: Reading;
   try {
@@ -88,8 +88,8 @@ async function stepOf(reading: Reading, task: PolledTask, services: TaskServices
       const told = { charged: "unknown", status, raw: reading.raw() } as const;
       const facts = task.facts({ ...told, detail: outcome.message });
       const error = new GenerationFailedError({ ...facts, what: "unknownJob" });
-      const { absentGraceMs = usualGraceMs } = services.provider.adapter;
-      const now = services.clock.now();
+      const { absentGraceMs = usualGraceMs } = services.client.provider.adapter;
+      const now = services.client.clock.now();
       return now - (task.startedAt ?? now) < absentGraceMs
         ? { is: "retry", failure: error }
         : { is: "stopped", error };
@@ -112,8 +112,8 @@ async function stepOf(reading: Reading, task: PolledTask, services: TaskServices
 }
 
 /** A missing key, or a function that threw. */
-function stoppedBy(error: unknown, task: PolledTask, { api, job }: TaskServices): unknown {
+function stoppedBy(error: unknown, task: PolledTask, { client, job }: TaskServices): unknown {
   if (isImageError(error)) return withJob(error, "unknown", job);
-  const told = { charged: "unknown", detail: api.clean(String(error)) } as const;
-  return new ProviderUnavailableError(task.facts({ ...told, cause: api.safe(error) }));
+  const told = { charged: "unknown", detail: client.api.clean(String(error)) } as const;
+  return new ProviderUnavailableError(task.facts({ ...told, cause: client.api.safe(error) }));
 }

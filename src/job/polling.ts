@@ -44,7 +44,7 @@ export class Polling implements PollLoop<Settled> {
   }
 
   get clock(): Clock {
-    return this.#services.clock;
+    return this.#services.client.clock;
   }
 
   get ageMs(): number {
@@ -62,7 +62,7 @@ export class Polling implements PollLoop<Settled> {
     const { polls } = this.poller;
     if (polls === 0) return;
     try {
-      const told: unknown = this.#services.schedule.settled?.(this.#moment(polls));
+      const told: unknown = this.#services.client.schedule.settled?.(this.#moment(polls));
       // One that is async rejects later, and must not end the process.
       if (told !== undefined) Promise.resolve(told).catch(() => {});
     } catch {
@@ -73,7 +73,7 @@ export class Polling implements PollLoop<Settled> {
   /** Waits until the polls of other jobs that are before it have left. */
   turn(signal: AbortSignalLike): Promise<void> | undefined {
     const wasRefused = this.lastFailure instanceof RateLimitError;
-    return this.#services.pollLimiter.turn(signal, wasRefused);
+    return this.#services.client.pollLimiter.turn(signal, wasRefused);
   }
 
   /** The wait before the next poll, by the number of polls so far. Throws as the schedule does. */
@@ -92,7 +92,7 @@ export class Polling implements PollLoop<Settled> {
    * @throws CallbackError if the caller's schedule throws.
    */
   #scheduledMs(polls: number): number {
-    const { schedule, pollsLocally } = this.#services;
+    const { schedule, pollsLocally } = this.#services.client;
     const moment = this.#moment(polls);
     let delayMs: unknown;
     try {
@@ -117,7 +117,7 @@ export class Polling implements PollLoop<Settled> {
     const task = this.#task;
     const { id } = task;
     const { ageMs } = this;
-    if (id === undefined || this.#services.provider.adapter.query === undefined) {
+    if (id === undefined || this.#services.client.provider.adapter.query === undefined) {
       return this.#stopped(task.unknownError());
     }
     return this.#take(await poll(task, id, this.#services, signal), ageMs);
@@ -133,7 +133,6 @@ export class Polling implements PollLoop<Settled> {
         const { stage } = task;
         if (stage.is !== "accepted") return {};
         const { state, word, known, progress, cost = stage.cost } = step.outcome;
-        // Written out: what begins with a spread has a hidden class of its own, of 200 bytes, in every job.
         task.become({ is: "accepted", id: stage.id, state, cost });
         this.#runningAgeMs = ageMs;
         this.lastFailure = undefined;
@@ -195,7 +194,7 @@ export class Polling implements PollLoop<Settled> {
 
   #moment(attempt: number): PollMoment {
     const { operation, quality, sizeClass } = this.#asked;
-    const { name: provider, adapter } = this.#services.provider;
+    const { name: provider, adapter } = this.#services.client.provider;
     const { ageMs } = this;
     const previousAgeMs = this.#runningAgeMs;
     const asked = { provider, operation, quality, sizeClass, floorMs: adapter.pollFloorMs };

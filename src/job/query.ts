@@ -6,9 +6,10 @@ import type { TaskServices } from "./services";
 /** Asks the provider once how a job stands. Throws as {@link ProviderApi.exchange} does. */
 export async function query(
   { id, n }: { readonly id: string; readonly n: number },
-  { api, provider, attemptTimeoutMs: timeoutMs }: TaskServices,
+  { client }: TaskServices,
   signal: AbortSignalLike | undefined,
 ): Promise<Reading> {
+  const { api, provider, attemptTimeoutMs: timeoutMs } = client;
   const { adapter } = provider;
   if (adapter.query === undefined) throw new TypeError(`${provider.name} has no query`);
   const request = await api.prepare(adapter.query(id));
@@ -22,7 +23,7 @@ export async function freshOutputs(
   signal: AbortSignalLike | undefined,
 ): Promise<Succeeded["outputs"] | undefined> {
   const { id, n } = task;
-  if (id === undefined || services.provider.adapter.query === undefined) return undefined;
+  if (id === undefined || services.client.provider.adapter.query === undefined) return undefined;
   const { outcome } = await query({ id, n }, services, signal);
   return outcome.state === "succeeded" ? outcome.outputs : undefined;
 }

@@ -27,7 +27,7 @@ export class Scope extends LightAbortSignal {
   }
 }
 
-/** A job that is waited for. */
+/** A job that is waited for. Not a function of it: a closure is 80 bytes in every job that waits. */
 interface AwaitedJob {
   /** What becomes of those who wait when the client is closed. */
   closedError(): unknown;

@@ -136,7 +136,8 @@ export class TaskProgress {
 
   /** What an error of it is made of. */
   facts(facts: ErrorFacts): ErrorFacts {
-    const { provider, job } = this.#services;
+    const { provider } = this.#services.client;
+    const { job } = this.#services;
     const partialImage = this.#partialImage;
     return { provider: provider.name, job, cost: this.cost, partialImage, ...facts };
   }
@@ -161,7 +162,7 @@ export class TaskProgress {
 
   /** Its create is about to be sent. Gives the time by the monotonic clock. */
   begin(): number {
-    const { clock } = this.#services;
+    const { clock } = this.#services.client;
     this.#sentAt = clock.wallTime();
     this.#startedAt = clock.now();
     return this.#startedAt;
@@ -169,7 +170,7 @@ export class TaskProgress {
 
   /** It was sent by another process, or in another life of this one: the date is all that tells its age. */
   #sentBefore(at: number): void {
-    const { clock } = this.#services;
+    const { clock } = this.#services.client;
     this.#sentAt = at;
     // A clock that was ahead says nothing of how old it is.
     this.#startedAt = clock.now() - Math.max(0, clock.wallTime() - at);
@@ -244,7 +245,7 @@ export class TaskProgress {
     const cost = isFree ? settled.error.cost : this.#stage.cost;
     this.#stage = { is: "settled", state, id, cost, settled };
     this.#partialImage = undefined;
-    this.#endedAt = this.#services.clock.now();
+    this.#endedAt = this.#services.client.clock.now();
     const event: TaskEvent =
       "error" in settled
         ? { type: "failed", error: settled.error }

@@ -31,7 +31,7 @@ export class JobTask {
   }
 
   get clock(): Clock {
-    return this.#services.clock;
+    return this.#services.client.clock;
   }
 
   /** The provider's id of the job. */
@@ -64,7 +64,7 @@ export class JobTask {
   abandon(): void {
     if (this.progress.stage.is !== "draft") return;
     const facts = this.progress.facts({ charged: "no", detail: "The call ended before" });
-    const error = this.#services.closing.aborted
+    const error = this.#services.client.closing.aborted
       ? new ClientClosedError(facts)
       : new GenerationFailedError({ ...facts, what: "unsent" });
     this.progress.settle("refused", { error });
@@ -153,7 +153,7 @@ export class JobTask {
     // The key may have grown old since the record was read.
     const call = stage.is === "elsewhere" ? entry?.repeatable : undefined;
     if (call === undefined) return;
-    const { clock, closing: stop, tearing: signal, timeoutMs, underWay } = this.#services;
+    const { clock, closing: stop, tearing: signal, timeoutMs, underWay } = this.#services.client;
     const deadlineAt = clock.now() + timeoutMs;
     this.#created = new Latch();
     underWay.begin();
@@ -167,7 +167,7 @@ export class JobTask {
 
   /** Waits while another process is at a create that this one may not repeat: the journal tells. */
   async #follow({ signal, deadlineAt = Number.POSITIVE_INFINITY }: WaitLimits): Promise<void> {
-    const { clock, closing } = this.#services;
+    const { clock, closing } = this.#services.client;
     const { entry } = this.progress;
     while (entry?.record?.state === "submitting" && !entry.begun) {
       const { isElsewhere } = entry;
@@ -194,7 +194,7 @@ export class JobTask {
   }
 
   async #waitForCreate(limits: WaitLimits): Promise<Settled> {
-    const { clock } = this.#services;
+    const { clock } = this.#services.client;
     const { progress } = this;
     await this.created(limits);
     if (progress.stage.is === "elsewhere") await within(clock, this.#follow(limits), limits);

@@ -192,7 +192,12 @@ test.for(unkeyed)(
   },
 );
 
-const thrice = { shortapi: 3, aigptimage: 3, trinetra: 9, openaiCompatible: 21 } as const;
+const imagesForThreeTasks = {
+  shortapi: 3,
+  aigptimage: 3,
+  trinetra: 9,
+  openaiCompatible: 21,
+} as const;
 
 /** Three creates, one after the other, of which the one in the middle was accepted and its response lost. */
 function losesTheSecond(stage: Stage, provider: (typeof allProviders)[number]) {
@@ -204,11 +209,11 @@ function losesTheSecond(stage: Stage, provider: (typeof allProviders)[number]) {
 }
 
 test.for(allProviders)(
-  "a split request to %s of which one create may be charged is told as that, whatever was refused before",
+  "when of three creates to %s one may have been charged, generate throws its error and not a refusal",
   async (name) => {
     await using stage = await startStage();
     const client = losesTheSecond(stage, name);
-    const error = await failureOf(client.generate({ prompt, n: thrice[name] }));
+    const error = await failureOf(client.generate({ prompt, n: imagesForThreeTasks[name] }));
     expect(error).toMatchObject({ name: "SubmissionUnknownError", retryable: false });
     expect([error, ...error.failures].map(({ charged }) => charged)).toEqual([
       "unknown",
@@ -220,11 +225,11 @@ test.for(allProviders)(
 );
 
 test.for(jobProviders)(
-  "so is a submit to %s of which no create was accepted for certain",
+  "when of three creates to %s one may have been charged, submit throws its error and not a refusal",
   async (name) => {
     await using stage = await startStage();
     const client = losesTheSecond(stage, name);
-    const error = await failureOf(client.submit({ prompt, n: thrice[name] }));
+    const error = await failureOf(client.submit({ prompt, n: imagesForThreeTasks[name] }));
     expect(error).toMatchObject({ charged: "unknown", retryable: false });
     expect(error.failures).toMatchObject([{ charged: "no" }, { charged: "no" }]);
     expect(stage.count("create")).toBe(name === "aigptimage" ? 7 : 3);

@@ -228,7 +228,9 @@ test("--help takes less than twice the processor time of Node's own start", () =
   // The processor's time, in pairs: by the wall clock, a busy machine made it more than twice as long.
   const microsecondsOf = (args: readonly string[]) => {
     const argv = ["--require", report, ...args];
-    return Number.parseInt(spawnSync(process.execPath, argv, { encoding: "utf8" }).stderr, 10);
+    const { status, stderr } = spawnSync(process.execPath, argv, { encoding: "utf8" });
+    expect(status).toBe(0);
+    return Number.parseInt(stderr, 10);
   };
   const ratios = Array.from({ length: 11 }, () => {
     const node = microsecondsOf(["-e", "0"]);
