@@ -109,21 +109,20 @@ export class Create {
     this.#task = task;
     this.#limits = limits;
     this.cost = task.cost;
-    this.#perhapsAccepted = task.entry?.record !== undefined;
+    this.#perhapsAccepted = task.entry?.isTaken ?? false;
   }
 
   /** The task's state while it goes on. */
   get state(): TaskState {
     if (this.#isSubmitting) return "submitting";
     const { entry } = this.#task;
-    if (!this.isOthers) return "waiting";
-    return entry?.repeatable !== undefined || entry?.isElsewhere ? "submitting" : "unknown";
+    if (!this.isOthers || entry?.record === undefined) return "waiting";
+    return entry.repeatable !== undefined || entry.isElsewhere ? "submitting" : "unknown";
   }
 
   /** By the journal it was begun elsewhere. */
   get isOthers(): boolean {
-    const { entry } = this.#task;
-    return entry?.record !== undefined && !entry.begun;
+    return this.#task.entry?.isTaken ?? false;
   }
 
   /** An attempt has left, here or in another process. */
@@ -180,9 +179,12 @@ export class Create {
   async #claim(entry: TaskEntry, call: Call): Promise<Claimed | undefined> {
     const { clock } = this.#services.client;
     const { stop, deadlineAt } = this.#limits;
-    const claimed = await claim(entry, call, this.#task.key, { clock, stop, deadlineAt });
-    this.#perhapsAccepted = !entry.begun;
-    return claimed;
+    try {
+      return await claim(entry, call, this.#task.key, { clock, stop, deadlineAt });
+    } finally {
+      // Also where the journal fails, or the call ends, while another's record stands there.
+      this.#perhapsAccepted = entry.isTaken;
+    }
   }
 
   /** Of one attempt: the images of a response may take as long as the create. */

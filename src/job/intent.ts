@@ -2,6 +2,7 @@ import type { Call } from "../adapter/contract";
 import { type AbortSignalLike, type Clock, sleep } from "../async/clock";
 import { reasonOf } from "../errors";
 import type { TaskEntry } from "../journal/entry";
+import { isAbandoned } from "../journal/owner";
 import type { JournalRecord } from "../journal/record";
 import type { CreateEnd } from "./create-end";
 
@@ -34,7 +35,7 @@ export async function claim(
     const isRepeatable = entry.repeatable !== undefined;
     if (isRepeatable && (await entry.takeOver())) return undefined;
     // Without a key it cannot be taken over: its first sender may still be working on it.
-    const isLost = !isRepeatable && (entry.abandoned || existing.state === "unknown");
+    const isLost = !isRepeatable && (isAbandoned(existing) || existing.state === "unknown");
     const gone = isLost || clock.now() >= deadlineAt;
     if (!gone) await sleep(clock, followMs, stop);
     // Read once more after its end was seen: what it wrote last counts.
@@ -55,7 +56,7 @@ export async function recordEnd(
   warnings: string[],
 ): Promise<void> {
   // Another process's record is left alone, unless this create was resent under its key.
-  if (entry === undefined || (!entry.begun && entry.repeatable === undefined)) return;
+  if (!entry?.isOwn) return;
   try {
     if (state === "refused") await entry.refused();
     else if (state === "unknown") await entry.unknown(reason);

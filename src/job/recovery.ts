@@ -4,6 +4,7 @@ import { TaskEntry } from "../journal/entry";
 import type { Journal, JournalFilter } from "../journal/journal";
 import { type KeyedPlace, placeUnder } from "../journal/keyed-place";
 import { type ListingNotes, OwnRecords } from "../journal/own-records";
+import { isOwnedElsewhere } from "../journal/owner";
 import {
   isFree,
   isSettledRecord,
@@ -103,7 +104,10 @@ export class Journaling {
       jobId,
       taskKey: place && ((index) => place.taskKey(index)),
       entryFor: (index) =>
-        new TaskEntry(journal, clock, facts, index, undefined, place?.attempts[index]),
+        new TaskEntry(journal, clock, facts, index, {
+          attempt: place?.attempts[index],
+          isTaken: place?.taken[index] ?? false,
+        }),
     };
   }
 
@@ -280,12 +284,14 @@ export class Journaling {
     const entries = new Map(
       records.map((record) => [
         record.index,
-        new TaskEntry(journal, this.#jobs.clock, facts, record.index, record),
+        new TaskEntry(journal, this.#jobs.clock, facts, record.index, { record }),
       ]),
     );
     // A marker is there before anything leaves: a task without one was never sent, unless what
     // stands there cannot be read, or the process that has the others is still at it.
-    const isOpen = [...entries.values()].some((entry) => entry.isOwnedElsewhere);
+    const isOpen = [...entries.values()].some(
+      ({ record }) => record !== undefined && isOwnedElsewhere(record),
+    );
     const tasks = split.map((n, index) => {
       const entry = entries.get(index);
       const { key } = entry?.record ?? {};

@@ -2,7 +2,7 @@ import type { Call, Refused, Succeeded } from "../adapter/contract";
 import type { Clock } from "../async/clock";
 import type { Charged, Cost } from "../cost";
 import type { Journal } from "./journal";
-import { beginSending, endSending, isAbandoned, isOwnedElsewhere, isOwnedHere } from "./owner";
+import { beginSending, endSending, isAbandoned, isOwnedHere } from "./owner";
 import { isFree, type JournalRecord, recordId } from "./record";
 import { changed, delivered, reopened, takenOver } from "./record-changes";
 import { repeatableCall } from "./repeatable";
@@ -12,32 +12,43 @@ import { intentRecord, type LedgerFacts, recordOf } from "./task-record";
 /** The first task's marker while it is being written: the other tasks of the call wait for it. */
 const firstMarkers = new WeakMap<LedgerFacts, Promise<unknown>>();
 
+/** What is known of a task's record when its entry is made. */
+export interface EntrySeed {
+  readonly record?: JournalRecord | undefined;
+  /** Which try it is under a caller's key; absent without one. */
+  readonly attempt?: number | undefined;
+  /** Another call's record stands there. */
+  readonly isTaken?: boolean;
+}
+
 /** One task's page in the journal: written ahead of what it tells of. */
 export class TaskEntry {
   readonly #clock: Clock;
   readonly #facts: LedgerFacts;
   readonly #index: number;
-  /** Which try it is under a caller's key; absent without one. */
   readonly #attempt: number | undefined;
   #account: string | undefined;
   #record: JournalRecord | undefined;
   readonly #stored: StoredRecord;
   #released = false;
   #begun = false;
+  /** Another call's record stood there when it was last looked at. */
+  #isTaken: boolean;
+  #isTakenOver = false;
 
   constructor(
     journal: Journal,
     clock: Clock,
     facts: LedgerFacts,
     index: number,
-    record?: JournalRecord,
-    attempt = record?.attempt,
+    { record, attempt = record?.attempt, isTaken = record !== undefined }: EntrySeed = {},
   ) {
     this.#clock = clock;
     this.#facts = facts;
     this.#index = index;
     this.#record = record;
     this.#attempt = attempt;
+    this.#isTaken = isTaken;
     this.#account = record?.account;
     this.#stored = new StoredRecord(
       journal,
@@ -53,6 +64,16 @@ export class TaskEntry {
   /** The marker is this process's own. */
   get begun(): boolean {
     return this.#begun;
+  }
+
+  /** Another call's record stands there, as far as is known: what it sent may have been charged. */
+  get isTaken(): boolean {
+    return this.#isTaken && !this.#begun;
+  }
+
+  /** The record tells of a create of this process: it began it, or took it over. */
+  get isOwn(): boolean {
+    return this.#begun || this.#isTakenOver;
   }
 
   /**
@@ -89,6 +110,7 @@ export class TaskEntry {
       beginSending(id, this);
       try {
         this.#begun = await this.#stored.create(record);
+        this.#isTaken = !this.#begun;
       } finally {
         if (!this.#begun) this.sent();
       }
@@ -105,22 +127,25 @@ export class TaskEntry {
   /** Reads the record anew, as another process may have written it. */
   async refresh(): Promise<JournalRecord | undefined> {
     const found = this.#checked(await this.#stored.read(), this.#stored.id);
+    this.#isTaken = found !== undefined;
     if (found !== undefined) this.#record = found;
     return found;
   }
 
   #checked(found: unknown, id: string): JournalRecord | undefined {
-    return found === undefined ? undefined : recordOf(found, id, this.#facts, this.#account);
+    if (found === undefined) return undefined;
+    try {
+      return recordOf(found, id, this.#facts, this.#account);
+    } catch (error) {
+      // It is of another request: nothing of this one was sent.
+      this.#isTaken = false;
+      throw error;
+    }
   }
 
   /** Whether a create of unknown fate may be sent again: under its key, while that is young. */
   get repeatable(): Call | undefined {
     return this.#record && repeatableCall(this.#record, this.#clock.wallTime());
-  }
-
-  /** Whether no process can still be working on it: the one that wrote it has exited. */
-  get abandoned(): boolean {
-    return this.#record !== undefined && isAbandoned(this.#record);
   }
 
   /**
@@ -129,17 +154,17 @@ export class TaskEntry {
    * stands there by now, which is to be looked at anew.
    */
   async takeOver(): Promise<boolean> {
-    if (!this.#stored.canSwap) return true;
+    this.#isTakenOver = !this.#stored.canSwap;
+    if (this.#isTakenOver) return true;
     const found = await this.refresh();
     if (found === undefined || this.repeatable === undefined) return false;
-    const record = takenOver(found, this.#clock);
     beginSending(this.#stored.id, this);
-    const isTaken = await this.#swap("no", record).catch((error: unknown) => {
-      this.sent();
-      throw error;
-    });
-    if (!isTaken) this.sent();
-    return isTaken;
+    try {
+      this.#isTakenOver = await this.#swap("no", takenOver(found, this.#clock));
+    } finally {
+      if (!this.#isTakenOver) this.sent();
+    }
+    return this.#isTakenOver;
   }
 
   /** False where another process has written since. */
@@ -154,11 +179,6 @@ export class TaskEntry {
     endSending(this.#stored.id, this);
   }
 
-  /** The process that wrote the record lives, and is another. */
-  get isOwnedElsewhere(): boolean {
-    return this.#record !== undefined && isOwnedElsewhere(this.#record);
-  }
-
   /** The record was released from the journal. */
   get released(): boolean {
     return this.#released;
@@ -167,7 +187,7 @@ export class TaskEntry {
   /** A create that cannot be taken over, and that another process may still be sending. */
   get isElsewhere(): boolean {
     if (this.#begun || this.#record?.state !== "submitting") return false;
-    return this.repeatable === undefined && !this.abandoned;
+    return this.repeatable === undefined && !isAbandoned(this.#record);
   }
 
   async accepted(taskId: string, cost: Cost | undefined): Promise<void> {
@@ -198,8 +218,7 @@ export class TaskEntry {
   }
 
   async writeImage(position: number, bytes: Uint8Array): Promise<void> {
-    if (this.#released) return;
-    await this.#stored.writeImage(position, bytes);
+    if (!this.#released) await this.#stored.writeImage(position, bytes);
   }
 
   /** An image that the journal keeps; `undefined` before it does. */
@@ -219,12 +238,11 @@ export class TaskEntry {
    */
   async refused(): Promise<void> {
     if (!this.#begun) return;
-    if (this.#stored.canSwap) {
-      this.#released = await this.#swap("unknown");
-      return;
+    if (this.#stored.canSwap) this.#released = await this.#swap("unknown");
+    else {
+      const current = await this.refresh();
+      if (current?.state === "submitting" && isOwnedHere(current)) await this.forget();
     }
-    const current = await this.refresh();
-    if (current?.state === "submitting" && isOwnedHere(current)) await this.forget();
   }
 
   /** Lets go of the record and its images. */
@@ -244,15 +262,13 @@ export class TaskEntry {
     }
     await this.forget();
     for (let attempt = (this.#attempt ?? 0) - 1; attempt >= 0; attempt -= 1) {
-      const id = recordId(this.#facts.jobId, this.#index, attempt);
-      await this.#stored.deleteOther(id);
+      await this.#stored.deleteOther(recordId(this.#facts.jobId, this.#index, attempt));
     }
   }
 
   async #update(change: Partial<JournalRecord>, charged: Charged = "unknown"): Promise<void> {
     if (this.#record === undefined || this.#released) return;
-    const written = changed(this.#record, change, this.#clock);
-    this.#record = written;
-    await this.#stored.update(written, charged);
+    this.#record = changed(this.#record, change, this.#clock);
+    await this.#stored.update(this.#record, charged);
   }
 }

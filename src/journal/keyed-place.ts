@@ -11,6 +11,8 @@ export interface KeyedPlace {
   readonly account: string;
   /** Which try each task is at: those before it have failed without a charge, and left the key free. */
   readonly attempts: readonly number[];
+  /** Whether a record stood there already, of a call before this one, by task. */
+  readonly taken: readonly boolean[];
   /** The idempotency key that goes with a task. */
   taskKey(index: number): string;
 }
@@ -66,6 +68,7 @@ export async function placeUnder(
     const attempts = tries.map((each) => each.filter(isFree).length);
     return {
       ...{ jobId: names.jobId, account: current, attempts },
+      taken: tries.map((each) => !each.every(isFree)),
       taskKey: (index) => names.taskKey(index, attempts[index] ?? 0),
     };
   }

@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { systemClock } from "../../src/async/clock";
 import { TaskEntry } from "../../src/journal/entry";
 import { memoryJournal } from "../../src/journal/journal";
+import { isAbandoned, isOwnedElsewhere } from "../../src/journal/owner";
 import type { JournalRecord } from "../../src/journal/record";
 
 const record: JournalRecord = {
@@ -14,23 +15,27 @@ const record: JournalRecord = {
 function ledgerOf(change: Partial<JournalRecord>): TaskEntry {
   const { jobId, provider, baseURL, operation, split = [1], requestDigest } = record;
   const facts = { jobId, provider, baseURL, operation, split, requestDigest };
-  return new TaskEntry(memoryJournal(), systemClock, facts, 0, { ...record, ...change });
+  return new TaskEntry(memoryJournal(), systemClock, facts, 0, {
+    record: { ...record, ...change },
+  });
 }
 
 /** No process has it: it is beyond what the kernel gives. */
 const deadPid = 2 ** 22 + 12_345;
 
 test("a record of a process that has ended is abandoned, one of another machine may be at work", () => {
-  expect(ledgerOf({ owner: { host: hostname(), pid: deadPid } }).abandoned).toBe(true);
-  expect(ledgerOf({ owner: { host: "another-machine", pid: deadPid } }).abandoned).toBe(false);
-  expect(ledgerOf({ owner: { host: hostname(), pid: 1 } }).abandoned).toBe(false);
+  expect(isAbandoned({ ...record, owner: { host: hostname(), pid: deadPid } })).toBe(true);
+  expect(isAbandoned({ ...record, owner: { host: "another-machine", pid: deadPid } })).toBe(false);
+  expect(isAbandoned({ ...record, owner: { host: hostname(), pid: 1 } })).toBe(false);
 });
 
 test("a record without an owner, or one's own, is not at work elsewhere", () => {
-  expect(ledgerOf({}).isOwnedElsewhere).toBe(false);
-  expect(ledgerOf({ owner: { host: hostname(), pid: process.pid } }).isOwnedElsewhere).toBe(false);
-  expect(ledgerOf({ owner: { host: "another-machine", pid: 1 } }).isOwnedElsewhere).toBe(true);
-  expect(ledgerOf({ owner: { host: hostname(), pid: deadPid } }).isOwnedElsewhere).toBe(false);
+  expect(isOwnedElsewhere(record)).toBe(false);
+  expect(isOwnedElsewhere({ ...record, owner: { host: hostname(), pid: process.pid } })).toBe(
+    false,
+  );
+  expect(isOwnedElsewhere({ ...record, owner: { host: "another-machine", pid: 1 } })).toBe(true);
+  expect(isOwnedElsewhere({ ...record, owner: { host: hostname(), pid: deadPid } })).toBe(false);
 });
 
 test("a create is repeated under a young key alone, and never by a clock that was ahead", () => {
