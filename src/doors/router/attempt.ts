@@ -17,6 +17,8 @@ export interface Attempt<Request extends ImageRequest> {
   readonly signal?: AbortSignal | undefined;
   /** Awaited before the caller hears that it was accepted. */
   readonly onAccepted?: (job: ImageJob) => Promise<void>;
+  /** What an error says of an order that was sent before under the same key. */
+  readonly endOf?: (error: ImageError) => ImageError;
 }
 
 /** What came of it. Whatever is no error of this package is thrown. */
@@ -44,15 +46,16 @@ export async function attempt<Request extends ImageRequest, Value>(
     kind.settle(value, order);
     return { value };
   } catch (thrown) {
-    const error = asImageError(thrown);
-    if (error === undefined) {
+    const said = asImageError(thrown);
+    if (said === undefined) {
       order.left();
       throw thrown;
     }
+    const error = given.endOf?.(said) ?? said;
     order.failed(error);
-    const forMs = cooling.failed(error, turn);
+    const forMs = cooling.failed(said, turn);
     const { name } = candidate.member;
-    if (forMs !== undefined) tell({ type: "cooling", client: name, code: error.code, forMs });
+    if (forMs !== undefined) tell({ type: "cooling", client: name, code: said.code, forMs });
     return { error };
   } finally {
     cooling.end(turn);
@@ -62,12 +65,13 @@ export async function attempt<Request extends ImageRequest, Value>(
 
 /** The call as it is made to a client, which waits for nothing that another may do at once. */
 function optionsFor<Request extends ImageRequest>(
-  { candidate, order, turn, idempotencyKey, signal, onAccepted }: Attempt<Request>,
+  { candidate, order, turn, idempotencyKey, signal, onAccepted, endOf }: Attempt<Request>,
   call: RouterCallOptions,
   time: CallTime,
 ): CallOptions {
   const { saveTo, metadata, tags, detached, onSubmitted, onEvent } = call;
   const { cooling } = candidate.member;
+  let isAccepted = endOf === undefined;
   return {
     timeoutMs: Math.max(1, time.leftMs),
     retryRefused: false,
@@ -80,6 +84,7 @@ function optionsFor<Request extends ImageRequest>(
     onSubmitted: async (job) => {
       // The sooner, the better: others may wait for what this one finds.
       cooling.accepted(turn);
+      isAccepted = true;
       order.accepted(job);
       await onAccepted?.(job);
       await order.written();
@@ -89,7 +94,9 @@ function optionsFor<Request extends ImageRequest>(
       // What waits behind a client's `concurrency` has not begun.
       if (event.type === "submitting") time.start();
       if (event.type === "submitted") cooling.accepted(turn);
-      order.hear(event);
+      // A refusal of what was sent before is no end of it.
+      const isRefusal = event.type === "failed" && event.error.charged === "no";
+      if (isAccepted || !isRefusal) order.hear(event);
       return onEvent?.(event);
     },
   };

@@ -1,4 +1,5 @@
 import {
+  type AnyImageError,
   DownloadError,
   type ImageClient,
   type ImageError,
@@ -8,6 +9,7 @@ import {
 } from "../../index";
 import type { Claim, ClaimFacts } from "./claims";
 import type { Member } from "./members";
+import { isUncharged, withFailures, withOthers } from "./rules";
 
 const openStates: readonly string[] = ["waiting", "submitting", "queued", "running"];
 
@@ -31,6 +33,30 @@ export function jobOf({ reference }: ClaimFacts, client: ImageClient): ImageJob 
   return reference !== undefined && client.capabilities.resumable
     ? client.resume(reference)
     : undefined;
+}
+
+/** What a client with a journal says of an order once it has looked the order up: no refusal comes before that. */
+const lookedUp: readonly string[] = [
+  "rate_limited",
+  "provider_unavailable",
+  "insufficient_credits",
+  "permission_denied",
+  "moderation",
+  "generation_failed",
+] satisfies readonly AnyImageError["code"][];
+
+/**
+ * What an error comes to of an order that was sent before under the same key, and whose fate nobody knew.
+ * That nothing was charged is taken from a client that has looked the order up in its journal; a refusal of
+ * the second try alone says nothing of the first.
+ */
+export function endOf(before: Claim, member: Member, error: ImageError): ImageError {
+  if (!isUncharged(error)) return error;
+  const keepsJournal = member.client.capabilities.keepsJournal === true;
+  const isAnswer = ({ code, status }: ImageError & { code: string }) =>
+    lookedUp.includes(code) || status !== undefined;
+  if (keepsJournal && withOthers(error).every(isAnswer)) return error;
+  return withFailures(lostError(before, member), [error]);
 }
 
 /** Its client honours no key and has no journal: nobody can know what became of it. */

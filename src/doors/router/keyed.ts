@@ -6,7 +6,7 @@ import {
   type JobReference,
 } from "../../index";
 import type { Reserved, RouterCall } from "./call";
-import { isFree, isWhole, lostError } from "./claim-ends";
+import { endOf, isFree, isWhole, lostError } from "./claim-ends";
 import { ClaimWait } from "./claim-wait";
 import { type Claim, type ClaimFacts, type Claims, claimedMember, placeOf } from "./claims";
 import { onAbort } from "./clock";
@@ -96,10 +96,14 @@ export class KeyedCall<Request extends ImageRequest, Value> {
     return this.#claims.open(this.#key, index, { operation, n: request.n ?? 1, digest }, facts);
   }
 
-  /** Asks the client of a claim that is this call's own, and writes down what came of it. */
+  /**
+   * Asks the client of a claim that is this call's own, and writes down what came of it. `before` is the claim
+   * that was taken over, of an order whose fate nobody knows.
+   */
   async #send(
     opened: Claim,
     next: Reserved<Request>,
+    before?: Claim,
   ): Promise<{ readonly value: Value } | undefined> {
     const call = this.#call;
     const { candidate, order } = next;
@@ -119,6 +123,9 @@ export class KeyedCall<Request extends ImageRequest, Value> {
         signal: ended.signal,
         idempotencyKey: this.#keyOf(opened, candidate.member),
         onAccepted: (job) => held.accepted(job, order),
+        ...(before !== undefined && {
+          endOf: (error: ImageError) => endOf(before, candidate.member, error),
+        }),
       });
       release();
       if ("value" in outcome) {
@@ -205,7 +212,7 @@ export class KeyedCall<Request extends ImageRequest, Value> {
     const isAgain = last.facts.again === true;
     const claim = await this.#open(last.index + 1, member, order, isAgain);
     if (claim !== undefined) {
-      return this.#send(claim, { candidate, order, turn: member.cooling.follow() });
+      return this.#send(claim, { candidate, order, turn: member.cooling.follow() }, last);
     }
     if (known === undefined) await call.dismiss(order);
     return undefined;
