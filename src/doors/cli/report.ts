@@ -32,11 +32,9 @@ export function sayEnd(
     shell.say('"gpt-image-client sandbox" plays one that stays.');
     return;
   }
-  // The response to such a create was the picture itself, or its id was lost with it.
-  if (
-    exitCode === exitCodes.unknown &&
-    (job.reference?.tasks ?? []).every(({ id }) => id === undefined)
-  ) {
+  // The response to such a create was the picture itself, or its id was lost with it. Of a job that could not
+  // be asked after from here, nothing is known: that is no reason to write it off.
+  if (exitCode === exitCodes.unknown && job.reference?.tasks.every(({ id }) => id === undefined)) {
     shell.say(
       `job ${job.id}: the provider cannot be asked about it again. Look in its console, then`,
     );

@@ -69,6 +69,18 @@ describe("resume", () => {
     expect(second.stderr).toContain("may have been charged");
   });
 
+  test("of a job that runs, without its key, says how to have it, and not to write it off", async () => {
+    const { stopped, call, keyless, out, sandbox } = await user("trinetra", { jobDurationMs: 500 });
+    const job = await stopped();
+    const { code, stderr } = await here(["resume", job, "-o", out], { env: keyless });
+    expect(code).toBe(5);
+    expect(stderr).toContain("put the key that it was ordered with into the environment");
+    expect(stderr).toContain(`gpt-image-client resume ${job}`);
+    expect(stderr).not.toContain("costs settle");
+    expect((await call(["resume", job, "-o", out])).code).toBe(0);
+    expect(sandbox.charges).toHaveLength(1);
+  });
+
   test.each([
     ["a job that is not there", ["resume", "nobody"], 2],
     ["no job", ["resume"], 2],
