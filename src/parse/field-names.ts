@@ -6,7 +6,6 @@ const otherNames: Readonly<Record<string, string>> = {
   width: "size",
   height: "size",
   format: "outputFormat",
-  response_format: "outputFormat",
   text: "prompt",
   image: "images",
   image_url: "images",
