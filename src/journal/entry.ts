@@ -1,6 +1,7 @@
 import type { Call, Refused, Succeeded } from "../adapter/contract";
 import type { Clock } from "../async/clock";
 import type { Charged, Cost } from "../cost";
+import { InvalidRequestError } from "../errors";
 import type { Journal } from "./journal";
 import { beginSending, endSending, isAbandoned, isOwnedHere } from "./owner";
 import { isFree, type JournalRecord, recordId } from "./record";
@@ -137,8 +138,8 @@ export class TaskEntry {
     try {
       return recordOf(found, id, this.#facts, this.#account);
     } catch (error) {
-      // It is of another request: nothing of this one was sent.
-      this.#isTaken = false;
+      // Of another request: nothing of this one was sent. What cannot be read may be of this one.
+      this.#isTaken = !(error instanceof InvalidRequestError);
       throw error;
     }
   }

@@ -61,6 +61,35 @@ test.for(jobProviders)(
   },
 );
 
+test("what stands under the key and cannot be read may be what was charged", async () => {
+  await using stage = await startStage();
+  const kept = memoryJournal();
+  await stage.client("shortapi", { journal: kept }).generate({ prompt }, { idempotencyKey });
+  let isTold = false;
+  const journal: Journal = {
+    ...kept,
+    create: async (record) => {
+      isTold = true;
+      return kept.create(record);
+    },
+    // As a later version might have written it.
+    read: async (id) => (isTold ? { v: 9 } : kept.read(id)),
+  };
+  const client = stage.client("shortapi", { journal });
+  const error = await failureOf(client.generate({ prompt }, { idempotencyKey }));
+  expect(error).toMatchObject({ name: "JournalError", charged: "unknown" });
+  expect(stage.count("create")).toBe(1);
+});
+
+test("the key of another request is refused without a charge, whatever stands there", async () => {
+  await using stage = await startStage();
+  const client = stage.client("shortapi", { journal: memoryJournal() });
+  await client.generate({ prompt }, { idempotencyKey });
+  const error = await failureOf(client.generate({ prompt: "Another" }, { idempotencyKey }));
+  expect(error).toMatchObject({ name: "InvalidRequestError", charged: "no" });
+  expect(stage.count("create")).toBe(1);
+});
+
 test("a journal that cannot be written under a new key says that nothing was charged", async () => {
   await using stage = await startStage();
   const journal = { ...memoryJournal(), create: fail };
