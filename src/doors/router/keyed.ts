@@ -6,7 +6,7 @@ import {
   type JobReference,
 } from "../../index";
 import type { Reserved, RouterCall } from "./call";
-import { endOf, isFree, isWhole, lostError } from "./claim-ends";
+import { endOf, isFree, isUnended, isWhole, lostError } from "./claim-ends";
 import { ClaimWait } from "./claim-wait";
 import { type Claim, type ClaimFacts, type Claims, claimedMember, placeOf } from "./claims";
 import { onAbort } from "./clock";
@@ -138,6 +138,8 @@ export class KeyedCall<Request extends ImageRequest, Value> {
         return { value: call.finish(outcome.value, order, this.#watch(outcome.value)) };
       }
       await held.failed(outcome.error, order);
+      // Its client will tell of the order that was taken over, sooner or later: nothing is bought beside it.
+      if (isUnended(outcome.error)) throw outcome.error;
       this.#goOn(opened, candidate, order, outcome.error);
       return undefined;
     } catch (error) {

@@ -14,3 +14,8 @@ test("purchases, ends, pauses and budgets hold whatever happens in whichever ord
   expect(sum(({ delivered }) => delivered)).toBeGreaterThan(runs);
   expect(sum(({ boughtAgain }) => boughtAgain)).toBeGreaterThan(0);
 }, 60_000);
+
+test("an order that was taken over and refused again is not bought beside the first, late in its time", async () => {
+  // The seed that found it: its call took half a minute more than it had.
+  expect((await runScenario(659_054_921)).delivered).toBeGreaterThan(0);
+});

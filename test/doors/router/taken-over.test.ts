@@ -28,12 +28,13 @@ test.each([
       journal: memoryJournal(),
       ledger,
     });
-    const order = () => router.generate({ prompt }, { idempotencyKey });
+    const order = (onUnknown?: "buy-again") =>
+      router.generate({ prompt }, { idempotencyKey, ...(onUnknown && { onUnknown }) });
     const lost = { fault: "reset-after-acceptance", times: 5 } as const;
     stage.sandbox.inject({ provider: "aigptimage", phase: "create", ...lost });
     expect((await failureOf(order())).charged).toBe("unknown");
     stage.sandbox.inject({ provider: "aigptimage", phase: "create", ...fault });
-    const error = await failureOf(order());
+    const error = await failureOf(order("buy-again"));
     expect(error).toMatchObject({ code: "submission_unknown", charged: "unknown" });
     expect(error.failures).toMatchObject([{ charged: "no" }]);
     expect(await statesIn(ledger)).toEqual(["aigptimage: unknown"]);
