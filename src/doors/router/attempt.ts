@@ -22,7 +22,10 @@ export interface Attempt<Request extends ImageRequest> {
 }
 
 /** What came of it. Whatever is no error of this package is thrown. */
-export type Attempted<Value> = { readonly value: Value } | { readonly error: ImageError };
+export type Attempted<Value> =
+  | { readonly value: Value }
+  /** `said` is the client's own, `error` what that comes to by {@link Attempt.endOf}. */
+  | { readonly error: ImageError; readonly said: ImageError };
 
 /** What an attempt needs of its call. */
 export interface AttemptContext {
@@ -56,7 +59,7 @@ export async function attempt<Request extends ImageRequest, Value>(
     const forMs = cooling.failed(said, turn);
     const { name } = candidate.member;
     if (forMs !== undefined) tell({ type: "cooling", client: name, code: said.code, forMs });
-    return { error };
+    return { error, said };
   } finally {
     cooling.end(turn);
     await order.written();

@@ -56,16 +56,7 @@ export function endOf(before: Claim, member: Member, error: ImageError): ImageEr
   const isAnswer = ({ code, status }: ImageError & { code: string }) =>
     lookedUp.includes(code) || status !== undefined;
   if (keepsJournal && withOthers(error).every(isAnswer)) return error;
-  const end = withFailures(lostError(before, member), [error]);
-  unended.add(end);
-  return end;
-}
-
-const unended = new WeakSet<ImageError>();
-
-/** Whether an error is of a second try alone: its client may yet tell of the order. */
-export function isUnended(error: ImageError): boolean {
-  return unended.has(error);
+  return withFailures(lostError(before, member), [error]);
 }
 
 /** Its client honours no key and has no journal: nobody can know what became of it. */

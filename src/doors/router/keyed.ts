@@ -6,7 +6,7 @@ import {
   type JobReference,
 } from "../../index";
 import type { Reserved, RouterCall } from "./call";
-import { endOf, isFree, isUnended, isWhole, lostError } from "./claim-ends";
+import { endOf, isFree, isWhole, lostError } from "./claim-ends";
 import { ClaimWait } from "./claim-wait";
 import { type Claim, type ClaimFacts, type Claims, claimedMember, placeOf } from "./claims";
 import { onAbort } from "./clock";
@@ -139,7 +139,7 @@ export class KeyedCall<Request extends ImageRequest, Value> {
       }
       await held.failed(outcome.error, order);
       // Its client will tell of the order that was taken over, sooner or later: nothing is bought beside it.
-      if (isUnended(outcome.error)) throw outcome.error;
+      if (outcome.error !== outcome.said) throw outcome.error;
       this.#goOn(opened, candidate, order, outcome.error);
       return undefined;
     } catch (error) {
