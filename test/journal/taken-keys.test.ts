@@ -14,6 +14,19 @@ const idempotencyKey = "order-1";
 
 const fail = () => Promise.reject(new Error("EIO: i/o error"));
 
+/** A journal that is read so once it has told whether there is a record. */
+function readOnceTold(journal: Journal, read: Journal["read"]): Journal {
+  let isTold = false;
+  return {
+    ...journal,
+    create: async (record) => {
+      isTold = true;
+      return journal.create(record);
+    },
+    read: (id) => (isTold ? read(id) : journal.read(id)),
+  };
+}
+
 test.for(jobProviders)(
   "a journal that fails once it has told of an earlier create at %s says nothing of its charge",
   async (name) => {
@@ -24,17 +37,7 @@ test.for(jobProviders)(
     const first = stage.client(name, { journal }).generate({ prompt }, { idempotencyKey });
     expect((await failureOf(first)).charged).toBe("unknown");
     const sent = stage.count("create");
-    // It tells that there is a record, and then not which.
-    let isTold = false;
-    const failing: Journal = {
-      ...journal,
-      create: async (record) => {
-        isTold = true;
-        return journal.create(record);
-      },
-      read: (id) => (isTold ? fail() : journal.read(id)),
-    };
-    const client = stage.client(name, { journal: failing });
+    const client = stage.client(name, { journal: readOnceTold(journal, fail) });
     const error = await failureOf(client.generate({ prompt }, { idempotencyKey }));
     expect(error).toMatchObject({ name: "JournalError", charged: "unknown", retryable: false });
     expect(error.job?.reference.tasks).toMatchObject([{ state: "unknown" }]);
@@ -65,16 +68,8 @@ test("what stands under the key and cannot be read may be what was charged", asy
   await using stage = await startStage();
   const kept = memoryJournal();
   await stage.client("shortapi", { journal: kept }).generate({ prompt }, { idempotencyKey });
-  let isTold = false;
-  const journal: Journal = {
-    ...kept,
-    create: async (record) => {
-      isTold = true;
-      return kept.create(record);
-    },
-    // As a later version might have written it.
-    read: async (id) => (isTold ? { v: 9 } : kept.read(id)),
-  };
+  // As a later version might have written it.
+  const journal = readOnceTold(kept, async () => ({ v: 9 }));
   const client = stage.client("shortapi", { journal });
   const error = await failureOf(client.generate({ prompt }, { idempotencyKey }));
   expect(error).toMatchObject({ name: "JournalError", charged: "unknown" });
