@@ -1,16 +1,12 @@
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import { expect, test } from "vitest";
 import { createImageClient, shortapi } from "../../src/index";
+import { collectGarbage } from "../support/garbage";
 import { aMoment } from "../support/stage";
-
-setFlagsFromString("--expose-gc");
-const collect: () => void = runInNewContext("gc");
 
 function heapBytes(): number {
   // Twice: what the first finds dead may have held on to more.
-  collect();
-  collect();
+  collectGarbage();
+  collectGarbage();
   return process.memoryUsage().heapUsed;
 }
 

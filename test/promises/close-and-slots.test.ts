@@ -6,6 +6,7 @@ import {
   allProviders,
   aMoment,
   failureOf,
+  imagesForThreeTasks,
   jobProviders,
   prompt,
   startStage,
@@ -93,7 +94,7 @@ test.for(allProviders)(
   "when all tasks of a split request to %s are refused, the first error has the others",
   async (name) => {
     await using stage = await startStage();
-    const n = { shortapi: 3, aigptimage: 3, trinetra: 9, openaiCompatible: 21 }[name];
+    const n = imagesForThreeTasks[name];
     const fault = { fault: "refusal", status: 400, times: Infinity } as const;
     stage.sandbox.inject({ provider: name, phase: "create", ...fault });
     const error = await failureOf(stage.client(name).generate({ prompt, n }));

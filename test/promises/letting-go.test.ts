@@ -1,13 +1,9 @@
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import { expect, test } from "vitest";
 import { createImageClient, shortapi } from "../../src/index";
 import { startSandbox } from "../../src/testing/sandbox";
 import { onePixelPng } from "../providers/fixtures";
+import { collectGarbage } from "../support/garbage";
 import { until } from "../support/stage";
-
-setFlagsFromString("--expose-gc");
-const collectGarbage: () => void = runInNewContext("gc");
 
 test("what an edit is made of is let go of while its job takes its time", async () => {
   await using sandbox = await startSandbox({ jobDurationMs: 600_000 });

@@ -5,6 +5,7 @@ import {
   allProviders,
   aMoment,
   failureOf,
+  imagesForThreeTasks,
   jobProviders,
   prompt,
   providerOf,
@@ -191,13 +192,6 @@ test.for(unkeyed)(
     expect(JSON.stringify(stage.requests("create"))).not.toContain("order-1");
   },
 );
-
-const imagesForThreeTasks = {
-  shortapi: 3,
-  aigptimage: 3,
-  trinetra: 9,
-  openaiCompatible: 21,
-} as const;
 
 /** Three creates, one after the other, of which the one in the middle was accepted and its response lost. */
 function losesTheSecond(stage: Stage, provider: (typeof allProviders)[number]) {

@@ -39,6 +39,14 @@ const makers: Readonly<
   Record<SandboxProvider, (settings: ProviderSettings & SandboxAccess) => Provider>
 > = { shortapi, aigptimage, trinetra, openaiCompatible };
 
+/** How many images each is asked for in three native requests. */
+export const imagesForThreeTasks = {
+  shortapi: 3,
+  aigptimage: 3,
+  trinetra: 9,
+  openaiCompatible: 21,
+} as const;
+
 export function providerOf(name: SandboxProvider, access: SandboxAccess): Provider {
   return makers[name](access);
 }

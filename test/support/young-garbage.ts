@@ -1,9 +1,6 @@
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
+import { collectGarbage } from "./garbage";
 
-setFlagsFromString("--expose-gc");
-const collect: (options: { type: "minor" }) => void = runInNewContext("gc");
-const collectYoung = () => collect({ type: "minor" });
+const collectYoung = () => collectGarbage({ type: "minor" });
 
 /** How many are there at once, and how many come and go. */
 const atOnce = 16;
