@@ -29,6 +29,7 @@ import {
   failuresToWaitFor,
   isAskable,
   isUnkept,
+  ofAllRuns,
   type Verdict,
   verdictOn,
   withoutSucceeded,
@@ -272,14 +273,15 @@ export class Step {
     const isLast = this.#job.attemptsMade + 1 >= attempts;
     this.#parts.held.delete(this.#id);
     // An error that is not ours does not say whether a create had left.
-    const charged = isImageError(error) ? error.charged : "unknown";
+    const charged = isImageError(error) ? ofAllRuns(error, this.#job).charged : "unknown";
     await this.#write({ ...data, problem, ...(isLast && { charged }) });
     throw error;
   }
 
   /** What a person must see stands in the job's data: of an error BullMQ keeps words alone. */
   async #giveUp(error: ImageError): Promise<never> {
-    const { charged, code, message, job } = error;
+    const { code, job } = error;
+    const { charged, message } = ofAllRuns(error, this.#job);
     this.#parts.held.delete(this.#id);
     await this.#write({ ...this.#data, problem: this.#problemOf(code, message), charged });
     // Its key is free: nothing is to be kept of it.

@@ -99,6 +99,8 @@ export interface QueueJob {
   readonly progress: unknown;
   readonly timestamp: number;
   readonly attemptsMade: number;
+  /** This run of it included. */
+  readonly attemptsStarted: number;
   readonly opts: { readonly attempts?: number | undefined };
   readonly queueQualifiedName: string;
   updateData(data: ImageJobData): Promise<void>;

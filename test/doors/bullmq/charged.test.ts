@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { ProviderClient } from "../../../src/client";
 import {
   addImageJob,
   createImageProcessor,
@@ -8,8 +9,9 @@ import {
 } from "../../../src/doors/bullmq/index";
 import { type Journal, memoryJournal } from "../../../src/journal/journal";
 import type { JournalRecord } from "../../../src/journal/record";
+import { shortapi } from "../../../src/providers/index";
 import type { SandboxProvider } from "../../../src/testing/sandbox";
-import { prompt, type Stage, startStage } from "../../support/stage";
+import { prompt, type Stage, startStage, until } from "../../support/stage";
 import { ModelJob, ModelQueue } from "./model-queue";
 
 let stage: Stage;
@@ -290,4 +292,55 @@ test("what failed and cost nothing is no orphan, and leaves the journal with the
   expect(await left()).toMatchObject([{ released: true }, { released: true }]);
   await sweepLater(processor, 31 * 24 * hourMs);
   expect(await left()).toEqual([]);
+});
+
+/** A worker that sends the order and is killed before it writes anything to the queue. */
+async function killedWorker(job: ModelJob): Promise<void> {
+  const never = () => new Promise<void>(() => {});
+  const written = { updateData: never, moveToDelayed: never, updateProgress: never };
+  job.attemptsStarted += 1;
+  const asSeen = new Proxy(job, {
+    get: (target, name) => Reflect.get(written, name) ?? Reflect.get(target, name),
+  });
+  void processorOf("shortapi")(asSeen, "token").catch(() => {});
+  await until(() => stage.sandbox.charges.length === 1);
+}
+
+test.each([
+  ["no API key", undefined],
+  ["another account's key", "another-key"],
+])(
+  "a worker with %s does not say that an order cost nothing that one before it sent",
+  async (_, apiKey) => {
+    const { baseURL } = stage.sandbox.shortapi;
+    const job = await order();
+    stage.sandbox.inject({
+      provider: "shortapi",
+      phase: "create",
+      fault: "reset-after-acceptance",
+    });
+    await killedWorker(job);
+    vi.stubEnv("SHORTAPI_KEY", undefined);
+    const provider = shortapi({ baseURL, ...(apiKey !== undefined && { apiKey }) });
+    const stranger = new ProviderClient({ provider, journal }, stage.clock);
+    await queue.run(createImageProcessor(stranger, { save, queue }), job);
+    expect(job.state).toBe("failed");
+    expect(job.known.charged).toBe("unknown");
+    expect(job.failedReason).toMatch(/one before it may have sent the order\.$/);
+    expect(await unknown()).toEqual(["order-1"]);
+    // With the key back, the order is found in the journal, and not sent again.
+    await job.retry("failed");
+    await queue.run(processorOf("shortapi"), job);
+    expect(job.known.reference).toBeDefined();
+    expect(stage.count("create")).toBe(1);
+  },
+);
+
+test("an order whose first worker has no API key is known to have cost nothing", async () => {
+  vi.stubEnv("SHORTAPI_KEY", undefined);
+  const { baseURL } = stage.sandbox.shortapi;
+  const stranger = new ProviderClient({ provider: shortapi({ baseURL }), journal }, stage.clock);
+  const job = await queue.run(createImageProcessor(stranger, { save, queue }), await order());
+  expect(job.known.charged).toBe("no");
+  expect(await unknown()).toEqual([]);
 });
