@@ -209,11 +209,14 @@ export class RunningCall {
 
   /**
    * Learns of the end of a task that was submitted, as long as others of the call wait for its slot:
-   * nobody has the job yet who could.
+   * nobody has the job yet who could. Where the end cannot be learned, they wait no longer.
    */
   watch(task: JobTask): void {
     if (this.#queued === 0) return;
     this.#queueEnd ??= new LightAbortSignal();
-    task.wait({ signal: this.#queueEnd }).catch(() => {});
+    const signal = this.#queueEnd;
+    task.wait({ signal }).catch(() => {
+      if (!signal.aborted && task.id !== undefined) this.#services.slots.vacate(task.id);
+    });
   }
 }

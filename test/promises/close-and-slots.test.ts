@@ -172,3 +172,15 @@ test("the time-out of a task does not count the time that it queues for a slot",
   expect(clock.elapsedMs).toBe(18_000);
   expect(counted.most).toBe(1);
 });
+
+test("a task that cannot be asked after keeps no other of its submit waiting", async () => {
+  await using stage = await startStage();
+  stage.sandbox.inject({ provider: "shortapi", phase: "poll", fault: "refusal", status: 401 });
+  const client = stage.client("shortapi", { concurrency: 1 });
+  const startedAt = stage.clock.now();
+  const job = await client.submit({ prompt, n: 2 });
+  expect(stage.clock.now() - startedAt).toBeLessThan(10_000);
+  expect(job.reference.tasks.map(({ id }) => typeof id)).toEqual(["string", "string"]);
+  expect((await job.result()).images).toHaveLength(2);
+  expect(stage.count("create")).toBe(2);
+});
