@@ -4,7 +4,7 @@ import { TaskEntry } from "../journal/entry";
 import type { Journal, JournalFilter } from "../journal/journal";
 import { type KeyedPlace, placeUnder } from "../journal/keyed-place";
 import { type ListingNotes, OwnRecords } from "../journal/own-records";
-import { isOwnedElsewhere } from "../journal/owner";
+import { isOwnedElsewhere, queued } from "../journal/owner";
 import {
   isFree,
   isSettledRecord,
@@ -288,7 +288,7 @@ export class Journaling {
       ]),
     );
     // A marker is there before anything leaves: a task without one was never sent, unless what
-    // stands there cannot be read, or the process that has the others is still at it.
+    // stands there cannot be read, or the client that has the others is still at it.
     const isOpen = [...entries.values()].some(
       ({ record }) => record !== undefined && isOwnedElsewhere(record),
     );
@@ -296,7 +296,8 @@ export class Journaling {
       const entry = entries.get(index);
       const { key } = entry?.record ?? {};
       if (entry !== undefined) return { index, n, state: "unknown" as const, key, sentAt, entry };
-      const isUnsent = !isOpen && !unreadable.has(recordId(jobId, index));
+      const id = recordId(jobId, index);
+      const isUnsent = !isOpen && !unreadable.has(id) && !queued.has(id);
       return { index, n, state: isUnsent ? ("refused" as const) : ("unknown" as const), sentAt };
     });
     const job = new RunningJob({ id: jobId, operation, submittedAt }, tasks, this.#jobs);

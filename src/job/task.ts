@@ -1,6 +1,7 @@
 import { type AbortSignalLike, type Clock, sleep, type WaitLimits, within } from "../async/clock";
 import { Latch } from "../async/latch";
 import { ClientClosedError, GenerationFailedError, TimeoutError } from "../errors";
+import { queued } from "../journal/owner";
 import { Create, type Created, type CreateLimits, type Sending } from "./create";
 import { followMs } from "./intent";
 import { type Asked, Polling } from "./polling";
@@ -58,6 +59,8 @@ export class JobTask {
   /** Gives it what its create sends; held until then, and no longer. */
   prepare(sending: Sending): void {
     this.progress.become({ is: "draft", state: "waiting", sending });
+    const { entry } = this.progress;
+    if (entry !== undefined) queued.begin(entry.id, this);
   }
 
   /** Settles a task whose call ended before its create was sent. */
@@ -68,7 +71,7 @@ export class JobTask {
       ? new ClientClosedError(facts)
       : new GenerationFailedError({ ...facts, what: "unsent" });
     this.progress.settle("refused", { error });
-    this.#created.open();
+    this.#end();
   }
 
   /** Sends what it was given. Never rejects: how it went is its progress, and in the events. */
@@ -93,8 +96,15 @@ export class JobTask {
       this.#keepFailure = error;
     } finally {
       progress.entry?.sent();
-      this.#created.open();
+      this.#end();
     }
+  }
+
+  /** Nothing of it will be sent any more. */
+  #end(): void {
+    const { entry } = this.progress;
+    if (entry !== undefined) queued.end(entry.id, this);
+    this.#created.open();
   }
 
   /** Takes what came of its create, which may take a while where pictures are to be kept. */

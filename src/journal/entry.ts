@@ -3,7 +3,7 @@ import type { Clock } from "../async/clock";
 import type { Charged, Cost } from "../cost";
 import { InvalidRequestError } from "../errors";
 import type { Journal } from "./journal";
-import { beginSending, endSending, isAbandoned, isOwnedHere } from "./owner";
+import { isAbandoned, isOwnedHere, senders } from "./owner";
 import { isFree, type JournalRecord, recordId } from "./record";
 import { changed, delivered, reopened, takenOver } from "./record-changes";
 import { repeatableCall } from "./repeatable";
@@ -24,6 +24,8 @@ export interface EntrySeed {
 
 /** One task's page in the journal: written ahead of what it tells of. */
 export class TaskEntry {
+  /** The name of its record. */
+  readonly id: string;
   readonly #clock: Clock;
   readonly #facts: LedgerFacts;
   readonly #index: number;
@@ -51,11 +53,8 @@ export class TaskEntry {
     this.#attempt = attempt;
     this.#isTaken = isTaken;
     this.#account = record?.account;
-    this.#stored = new StoredRecord(
-      journal,
-      facts.provider,
-      recordId(facts.jobId, index, this.#attempt),
-    );
+    this.id = recordId(facts.jobId, index, attempt);
+    this.#stored = new StoredRecord(journal, facts.provider, this.id);
   }
 
   get record(): JournalRecord | undefined {
@@ -102,13 +101,13 @@ export class TaskEntry {
 
   async #begin(call: Call, key: string | undefined): Promise<JournalRecord | undefined> {
     this.#account = (await this.#facts.account?.()) ?? this.#account;
-    const { id } = this.#stored;
+    const { id } = this;
     const place = { id, index: this.#index, attempt: this.#attempt };
     const whose = { ...place, account: this.#account, now: this.#clock.wallTime() };
     const record = intentRecord(this.#facts, whose, call, key);
     for (;;) {
       // Before others can see the marker.
-      beginSending(id, this);
+      senders.begin(id, this);
       try {
         this.#begun = await this.#stored.create(record);
         this.#isTaken = !this.#begun;
@@ -127,7 +126,7 @@ export class TaskEntry {
 
   /** Reads the record anew, as another process may have written it. */
   async refresh(): Promise<JournalRecord | undefined> {
-    const found = this.#checked(await this.#stored.read(), this.#stored.id);
+    const found = this.#checked(await this.#stored.read(), this.id);
     this.#isTaken = found !== undefined;
     if (found !== undefined) this.#record = found;
     return found;
@@ -159,7 +158,7 @@ export class TaskEntry {
     if (this.#isTakenOver) return true;
     const found = await this.refresh();
     if (found === undefined || this.repeatable === undefined) return false;
-    beginSending(this.#stored.id, this);
+    senders.begin(this.id, this);
     try {
       this.#isTakenOver = await this.#swap("no", takenOver(found, this.#clock));
     } finally {
@@ -177,7 +176,7 @@ export class TaskEntry {
 
   /** The create has ended, however it did. */
   sent(): void {
-    endSending(this.#stored.id, this);
+    senders.end(this.id, this);
   }
 
   /** The record was released from the journal. */

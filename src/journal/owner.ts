@@ -2,21 +2,35 @@ import { hostname } from "node:os";
 import { codeOf } from "../realm";
 import type { JournalRecord } from "./record";
 
-/** Those in this process that send a create or are about to, across its clients, by record id. */
-const sending = new Map<string, Set<object>>();
+/** What is at work in this process on each record, across its clients. */
+class Workers {
+  readonly #byId = new Map<string, Set<object>>();
 
-/** Until {@link endSending} the record is not taken for one that a process before this one has left. */
-export function beginSending(id: string, sender: object): void {
-  const others = sending.get(id);
-  if (others === undefined) sending.set(id, new Set([sender]));
-  else others.add(sender);
+  begin(id: string, worker: object): void {
+    const others = this.#byId.get(id);
+    if (others === undefined) this.#byId.set(id, new Set([worker]));
+    else others.add(worker);
+  }
+
+  end(id: string, worker: object): void {
+    const all = this.#byId.get(id);
+    all?.delete(worker);
+    if (all?.size === 0) this.#byId.delete(id);
+  }
+
+  has(id: string): boolean {
+    return this.#byId.has(id);
+  }
 }
 
-export function endSending(id: string, sender: object): void {
-  const all = sending.get(id);
-  all?.delete(sender);
-  if (all?.size === 0) sending.delete(id);
-}
+/**
+ * Those that send a create or are about to: until they end it, the record is not taken for one that a process
+ * before this one has left.
+ */
+export const senders = new Workers();
+
+/** Tasks whose turn has not come: that they have no record does not say that they are never sent. */
+export const queued = new Workers();
 
 /** This process, as a record names it. */
 export function thisProcess(): NonNullable<JournalRecord["owner"]> {
@@ -32,7 +46,7 @@ export function isOwnedHere({ owner }: JournalRecord): boolean {
 export function isAbandoned({ id, owner }: JournalRecord): boolean {
   if (owner === undefined || owner.host !== hostname()) return false;
   // In a container the process before this one had the same number.
-  if (owner.pid === process.pid) return !sending.has(id);
+  if (owner.pid === process.pid) return !senders.has(id);
   try {
     process.kill(owner.pid, 0);
     return false;

@@ -355,3 +355,30 @@ test.each(["recover", "a redelivery"])(
     expect(stage.count("create")).toBe(1);
   },
 );
+
+test("a task that waits for its turn at another client of the process is not said to be unsent", async () => {
+  await using stage = await startStage({ jobDurationMs: 300 });
+  const journal = memoryJournal();
+  const client = stage.client("shortapi", journal, { concurrency: 1 });
+  const made = client.generate({ prompt, n: 2 });
+  await expect.poll(() => stage.count("poll")).toBeGreaterThan(0);
+  const early = await only(recovered(stage.client("shortapi", journal)));
+  expect(early.reference.tasks.map(({ state }) => state)).toEqual(["queued", "unknown"]);
+  expect((await made).images).toHaveLength(2);
+  const { images } = await early.result();
+  expect(images).toHaveLength(1);
+});
+
+test("a task whose turn never came is known to be unsent once its call has ended", async () => {
+  await using stage = await startStage({ jobDurationMs: 300 });
+  const journal = memoryJournal();
+  const client = stage.client("shortapi", journal, { concurrency: 1 });
+  const controller = new AbortController();
+  const made = failureOf(client.generate({ prompt, n: 2 }, { signal: controller.signal }));
+  await expect.poll(() => stage.count("poll")).toBeGreaterThan(0);
+  controller.abort();
+  await made.catch(() => {});
+  const job = await only(recovered(stage.client("shortapi", journal)));
+  const { failures } = await job.result();
+  expect(failures).toMatchObject([{ charged: "no" }]);
+});
