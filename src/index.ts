@@ -74,6 +74,7 @@ export {
   shortapi,
   trinetra,
 } from "./providers/index";
+export type { ImageBytes } from "./realm";
 export type { Upload, UploadedImage } from "./request/inputs";
 // ---- requests ----
 export {

@@ -28,12 +28,24 @@ export function isBytes(value: unknown): value is Uint8Array | ArrayBuffer {
   return types.isUint8Array(value) || types.isArrayBuffer(value);
 }
 
-/** The same memory as this realm's class, which others tell by `instanceof`. */
-export function asUint8Array(bytes: Uint8Array | ArrayBuffer): Uint8Array {
+/**
+ * Bytes in memory that no other thread shares, which is what `Response`, `fetch` and `Blob` take: a plain
+ * `Uint8Array` is none of their bodies by the DOM's types of TypeScript 5.9.
+ */
+export type ImageBytes = Uint8Array & { readonly buffer: ArrayBuffer };
+
+/** Whether no other thread sees the memory of bytes. */
+export function isUnshared(bytes: Uint8Array): bytes is ImageBytes {
+  return types.isArrayBuffer(bytes.buffer);
+}
+
+/** The same memory as this realm's class, which others tell by `instanceof`; a copy of what threads share. */
+export function asUint8Array(bytes: Uint8Array | ArrayBuffer): ImageBytes {
+  if (!isUint8Array(bytes)) return new Uint8Array(bytes);
+  if (!isUnshared(bytes)) return Uint8Array.from(bytes);
   if (bytes instanceof Uint8Array) return bytes;
-  return ArrayBuffer.isView(bytes)
-    ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-    : new Uint8Array(bytes);
+  const { buffer, byteOffset, byteLength } = bytes;
+  return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 /** Whether a value is a Blob or a File, of whichever realm. */

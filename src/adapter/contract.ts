@@ -1,6 +1,7 @@
 import type * as z from "zod/mini";
 import type { Usage } from "../cost";
 import type { ProviderResponse } from "../http/messages";
+import type { ImageBytes } from "../realm";
 import type { Operation } from "../types/reference";
 
 export type { ProviderResponse } from "../http/messages";
@@ -27,7 +28,7 @@ export interface Part {
 
 /** An input image as bytes, with the type that the bytes have. */
 export interface ImageFile {
-  readonly bytes: Uint8Array;
+  readonly bytes: ImageBytes;
   readonly mediaType: string;
   readonly fileName: string;
 }

@@ -29,7 +29,7 @@ export function bodyOf(chunks: AsyncIterable<unknown>): Body {
 }
 
 /** A download's bytes, whose number its giver has limited, in memory of their own. */
-export async function bytesOf(body: Body): Promise<Buffer> {
+export async function bytesOf(body: Body): Promise<Buffer<ArrayBuffer>> {
   const chunks: Uint8Array[] = [];
   await body.each((chunk, isBorrowed) => {
     chunks.push(owned(chunk, isBorrowed));

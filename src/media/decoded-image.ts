@@ -1,3 +1,4 @@
+import type { ImageBytes } from "../realm";
 import { joined } from "./own-bytes";
 
 /** Where the bytes of an image go while the rest of its document is still on the way. */
@@ -11,7 +12,7 @@ export interface ImageSink {
   /** Nothing follows. */
   end?(): void;
   /** Everything that was taken. */
-  read(): Promise<Buffer>;
+  read(): Promise<Buffer & ImageBytes>;
   /** Where the bytes go into a file: the directory that it is in. */
   readonly directory?: string;
   /** Gives that file a name. False where the bytes are not in it after all. */
@@ -48,9 +49,9 @@ const largestBlockBytes = 1024 * 1024;
 
 /** An image in memory. */
 export class MemorySink implements ImageSink {
-  readonly #blocks: Buffer[] = [];
+  readonly #blocks: Buffer<ArrayBuffer>[] = [];
   #nextBytes: number;
-  #block: Buffer = Buffer.alloc(0);
+  #block: Buffer<ArrayBuffer> = Buffer.alloc(0);
   #used = 0;
 
   /** @param expectedBytes how many will come, where that is known: one block holds them then. */
@@ -77,7 +78,7 @@ export class MemorySink implements ImageSink {
     this.#used = 0;
   }
 
-  async read(): Promise<Buffer> {
+  async read(): Promise<Buffer<ArrayBuffer>> {
     this.#close();
     const [first, second] = this.#blocks;
     if (first !== undefined && second === undefined) {

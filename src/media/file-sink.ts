@@ -63,7 +63,7 @@ export class FileSink implements ImageSink {
     this.#start();
   }
 
-  async read(): Promise<Buffer> {
+  async read(): Promise<Buffer<ArrayBuffer>> {
     await this.#ended();
     if (this.#memory !== undefined) return this.#memory.read();
     // A file is made for the first byte.
@@ -71,7 +71,7 @@ export class FileSink implements ImageSink {
     return this.#file === undefined ? readFile(this.#path) : this.#readBack(this.#file);
   }
 
-  async #readBack(file: FileHandle): Promise<Buffer> {
+  async #readBack(file: FileHandle): Promise<Buffer<ArrayBuffer>> {
     const bytes = Buffer.allocUnsafeSlow(this.#onDisk);
     await readAll(file, bytes, 0);
     return bytes;

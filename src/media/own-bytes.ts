@@ -1,12 +1,12 @@
-import * as types from "node:util/types";
+import { type ImageBytes, isUnshared } from "../realm";
 
 /**
  * Bytes in memory of their own, copied where they lie in anything larger: a view on Node's pool would show
  * whoever takes its `buffer` what else is in there, and that pool cannot be transferred to a worker.
  */
-export function ownBytes(bytes: Uint8Array): Uint8Array {
-  const { buffer, byteLength } = bytes;
-  if (types.isArrayBuffer(buffer) && buffer.byteLength === byteLength) return bytes;
+export function ownBytes(bytes: Uint8Array): ImageBytes {
+  const { byteLength } = bytes;
+  if (isUnshared(bytes) && bytes.buffer.byteLength === byteLength) return bytes;
   const own = Buffer.isBuffer(bytes)
     ? Buffer.allocUnsafeSlow(byteLength)
     : new Uint8Array(byteLength);
@@ -15,7 +15,7 @@ export function ownBytes(bytes: Uint8Array): Uint8Array {
 }
 
 /** All of these behind each other, in memory of their own. */
-export function joined(pieces: readonly Uint8Array[]): Buffer {
+export function joined(pieces: readonly Uint8Array[]): Buffer<ArrayBuffer> {
   const length = pieces.reduce((sum, piece) => sum + piece.byteLength, 0);
   // `Buffer.concat` takes small ones from the pool.
   const whole = Buffer.allocUnsafeSlow(length);

@@ -1,7 +1,7 @@
 import type { ImageFile, InputRule } from "../adapter/contract";
 import { UnsupportedError } from "../errors";
 import { shown } from "../parse/shown";
-import { isURL } from "../realm";
+import { type ImageBytes, isURL } from "../realm";
 import type { ImageError } from "../types";
 import { type ImageInput, isLoadable } from "./request";
 
@@ -10,7 +10,7 @@ export type Upload = (image: UploadedImage) => string | URL | Promise<string | U
 
 /** What `upload` is handed. */
 export interface UploadedImage {
-  readonly bytes: Uint8Array;
+  readonly bytes: ImageBytes;
   readonly mediaType: string;
   readonly fileName: string;
 }

@@ -5,7 +5,7 @@ import type { AbortSignalLike } from "../async/clock";
 import { CallbackError, InvalidRequestError, reasonOf } from "../errors";
 import { rasterMedia, sniff } from "../media/format";
 import { shown } from "../parse/shown";
-import { asUint8Array, isBlob, isBytes, isUint8Array, isURL } from "../realm";
+import { asUint8Array, type ImageBytes, isBlob, isBytes, isUint8Array, isURL } from "../realm";
 import { type InputContext, type Named, named, type ResolvedInputs, webUrl } from "./inputs";
 import { type ImageInput, isLoadable, isLocalFile } from "./request";
 
@@ -20,7 +20,7 @@ export async function resolveInputs(
   mask: ImageInput | undefined,
   context: InputContext & {
     readonly signal?: AbortSignalLike;
-    fetchBytes(url: string): Promise<Uint8Array>;
+    fetchBytes(url: string): Promise<ImageBytes>;
   },
 ): Promise<ResolvedInputs> {
   const { rule } = context;
@@ -83,7 +83,7 @@ async function read(
   field: string,
   input: ImageInput,
   { provider, fetchBytes }: ReadContext,
-): Promise<{ bytes: Uint8Array; name?: string }> {
+): Promise<{ bytes: ImageBytes; name?: string }> {
   if (isBytes(input)) return { bytes: asUint8Array(input) };
   try {
     if (isBlob(input)) {
@@ -110,8 +110,8 @@ async function read(
 }
 
 /** The bytes of an image made by another copy of this package. */
-function bytesFrom(given: unknown): Uint8Array {
-  if (isUint8Array(given)) return given;
+function bytesFrom(given: unknown): ImageBytes {
+  if (isUint8Array(given)) return asUint8Array(given);
   throw new TypeError("its `bytes()` gives no Uint8Array");
 }
 

@@ -4,13 +4,14 @@ import { DecodedImage } from "../media/decoded-image";
 import { looksLikeText, sniff } from "../media/format";
 import { ImageInspection } from "../media/image-inspection";
 import { ownBytes } from "../media/own-bytes";
+import type { ImageBytes } from "../realm";
 import { withoutStops } from "../sentences";
 import type { ErrorFacts } from "../types";
 
 /** An image that came in base64: in memory, or wherever its sink has it. */
-export type Decoded = Uint8Array | DecodedImage;
+export type Decoded = ImageBytes | DecodedImage;
 
-export function decodedOf(base64: string): Uint8Array {
+export function decodedOf(base64: string): ImageBytes {
   // `Buffer.from` takes small ones from the pool.
   const bytes = Buffer.allocUnsafeSlow(Buffer.byteLength(base64, "base64"));
   return ownBytes(bytes.subarray(0, bytes.write(base64, "base64")));
@@ -26,7 +27,7 @@ export function isTruncated(decoded: Decoded): boolean {
 export async function bytesIn(
   decoded: Decoded | undefined,
   facts: ErrorFacts,
-): Promise<Uint8Array | undefined> {
+): Promise<ImageBytes | undefined> {
   if (decoded instanceof DecodedImage) return decoded.sink.read();
   if (decoded === undefined || decoded.byteLength > 0) return decoded;
   throw new MalformedResponseError({ ...facts, detail: "Its base64 holds nothing" });
@@ -37,14 +38,14 @@ export function isText(bytes: Uint8Array): boolean {
 }
 
 /** A place where the bytes of an image may be; `undefined` where they are not. */
-type Place = () => Promise<Uint8Array | undefined>;
+type Place = () => Promise<ImageBytes | undefined>;
 
 /**
  * The bytes from the first place that gives them: one that fails hides none after it.
  *
  * @throws what the only place that failed has thrown; an `AggregateError` where several did.
  */
-export async function firstOf(places: readonly Place[]): Promise<Uint8Array> {
+export async function firstOf(places: readonly Place[]): Promise<ImageBytes> {
   const failures: unknown[] = [];
   for (const place of places) {
     try {

@@ -10,6 +10,7 @@ import { ImageInspection } from "../media/image-inspection";
 import { mediaInfo } from "../media/measure";
 import { ownBytes } from "../media/own-bytes";
 import { writeBeside } from "../media/write-beside";
+import type { ImageBytes } from "../realm";
 import type { ErrorFacts } from "../types";
 import type { ImageInfo, GeneratedImage as Picture } from "../types/image";
 import { bytesIn, type Decoded, decodedOf, faultIn, firstOf, isText, isTruncated } from "./bytes";
@@ -59,7 +60,7 @@ export class GeneratedImage implements Picture {
   /** What came in base64 of a file that its URL may give whole. */
   #part: Decoded | undefined;
   #warnings: readonly string[] = [];
-  #bytes: Promise<Uint8Array> | undefined;
+  #bytes: Promise<ImageBytes> | undefined;
   /** Settles, always well, when a download that goes straight to the disk has ended. */
   #streaming: Promise<unknown> | undefined;
 
@@ -78,7 +79,7 @@ export class GeneratedImage implements Picture {
     return this.#warnings;
   }
 
-  bytes(): Promise<Uint8Array> {
+  bytes(): Promise<ImageBytes> {
     if (this.#bytes === undefined) {
       const loading = this.#load();
       this.#bytes = loading;
@@ -216,7 +217,7 @@ export class GeneratedImage implements Picture {
     this.#decoded = undefined;
   }
 
-  #load(): Promise<Uint8Array> {
+  #load(): Promise<ImageBytes> {
     return firstOf([
       () => this.#fromJournal(),
       () => this.#fromFile(),
@@ -228,19 +229,19 @@ export class GeneratedImage implements Picture {
     });
   }
 
-  async #fromJournal(): Promise<Uint8Array | undefined> {
+  async #fromJournal(): Promise<ImageBytes | undefined> {
     const stored = await this.#source.stored?.();
     if (stored === undefined) return undefined;
     if (ImageInspection.isTruncated(stored)) this.#warnOfEnd();
     return ownBytes(stored);
   }
 
-  async #fromFile(): Promise<Uint8Array | undefined> {
+  async #fromFile(): Promise<ImageBytes | undefined> {
     while (this.#streaming !== undefined) await this.#streaming;
     return this.file === undefined ? undefined : ownBytes(await readFile(this.file));
   }
 
-  async #fromUrl(): Promise<Uint8Array | undefined> {
+  async #fromUrl(): Promise<ImageBytes | undefined> {
     if (this.url === undefined) return undefined;
     return this.#fetch(async (download, body) => {
       const bytes = await download.bytes(body);

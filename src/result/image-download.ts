@@ -26,7 +26,7 @@ export class ImageDownload {
    *
    * @throws DownloadFault, to be tried again, if the end is missing.
    */
-  async bytes(body: Body): Promise<Buffer> {
+  async bytes(body: Body): Promise<Buffer<ArrayBuffer>> {
     const bytes = await bytesOf(body);
     const inspection = ImageInspection.of(bytes);
     if (inspection.isTruncated) {

@@ -1,9 +1,11 @@
+import type { ImageBytes } from "../realm";
+
 /** A picture that is not done: to be shown, and not to be kept in place of the one that was paid for. */
 export interface PartialImage {
   /** Its place among the partial images of its task, from 0. */
   readonly index: number;
   /** A whole file. */
-  readonly bytes: Uint8Array;
+  readonly bytes: ImageBytes;
   /** By the bytes. */
   readonly mediaType: string;
 }
@@ -40,7 +42,7 @@ export interface GeneratedImage {
    *
    * @throws {@link DownloadError} if no place gives them; calling again tries again.
    */
-  bytes(): Promise<Uint8Array>;
+  bytes(): Promise<ImageBytes>;
   /** The bytes as a web stream, fetched and kept like those of `bytes()`. */
   stream(): ReadableStream<Uint8Array>;
   /** The bytes as base64, without a data URL's head. */

@@ -117,7 +117,7 @@ test("a disk that does not give a partial image back holds up a time-out for a q
   });
   let reads = 0;
   class StalledSink extends MemorySink {
-    override read(): Promise<Buffer> {
+    override read(): Promise<never> {
       reads += 1;
       return new Promise(() => {});
     }

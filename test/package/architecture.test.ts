@@ -17,20 +17,31 @@ const rooms = {
   cost: [],
   realm: [],
   sentences: [],
-  types: ["cost", "sentences"],
+  types: ["cost", "realm", "sentences"],
   ledger: ["cost", "types"],
   errors: ["cost", "realm", "sentences", "types"],
   files: ["realm"],
   media: ["async", "files", "realm"],
   http: ["async", "media", "realm"],
   parse: ["realm"],
-  adapter: ["async", "cost", "errors", "http", "media", "parse", "types"],
+  adapter: ["async", "cost", "errors", "http", "media", "parse", "realm", "types"],
   provider: ["adapter", "async", "cost", "media", "parse", "types"],
   providers: ["provider"],
   capabilities: ["adapter"],
   api: ["adapter", "async", "cost", "errors", "http", "media", "types"],
   request: ["adapter", "async", "cost", "errors", "http", "media", "parse", "realm", "types"],
-  result: ["adapter", "async", "cost", "errors", "files", "http", "media", "sentences", "types"],
+  result: [
+    "adapter",
+    "async",
+    "cost",
+    "errors",
+    "files",
+    "http",
+    "media",
+    "realm",
+    "sentences",
+    "types",
+  ],
   schedule: ["adapter", "async", "request", "types"],
   journal: [
     ...["adapter", "async", "cost", "errors", "files", "media", "parse"],
@@ -52,7 +63,7 @@ const rooms = {
   ],
   index: [
     ...["capabilities", "client", "client-options", "cost", "errors", "job", "journal", "ledger"],
-    ...["provider", "providers", "request", "schedule", "types", "webhooks"],
+    ...["provider", "providers", "realm", "request", "schedule", "types", "webhooks"],
   ],
   testing: ["client", "cost", "errors", "media", "provider", "request", "types"],
   // The command line alone knows the sandbox, and late: a test below says so.
@@ -151,7 +162,7 @@ test("a file format knows bytes alone, and what looks at images knows formats al
       ),
     ).toEqual([]);
   }
-  expect(targets("media/own-bytes")).toEqual([]);
+  expect(targets("media/own-bytes")).toEqual(["realm"]);
 });
 
 test("only the transport runs undici and p-retry", () => {

@@ -255,6 +255,12 @@ describe("installed into an empty project", () => {
           throw error;
         }
       }
+      // By the DOM's types a body is in memory that no thread shares.
+      export const show = async ({ image }: ImageResult) => new Response(await image.bytes());
+      export const upload: Upload = async ({ bytes }) => {
+        const { url } = await fetch("https://files.example/a.png", { method: "PUT", body: bytes });
+        return url;
+      };
       export const fake = fakeImageClient({ images: [new Uint8Array([1])] });
       export const define = defineProvider;
       export const model = imageModel(fake, { modelId: "mine" });
@@ -264,7 +270,7 @@ describe("installed into an empty project", () => {
       // @ts-expect-error a number is no prompt
       export const wrong = client.generate({ prompt: 1 });`;
     const imports = `
-      import { createImageClient, type ImageClient, isImageError, type Journal, trinetra } from "gpt-image-client";
+      import { createImageClient, type ImageClient, type ImageResult, isImageError, type Journal, trinetra, type Upload } from "gpt-image-client";
       import { createImageProvider, imageModel } from "gpt-image-client/ai-sdk";
       import { createPostgresJournal, type PostgresPool } from "gpt-image-client/postgres";
       import { defineProvider } from "gpt-image-client/provider";

@@ -208,6 +208,18 @@ test("bytes for a provider that takes URLs go through upload, with type and name
   ]);
 });
 
+test("upload is handed bytes that fetch takes, of memory that threads share too", async () => {
+  const shared = new Uint8Array(new SharedArrayBuffer(onePixelPng.byteLength));
+  shared.set(onePixelPng);
+  const bodies: Uint8Array[] = [];
+  const upload = async ({ bytes, fileName }: UploadedImage) => {
+    bodies.push(new Uint8Array(await new Response(bytes).arrayBuffer()));
+    return `https://bucket.test/${fileName}`;
+  };
+  await resolve([shared, onePixelPng], byUrl, { upload });
+  expect(bodies.map((each) => Buffer.compare(each, onePixelPng))).toEqual([0, 0]);
+});
+
 test.each([shortapi, aigptimage, trinetra])(
   "without upload, bytes are refused by name before anything is sent",
   async (provider) => {

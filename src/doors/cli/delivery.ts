@@ -22,8 +22,9 @@ export interface DeliveredPicture {
 }
 
 /** A picture to be written: of a result, or out of the journal. */
-export type Picture = Pick<GeneratedImage, "bytes" | "revisedPrompt"> &
-  Partial<Pick<GeneratedImage, "info" | "url">>;
+export type Picture = Pick<GeneratedImage, "revisedPrompt"> & {
+  bytes(): Promise<Uint8Array>;
+} & Partial<Pick<GeneratedImage, "info" | "url">>;
 
 /** Where pictures go, and who hears of it. */
 export interface Delivery {
