@@ -179,7 +179,10 @@ export abstract class ImageError extends Error {
   readonly retryable: boolean;
   /** The job that was paid for, or may have been: `await error.job.result()` goes on with it. */
   declare readonly job?: ImageJob;
-  /** What was charged, where the provider said so before it failed; a refund leaves none. */
+  /**
+   * What was charged, where the provider said so before it failed; a refund leaves none. Of a split request
+   * it is that of the one task that the error is of.
+   */
   declare readonly cost?: Cost;
   /** The HTTP status of the response. */
   declare readonly status?: number;

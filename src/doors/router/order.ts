@@ -115,7 +115,8 @@ export class Order {
     const charges = withOthers(error).map(({ charged }) => charged);
     if (isUncharged(error)) this.#end({ charged: "no", share: 0 });
     else if (charges.includes("unknown")) this.#end({ charged: "unknown", share: 1 });
-    else this.#end({ charged: "yes", cost: error.cost, share: 1 });
+    // An error has the cost of its own task: of a split order the tasks have told theirs.
+    else this.#end(this.#endOfTasks() ?? { charged: "yes", cost: error.cost, share: 1 });
   }
 
   /** The caller has left by a reason of its own: what has not begun never will, as far as is known. */
@@ -125,13 +126,19 @@ export class Order {
   }
 
   #endByTasks(): void {
+    const end = this.#endOfTasks();
+    if (end !== undefined) this.#end(end);
+  }
+
+  /** What the tasks have told, once all of them have. */
+  #endOfTasks(): End | undefined {
     const tasks = this.#job?.reference.tasks;
-    if (tasks === undefined || this.#tasks.size < tasks.length) return;
+    if (tasks === undefined || this.#tasks.size < tasks.length) return undefined;
     const ends = tasks.map(({ index, n }) => ({ n, ...this.#tasks.get(index) }));
     const paid = ends.filter(({ charged }) => charged !== "no");
     const images = (all: typeof ends) => all.reduce((sum, { n }) => sum + n, 0);
     const share = images(paid) / images(ends);
-    this.#end({ charged: share > 0 ? "yes" : "no", cost: sumOf(paid), share });
+    return { charged: share > 0 ? "yes" : "no", cost: sumOf(paid), share };
   }
 
   #end(end: End): void {

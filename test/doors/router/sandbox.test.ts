@@ -5,10 +5,13 @@ import {
   shortapi,
   trinetra,
 } from "gpt-image-client";
-import { createImageRouter } from "gpt-image-client/router";
+import { createImageRouter, memoryLedger } from "gpt-image-client/router";
 import { type Sandbox, startSandbox } from "gpt-image-client/testing";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { directory, useDirectory } from "../../support/directory";
 import { listOf, prompt } from "./stage";
+
+useDirectory();
 
 let sandbox: Sandbox;
 beforeEach(async () => {
@@ -46,6 +49,19 @@ test("a lost create at each provider ends the call, and nobody else is paid", as
   await expect(router.generate({ prompt })).rejects.toMatchObject({ charged: "unknown" });
   // It bills the job once it has succeeded.
   await expect.poll(() => sandbox.charges.length).toBe(1);
+});
+
+test("an order in two tasks that were paid for, and gave no picture, is booked with what both cost", async () => {
+  const { first } = clients();
+  sandbox.inject({ provider: "trinetra", phase: "download", fault: "not-an-image", times: 500 });
+  const ledger = memoryLedger();
+  await using router = createImageRouter({ clients: [first], ledger });
+  const failed = router.generate({ prompt, n: 8 }, { saveTo: directory });
+  await expect(failed).rejects.toMatchObject({ code: "download_failed", charged: "yes" });
+  expect(await listOf(ledger.entries())).toMatchObject([
+    { state: "charged", reported: { amount: 56, unit: "credits" } },
+  ]);
+  expect(sandbox.charges.map(({ amount }) => amount)).toEqual([28, 28]);
 });
 
 test("two processes with one key and one journal buy one picture, and both have it", async () => {
