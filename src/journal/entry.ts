@@ -28,8 +28,7 @@ export class TaskEntry {
   readonly id: string;
   readonly #clock: Clock;
   readonly #facts: LedgerFacts;
-  readonly #index: number;
-  readonly #attempt: number | undefined;
+  readonly #place: Readonly<{ id: string; index: number; attempt: number | undefined }>;
   #account: string | undefined;
   #record: JournalRecord | undefined;
   readonly #stored: StoredRecord;
@@ -48,12 +47,11 @@ export class TaskEntry {
   ) {
     this.#clock = clock;
     this.#facts = facts;
-    this.#index = index;
     this.#record = record;
-    this.#attempt = attempt;
     this.#isTaken = isTaken;
     this.#account = record?.account;
     this.id = recordId(facts.jobId, index, attempt);
+    this.#place = { id: this.id, index, attempt };
     this.#stored = new StoredRecord(journal, facts.provider, this.id);
   }
 
@@ -85,7 +83,7 @@ export class TaskEntry {
    * where the API key says whose it is, and there is none.
    */
   async begin(call: Call, key: string | undefined): Promise<JournalRecord | undefined> {
-    if (this.#index === 0) {
+    if (this.#place.index === 0) {
       const beginning = this.#begin(call, key);
       firstMarkers.set(this.#facts, beginning);
       return beginning;
@@ -101,13 +99,11 @@ export class TaskEntry {
 
   async #begin(call: Call, key: string | undefined): Promise<JournalRecord | undefined> {
     this.#account = (await this.#facts.account?.()) ?? this.#account;
-    const { id } = this;
-    const place = { id, index: this.#index, attempt: this.#attempt };
-    const whose = { ...place, account: this.#account, now: this.#clock.wallTime() };
+    const whose = { ...this.#place, account: this.#account, now: this.#clock.wallTime() };
     const record = intentRecord(this.#facts, whose, call, key);
     for (;;) {
       // Before others can see the marker.
-      senders.begin(id, this);
+      senders.begin(this.id, this);
       try {
         this.#begun = await this.#stored.create(record);
         this.#isTaken = !this.#begun;
@@ -208,8 +204,7 @@ export class TaskEntry {
     const failure = { kind: "submission_unknown", message, charged: "unknown" } as const;
     const record = changed(current, { state: "unknown", failure }, this.#clock);
     // What another process has written since tells more.
-    if (!this.#stored.canSwap) await this.#update(record);
-    else await this.#swap("unknown", record);
+    await (this.#stored.canSwap ? this.#swap("unknown", record) : this.#update(record));
   }
 
   failed({ kind, message, charged, code }: Refused): Promise<void> {
@@ -251,6 +246,11 @@ export class TaskEntry {
     await this.#stored.delete();
   }
 
+  /** Says that nobody wants it any more, before the first record of its job goes. */
+  waive(): Promise<void> {
+    return this.#update({ released: true });
+  }
+
   /** The same at the caller's word, and of the tries before this one, too. */
   async release(): Promise<void> {
     const record = this.#record;
@@ -261,8 +261,9 @@ export class TaskEntry {
       return this.#stored.free({ ...rest, released: true });
     }
     await this.forget();
-    for (let attempt = (this.#attempt ?? 0) - 1; attempt >= 0; attempt -= 1) {
-      await this.#stored.deleteOther(recordId(this.#facts.jobId, this.#index, attempt));
+    const { index, attempt: latest = 0 } = this.#place;
+    for (let attempt = latest - 1; attempt >= 0; attempt -= 1) {
+      await this.#stored.deleteOther(recordId(this.#facts.jobId, index, attempt));
     }
   }
 
