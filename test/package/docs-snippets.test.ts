@@ -144,6 +144,13 @@ describe("the snippets of Getting started", () => {
     expect(stage.sandbox.charges).toHaveLength(3);
   });
 
+  test("six pictures of one request are counted, and the one that failed is told of", async () => {
+    stage.sandbox.inject({ provider: "shortapi", phase: "poll", fault: "failure", times: 1 });
+    await stage.run(snippetWith(start, "n: 6"));
+    expect(vi.mocked(console.log).mock.calls).toEqual([["5 pictures for 0.1 USD"]]);
+    expect(vi.mocked(console.error).mock.calls).toEqual([[expect.stringMatching(/charged: no/)]]);
+  });
+
   test("a client is closed when the process is asked to end", async () => {
     const before = process.listeners("SIGTERM");
     await stage.run(snippetWith(start, 'process.once("SIGTERM"'));

@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import ts from "typescript";
 import { describe, expect, test } from "vitest";
+import { phasesOfFault } from "../../src/testing/sandbox/faults";
 import {
   anchorsOf,
   apiPages,
@@ -116,6 +117,15 @@ describe("what the pages name", () => {
     // Types are no choice of their own.
     const own = Object.keys(manifest.devDependencies).filter((name) => !name.startsWith("@types/"));
     expect(names("docs/contributing.md").sort()).toEqual(own.sort());
+  });
+
+  test("every fault of the sandbox, with the phases that it is for", () => {
+    const rows = tableOf(page("docs/testing.md"), "fault").slice(2);
+    const named = rows.map((row) => {
+      const [, fault = "", phases = ""] = row.split("|").map((cell) => cell.trim());
+      return [fault.replaceAll("`", ""), phases.split(", ")];
+    });
+    expect(Object.fromEntries(named)).toEqual(phasesOfFault);
   });
 
   test("every source file of the architecture is there", () => {

@@ -8,7 +8,9 @@ const webhook: readonly SandboxFaultPhase[] = ["webhook"];
 const posting: ReadonlySet<SandboxProvider> = new Set(["shortapi", "trinetra"]);
 
 /** Where each fault makes sense: anything else in a test is a mistake worth a loud word. */
-const phasesOfFault: Readonly<Record<SandboxFaultKind["fault"], readonly SandboxFaultPhase[]>> = {
+export const phasesOfFault: Readonly<
+  Record<SandboxFaultKind["fault"], readonly SandboxFaultPhase[]>
+> = {
   "reset-before-acceptance": everyPhase,
   "reset-after-acceptance": everyPhase,
   slow: everyPhase,
