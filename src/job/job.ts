@@ -9,7 +9,7 @@ import type { JobStatus } from "../types/waiting";
 
 const referenceSchema = once(() =>
   z.object({
-    v: z.literal(1, "1: it was written by another version of this package"),
+    v: z.literal(1, "1, the version of a job's reference"),
     // It becomes a part of file names.
     id: z.string("the id of a job").check(z.regex(/^[\w-]+$/, "the id of a job")),
     provider: z.string("the name of a provider"),
