@@ -171,10 +171,7 @@ export class RunningJob implements ImageJob {
 
   async release(): Promise<void> {
     this.vacate();
-    const entries = this.#tasks.flatMap(({ progress }) => progress.entry ?? []);
-    // Of a job that is half gone, `recover` would say that the tasks without a record were never sent.
-    if (entries.length > 1) await Promise.all(entries.map((entry) => entry.waive()));
-    await Promise.all(entries.map((entry) => entry.release()));
+    await Promise.all(this.#tasks.map(({ progress }) => progress.entry?.release()));
   }
 
   /** It no longer counts for the client's `concurrency`. */

@@ -28,7 +28,8 @@ export class TaskEntry {
   readonly id: string;
   readonly #clock: Clock;
   readonly #facts: LedgerFacts;
-  readonly #place: Readonly<{ id: string; index: number; attempt: number | undefined }>;
+  readonly #index: number;
+  readonly #attempt: number | undefined;
   #account: string | undefined;
   #record: JournalRecord | undefined;
   readonly #stored: StoredRecord;
@@ -47,11 +48,12 @@ export class TaskEntry {
   ) {
     this.#clock = clock;
     this.#facts = facts;
+    this.#index = index;
     this.#record = record;
+    this.#attempt = attempt;
     this.#isTaken = isTaken;
     this.#account = record?.account;
     this.id = recordId(facts.jobId, index, attempt);
-    this.#place = { id: this.id, index, attempt };
     this.#stored = new StoredRecord(journal, facts.provider, this.id);
   }
 
@@ -83,7 +85,7 @@ export class TaskEntry {
    * where the API key says whose it is, and there is none.
    */
   async begin(call: Call, key: string | undefined): Promise<JournalRecord | undefined> {
-    if (this.#place.index === 0) {
+    if (this.#index === 0) {
       const beginning = this.#begin(call, key);
       firstMarkers.set(this.#facts, beginning);
       return beginning;
@@ -99,11 +101,13 @@ export class TaskEntry {
 
   async #begin(call: Call, key: string | undefined): Promise<JournalRecord | undefined> {
     this.#account = (await this.#facts.account?.()) ?? this.#account;
-    const whose = { ...this.#place, account: this.#account, now: this.#clock.wallTime() };
+    const { id } = this;
+    const place = { id, index: this.#index, attempt: this.#attempt };
+    const whose = { ...place, account: this.#account, now: this.#clock.wallTime() };
     const record = intentRecord(this.#facts, whose, call, key);
     for (;;) {
       // Before others can see the marker.
-      senders.begin(this.id, this);
+      senders.begin(id, this);
       try {
         this.#begun = await this.#stored.create(record);
         this.#isTaken = !this.#begun;
@@ -204,7 +208,8 @@ export class TaskEntry {
     const failure = { kind: "submission_unknown", message, charged: "unknown" } as const;
     const record = changed(current, { state: "unknown", failure }, this.#clock);
     // What another process has written since tells more.
-    await (this.#stored.canSwap ? this.#swap("unknown", record) : this.#update(record));
+    if (!this.#stored.canSwap) await this.#update(record);
+    else await this.#swap("unknown", record);
   }
 
   failed({ kind, message, charged, code }: Refused): Promise<void> {
@@ -246,11 +251,6 @@ export class TaskEntry {
     await this.#stored.delete();
   }
 
-  /** Says that nobody wants it any more, before the first record of its job goes. */
-  waive(): Promise<void> {
-    return this.#update({ released: true });
-  }
-
   /** The same at the caller's word, and of the tries before this one, too. */
   async release(): Promise<void> {
     const record = this.#record;
@@ -261,9 +261,8 @@ export class TaskEntry {
       return this.#stored.free({ ...rest, released: true });
     }
     await this.forget();
-    const { index, attempt: latest = 0 } = this.#place;
-    for (let attempt = latest - 1; attempt >= 0; attempt -= 1) {
-      await this.#stored.deleteOther(recordId(this.#facts.jobId, index, attempt));
+    for (let attempt = (this.#attempt ?? 0) - 1; attempt >= 0; attempt -= 1) {
+      await this.#stored.deleteOther(recordId(this.#facts.jobId, this.#index, attempt));
     }
   }
 

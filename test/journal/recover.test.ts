@@ -244,26 +244,6 @@ test("a release that cannot be written says so, and can be made again", async ()
   expect(await recordsOf(inner)).toEqual([]);
 });
 
-test("of a job that is half released nothing is said to have cost nothing", async () => {
-  await using stage = await startStage();
-  const inner = memoryJournal();
-  const stuck = new Set<string>();
-  const journal: Journal = {
-    ...inner,
-    delete: (id) => (stuck.has(id) ? Promise.reject(noRoom()) : inner.delete(id)),
-  };
-  const { job } = await stage.client("shortapi", journal).generate({ prompt, n: 2 });
-  const [first] = await recordsOf(inner);
-  if (first === undefined) throw new Error("no record");
-  stuck.add(first.id);
-  expect((await failureOf(job.release())).code).toBe("journal_failed");
-  expect(await recordsOf(inner)).toHaveLength(1);
-  expect(await recovered(stage.client("shortapi", journal))).toEqual([]);
-  stuck.clear();
-  await job.release();
-  expect(await recordsOf(inner)).toEqual([]);
-});
-
 test("without a journal there is nothing to release, and recover says what is missing", async () => {
   await using stage = await startStage();
   const { createImageClient, trinetra } = await import("../../src/index");
