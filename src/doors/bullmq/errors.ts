@@ -16,3 +16,8 @@ export class DelayedError extends Error {
 export class UnrecoverableError extends Error {
   override readonly name = "UnrecoverableError";
 }
+
+/** What was thrown, in words. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -10,7 +10,8 @@ import {
   type ProviderImageClient,
 } from "../../index";
 import { keyOf } from "./data";
-import { DelayedError, UnrecoverableError } from "./errors";
+import { Doubt } from "./doubt";
+import { DelayedError, messageOf, UnrecoverableError } from "./errors";
 import type { HeldJobs } from "./held-jobs";
 import { insist } from "./insist";
 import { Progress } from "./progress";
@@ -29,7 +30,6 @@ import {
   failuresToWaitFor,
   isAskable,
   isUnkept,
-  ofAllRuns,
   type Verdict,
   verdictOn,
   withoutSucceeded,
@@ -70,6 +70,7 @@ export class Step {
   #data: ImageJobData;
   /** Problems that this run had not met yet. */
   readonly #triesBefore: number;
+  readonly #doubt: Doubt;
 
   constructor(parts: StepParts, { job, id, data, token, signal }: StepJob) {
     this.#parts = parts;
@@ -79,7 +80,8 @@ export class Step {
     this.#signal = signal;
     this.#progress = new Progress(job);
     // A job that was given up runs again because somebody wants it to.
-    const { charged, ...rest } = data;
+    const { charged, sending: _, ...rest } = data;
+    this.#doubt = new Doubt(data);
     this.#triesBefore = charged === undefined ? (data.problem?.tries ?? 0) : 0;
     this.#data = rest;
   }
@@ -119,7 +121,9 @@ export class Step {
       const known = held.get(this.#id, reference);
       return { ...(known ?? { job: client.resume(reference), isJournaled: false }), isNew: false };
     }
+    if (this.#doubt.begin()) await this.#write(this.#data);
     const job = await this.#submit();
+    this.#doubt.end();
     const { problem: _, ...data } = this.#data;
     await this.#write({ ...data, reference: job.reference });
     return { job, isJournaled: true, isNew: true };
@@ -176,7 +180,7 @@ export class Step {
   }
 
   async #write(data: ImageJobData): Promise<void> {
-    await insist(() => this.#job.updateData(data));
+    await insist(() => this.#job.updateData(this.#doubt.noted(data)));
     this.#data = data;
   }
 
@@ -225,6 +229,7 @@ export class Step {
 
   async #afterError(error: unknown): Promise<ImageJobResult> {
     const isOurs = isImageError(error);
+    if (isOurs) this.#doubt.learn(error);
     const reference = (isOurs ? error.job?.reference : undefined) ?? this.#data.reference;
     if (reference !== undefined) this.#data = { ...this.#data, reference };
     // Before anything else: they are in memory alone.
@@ -267,28 +272,23 @@ export class Step {
 
   /** Nothing was charged: the next attempt, if BullMQ makes one, begins anew. */
   async #attempt(error: unknown): Promise<never> {
-    const { attempts = 1 } = this.#job.opts;
     const { reference: _, ...data } = this.#data;
-    const problem = this.#problemOf(isImageError(error) ? error.code : "failed", messageOf(error));
-    const isLast = this.#job.attemptsMade + 1 >= attempts;
+    const { code, charged, message } = this.#doubt.endBy(error);
+    const problem = this.#problemOf(code, message);
+    const isLast = this.#job.attemptsMade + 1 >= (this.#job.opts.attempts ?? 1);
     this.#parts.held.delete(this.#id);
-    // An error that is not ours does not say whether a create had left.
-    const charged = isImageError(error) ? ofAllRuns(error, this.#job).charged : "unknown";
     await this.#write({ ...data, problem, ...(isLast && { charged }) });
     throw error;
   }
 
   /** What a person must see stands in the job's data: of an error BullMQ keeps words alone. */
   async #giveUp(error: ImageError): Promise<never> {
-    const { code, job } = error;
-    const { charged, message } = ofAllRuns(error, this.#job);
+    const { code, charged, message } = this.#doubt.endBy(error);
     this.#parts.held.delete(this.#id);
     await this.#write({ ...this.#data, problem: this.#problemOf(code, message), charged });
     // Its key is free: nothing is to be kept of it.
-    if (charged === "no") await job?.release().catch(warnOfRecord);
-    const final = new UnrecoverableError(message);
-    final.cause = error;
-    throw final;
+    if (charged === "no") await error.job?.release().catch(warnOfRecord);
+    throw Object.assign(new UnrecoverableError(message), { cause: error });
   }
 
   /** They came whole, and neither the journal nor the provider has them: there is no second chance. */
@@ -326,10 +326,6 @@ function isNews(told: unknown, state: string, progress: number | undefined): boo
 /** Whether a client can tell what its journal holds. */
 function knowsRecords(client: ImageClient): client is ProviderImageClient {
   return "holds" in client && typeof client.holds === "function";
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 /** The journal's retention clears it away. */

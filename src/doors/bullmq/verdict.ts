@@ -1,5 +1,4 @@
-import type { AnyImageError, ImageError, JobReference } from "../../index";
-import type { QueueJob } from "./types";
+import type { ImageError, JobReference } from "../../index";
 
 /** What becomes of a job after an error. */
 export type Verdict =
@@ -17,33 +16,6 @@ const mostRepeats = 5;
 
 /** How often in a row an order waits for a provider that says when, and uses up no attempt. */
 const mostPauses = 50;
-
-/** What a client says of an order once it has looked it up in its journal: no refusal comes before that. */
-const lookedUp: readonly string[] = [
-  "rate_limited",
-  "provider_unavailable",
-  "insufficient_credits",
-  "permission_denied",
-  "moderation",
-  "generation_failed",
-] satisfies readonly AnyImageError["code"][];
-
-/**
- * What an error says of an order, whichever of its runs met it. A run that never got to look the order up,
- * such as one without an API key, says nothing of one before it, which may have sent it and was cut off
- * before it wrote that down.
- */
-export function ofAllRuns(
-  error: ImageError,
-  { attemptsStarted }: Pick<QueueJob, "attemptsStarted">,
-): Pick<ImageError, "charged" | "message"> {
-  const isLookedUp = ({ code, status }: ImageError) =>
-    status !== undefined || lookedUp.includes(code);
-  if (error.charged !== "no" || attemptsStarted <= 1 || allOf(error).every(isLookedUp))
-    return error;
-  const more = "That is true of this run alone: one before it may have sent the order.";
-  return { charged: "unknown", message: `${error.message} ${more}` };
-}
 
 /** Whether anything of a job may still run, or be fetched. */
 export function isOpen({ tasks }: Pick<JobReference, "tasks">): boolean {

@@ -3,6 +3,7 @@ import { ProviderClient } from "../../../src/client";
 import {
   addImageJob,
   createImageProcessor,
+  type ImageJobData,
   type ImageProcessorOptions,
   listUnknown,
   scheduleImageSweep,
@@ -294,10 +295,15 @@ test("what failed and cost nothing is no orphan, and leaves the journal with the
   expect(await left()).toEqual([]);
 });
 
-/** A worker that sends the order and is killed before it writes anything to the queue. */
+/** A worker that sends the order and is killed before it writes to the queue what became of it. */
 async function killedWorker(job: ModelJob): Promise<void> {
   const never = () => new Promise<void>(() => {});
-  const written = { updateData: never, moveToDelayed: never, updateProgress: never };
+  let writes = 0;
+  const updateData = (data: ImageJobData) => {
+    writes += 1;
+    return writes === 1 ? job.updateData(data) : never();
+  };
+  const written = { updateData, moveToDelayed: never, updateProgress: never };
   job.attemptsStarted += 1;
   const asSeen = new Proxy(job, {
     get: (target, name) => Reflect.get(written, name) ?? Reflect.get(target, name),
@@ -328,6 +334,10 @@ test.each([
     expect(job.known.charged).toBe("unknown");
     expect(job.failedReason).toMatch(/one before it may have sent the order\.$/);
     expect(await unknown()).toEqual(["order-1"]);
+    // Nor does the next one.
+    await job.retry("failed");
+    await queue.run(createImageProcessor(stranger, { save, queue }), job);
+    expect(job.known.charged).toBe("unknown");
     // With the key back, the order is found in the journal, and not sent again.
     await job.retry("failed");
     await queue.run(processorOf("shortapi"), job);
@@ -335,6 +345,37 @@ test.each([
     expect(stage.count("create")).toBe(1);
   },
 );
+
+test("an order that was refused, and whose next worker has no API key, is known to have cost nothing", async () => {
+  const { baseURL } = stage.sandbox.shortapi;
+  const stranger = new ProviderClient({ provider: shortapi({ baseURL }), journal }, stage.clock);
+  const refused = { phase: "create", fault: "rate-limited", retryAfterSeconds: 5 } as const;
+  stage.sandbox.inject({ provider: "shortapi", ...refused });
+  const job = await order();
+  await queue.step(processorOf("shortapi"), job);
+  expect(job.state).toBe("delayed");
+  vi.stubEnv("SHORTAPI_KEY", undefined);
+  await queue.run(createImageProcessor(stranger, { save, queue }), job);
+  expect(job.known.charged).toBe("no");
+  expect(job.failedReason).toMatch(/Nothing was charged\.$/);
+});
+
+test("an order is marked as being sent before it is, and until its job is known", async () => {
+  const job = await order();
+  const marks: unknown[] = [];
+  const updateData = job.updateData.bind(job);
+  job.updateData = (data) => {
+    marks.push([data.sending, stage.count("create")]);
+    return updateData(data);
+  };
+  await queue.run(processorOf("shortapi"), job);
+  expect(job.state).toBe("completed");
+  expect(marks.slice(0, 2)).toEqual([
+    [true, 0],
+    [undefined, 1],
+  ]);
+  expect(job.known).not.toHaveProperty("sending");
+});
 
 test("an order whose first worker has no API key is known to have cost nothing", async () => {
   vi.stubEnv("SHORTAPI_KEY", undefined);
