@@ -42,7 +42,8 @@ export interface ImageClientOptions {
   /**
    * How many tasks of this client are at the provider at once; the rest wait in order. One that `submit`
    * has sent counts until this client learns its end (by a result, a `status()`, events or a webhook, of
-   * a resumed job too), it is released, or `timeoutMs` have passed since its create. Default: no limit.
+   * a resumed job too), it is released, or `timeoutMs` have passed since its create; and no longer than it
+   * can be asked after while others of its `submit` wait. Default: no limit.
    */
   readonly concurrency?: number;
   /**

@@ -33,6 +33,8 @@ export class RunningCall {
   #queued = 0;
   /** Aborts when none of them waits any more. */
   #queueEnd: LightAbortSignal | undefined;
+  /** Submitted tasks whose end this call cannot learn. */
+  #unwatched: Set<JobTask> | undefined;
 
   constructor(job: RunningJob, services: ClientServices, options: CallEnds) {
     const { signal, timeoutMs, isSubmit } = options;
@@ -191,9 +193,10 @@ export class RunningCall {
   }
 
   /** A submitted job still occupies the provider, even if nothing waits for it. */
-  #holdOrRelease({ id, progress }: JobTask, until: number, release: () => void): void {
-    const isThere = this.#isSubmit && id !== undefined && !progress.hasEnded;
-    if (isThere) this.#services.slots.hold(id, release, until);
+  #holdOrRelease(task: JobTask, until: number, release: () => void): void {
+    const { id, progress } = task;
+    const isThere = this.#isSubmit && !progress.hasEnded && !this.#unwatched?.has(task);
+    if (isThere && id !== undefined) this.#services.slots.hold(id, release, until);
     else release();
   }
 
@@ -216,7 +219,11 @@ export class RunningCall {
     this.#queueEnd ??= new LightAbortSignal();
     const signal = this.#queueEnd;
     task.wait({ signal }).catch(() => {
-      if (!signal.aborted && task.id !== undefined) this.#services.slots.vacate(task.id);
+      if (signal.aborted || task.id === undefined) return;
+      // It may not hold its slot yet.
+      this.#unwatched ??= new Set();
+      this.#unwatched.add(task);
+      this.#services.slots.vacate(task.id);
     });
   }
 }

@@ -4,19 +4,21 @@ import { TaskEntry } from "../journal/entry";
 import type { Journal, JournalFilter } from "../journal/journal";
 import { type KeyedPlace, placeUnder } from "../journal/keyed-place";
 import { type ListingNotes, OwnRecords } from "../journal/own-records";
-import { isOwnedElsewhere, queued } from "../journal/owner";
-import {
-  isFree,
-  isSettledRecord,
-  type JournalRecord,
-  recordId,
-  unpackSplit,
-} from "../journal/record";
+import { isOwnedElsewhere } from "../journal/owner";
+import { isSettledRecord, type JournalRecord, recordId, unpackSplit } from "../journal/record";
 import type { LedgerFacts } from "../journal/task-record";
 import { digestOfRequest, newId } from "../request/fingerprint";
 import type { Plan } from "../request/plan";
 import type { ImageJob } from "../types";
 import type { ParsedReference } from "./job";
+import {
+  byRank,
+  isOnlyRecord,
+  type JobRecords,
+  jobRecords,
+  newestOf,
+  restingTasks,
+} from "./job-records";
 import type { LiveJobs, WebhookTarget } from "./registry";
 import { RunningJob } from "./running-job";
 import type { ClientServices } from "./services";
@@ -149,11 +151,10 @@ export class Journaling {
     }
     skipped.tellOfOthers();
     // What ends in an error comes last: a loop that stops there has rescued the rest.
-    for (const { id, rank } of failed.sort(byRank)) {
+    for (const { id } of failed.sort(byRank)) {
       const first = await this.#records.own(id, skipped);
       if (first === undefined) continue;
-      const records = await this.#recordsOf(first, skipped);
-      yield* this.#handOut({ first, rank, records }, retentionMs, skipped);
+      yield* this.#handOut(await this.#recordsOf(first, skipped), retentionMs, skipped);
     }
     for (const found of open) {
       if (isLast(found)) yield* this.#handOut(found, retentionMs, skipped);
@@ -168,8 +169,7 @@ export class Journaling {
     const skipped = new SkippedRecords(onSkipped);
     const first = await this.#records.firstOf(jobId, skipped);
     if (first === undefined) return;
-    const records = await this.#recordsOf(first, skipped);
-    yield* this.#handOut({ first, rank: rankOf(records), records }, retentionMs, skipped);
+    yield* this.#handOut(await this.#recordsOf(first, skipped), retentionMs, skipped);
   }
 
   /** The jobs of a listing, each once. */
@@ -185,8 +185,9 @@ export class Journaling {
       const isAlone = isOnlyRecord(record);
       // One that was unsettled may be settled by the time of the next listing.
       if (!isAlone || !filter.settled) seen.add(name);
-      const records = isAlone ? [record] : await this.#recordsOf(record, skipped);
-      yield { first: record, rank: rankOf(records), records };
+      yield isAlone
+        ? jobRecords(record, [record], () => true)
+        : await this.#recordsOf(record, skipped);
     }
   }
 
@@ -194,18 +195,21 @@ export class Journaling {
   async #recordsOf(
     first: JournalRecord,
     notes: Pick<ListingNotes, "unreadable">,
-  ): Promise<readonly JournalRecord[]> {
+  ): Promise<JobRecords> {
+    const isResting = restingTasks(first);
     const read = (id: string) => this.#records.own(id, notes);
     const tries = await this.#records.tries(first.jobId, unpackSplit(first).length, read);
     const records = tries.flat().filter((each) => each.requestDigest === first.requestDigest);
-    return records.some(({ id }) => id === first.id) ? records : [...records, first];
+    const isRead = records.some(({ id }) => id === first.id);
+    return jobRecords(first, isRead ? records : [...records, first], isResting);
   }
 
   async *#handOut(
-    { first, records }: JobRecords,
+    found: JobRecords,
     retentionMs: number,
     { unreadableIds }: SkippedRecords,
   ): AsyncIterableIterator<ImageJob> {
+    const { first, records } = found;
     const newest = newestOf(records);
     if (newest.every(({ released }) => released)) {
       // Nobody wants it: it stands only as long as its key might lead past it.
@@ -216,7 +220,7 @@ export class Journaling {
     // One that a webhook polled in vain, or that a call abandoned, has no owner.
     if (live !== undefined && !this.#unheld.delete(live) && !live.isGivenUp) return;
     if (this.#areExpired(records, retentionMs)) await this.#remove(records);
-    else yield live ?? this.#restore(first, newest, unreadableIds);
+    else yield live ?? this.#restore(found, unreadableIds);
   }
 
   #areExpired(records: readonly JournalRecord[], retentionMs: number): boolean {
@@ -248,7 +252,7 @@ export class Journaling {
     // The records were read for a while: another call may have been quicker.
     const live = this.#live.find({ jobId, index: found.index });
     if (live.length > 0) return live;
-    const job = this.#restore(found, newestOf(records), unreadable);
+    const job = this.#restore(records, unreadable);
     this.#unheld.add(job);
     return [job];
   }
@@ -270,11 +274,7 @@ export class Journaling {
     await settle(reference, parseSettlement(settlement), parts);
   }
 
-  #restore(
-    first: JournalRecord,
-    records: readonly JournalRecord[],
-    unreadable: ReadonlySet<string>,
-  ): RunningJob {
+  #restore({ first, records, isResting }: JobRecords, unreadable: ReadonlySet<string>): RunningJob {
     const { jobId, operation, provider, baseURL, requestDigest } = first;
     const split = unpackSplit(first);
     const facts = { jobId, split, operation, provider, baseURL, requestDigest };
@@ -282,13 +282,12 @@ export class Journaling {
     const sentAt = submittedAt;
     const { journal } = this.#records;
     const entries = new Map(
-      records.map((record) => [
+      newestOf(records).map((record) => [
         record.index,
         new TaskEntry(journal, this.#jobs.clock, facts, record.index, { record }),
       ]),
     );
-    // A marker is there before anything leaves: a task without one was never sent, unless what
-    // stands there cannot be read, or the client that has the others is still at it.
+    // The process that has the others may still come to a task that has none.
     const isOpen = [...entries.values()].some(
       ({ record }) => record !== undefined && isOwnedElsewhere(record),
     );
@@ -296,50 +295,13 @@ export class Journaling {
       const entry = entries.get(index);
       const { key } = entry?.record ?? {};
       if (entry !== undefined) return { index, n, state: "unknown" as const, key, sentAt, entry };
-      const id = recordId(jobId, index);
-      const isUnsent = !isOpen && !unreadable.has(id) && !queued.has(id);
+      const isUnsent = !isOpen && isResting(index) && !unreadable.has(recordId(jobId, index));
       return { index, n, state: isUnsent ? ("refused" as const) : ("unknown" as const), sentAt };
     });
     const job = new RunningJob({ id: jobId, operation, submittedAt }, tasks, this.#jobs);
     this.#live.follow(job);
     return job;
   }
-}
-
-/** The newest try of each task. */
-function newestOf(records: readonly JournalRecord[]): readonly JournalRecord[] {
-  const newest = new Map<number, JournalRecord>();
-  for (const record of records) {
-    const { index, attempt = 0 } = record;
-    if (attempt >= (newest.get(index)?.attempt ?? 0)) newest.set(index, record);
-  }
-  return [...newest.values()];
-}
-
-/** What a journal holds of one job, for one request. */
-interface JobRecords {
-  readonly first: JournalRecord;
-  readonly rank: number;
-  readonly records: readonly JournalRecord[];
-}
-
-/** Whether nothing else can belong to its job: no other task, and no other try. */
-function isOnlyRecord(record: JournalRecord): boolean {
-  return record.attempt === undefined && unpackSplit(record).length === 1;
-}
-
-function byRank(a: { readonly rank: number }, b: { readonly rank: number }): number {
-  return a.rank - b.rank;
-}
-
-/** In which turn a job is handed out: those that run first, and from 2 on those that end in an error. */
-function rankOf(records: readonly JournalRecord[]): number {
-  const all = newestOf(records);
-  const isOpen = (record: JournalRecord) =>
-    record.state === "submitted" || (record.call !== undefined && !isSettledRecord(record));
-  if (all.some(isOpen)) return 0;
-  if (all.some(({ state }) => state === "succeeded")) return 1;
-  return all.every(isFree) ? 2 : 3;
 }
 
 function warnIfFails(done: string, work: () => Promise<unknown>): Promise<unknown> {

@@ -142,7 +142,7 @@ export class JobTask {
     const facts = progress.facts({ charged: "no", detail, transient: true });
     const error = new TimeoutError({ ...facts, timeoutMs });
     progress.settle("refused", { error });
-    this.#created.open();
+    this.#end();
     create.giveUp(error);
     return error;
   }

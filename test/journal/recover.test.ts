@@ -3,10 +3,12 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { directoryJournal } from "../../src/journal/directory";
 import { type Journal, memoryJournal } from "../../src/journal/journal";
+import type { ImageJob } from "../../src/types";
 import {
   allProviders,
   endedPid,
   failureOf,
+  type JournalStage,
   jobProviders,
   keyless,
   leave,
@@ -356,29 +358,62 @@ test.each(["recover", "a redelivery"])(
   },
 );
 
+/** A call whose first task was accepted, and whose second one waits until `go` for the only slot. */
+async function callInTurn(stage: JournalStage, journal: Journal) {
+  let go = () => {};
+  const gate = new Promise<void>((resolve) => {
+    go = resolve;
+  });
+  const controller = new AbortController();
+  let isAccepted = false;
+  const onSubmitted = () => {
+    isAccepted = true;
+    return gate;
+  };
+  const made = stage
+    .client("shortapi", journal, { concurrency: 1 })
+    .generate({ prompt, n: 2 }, { onSubmitted, signal: controller.signal });
+  await expect.poll(() => isAccepted).toBe(true);
+  return { made, go, controller };
+}
+
+const statesOf = ({ reference }: ImageJob) => reference.tasks.map(({ state }) => state);
+
 test("a task that waits for its turn at another client of the process is not said to be unsent", async () => {
-  await using stage = await startStage({ jobDurationMs: 300 });
+  await using stage = await startStage();
   const journal = memoryJournal();
-  const client = stage.client("shortapi", journal, { concurrency: 1 });
-  const made = client.generate({ prompt, n: 2 });
-  await expect.poll(() => stage.count("poll")).toBeGreaterThan(0);
+  const { made, go } = await callInTurn(stage, journal);
   const early = await only(recovered(stage.client("shortapi", journal)));
-  expect(early.reference.tasks.map(({ state }) => state)).toEqual(["queued", "unknown"]);
+  expect(statesOf(early)).toEqual(["queued", "unknown"]);
+  go();
   expect((await made).images).toHaveLength(2);
-  const { images } = await early.result();
-  expect(images).toHaveLength(1);
+});
+
+test("nor where it was sent while the jobs before it were handled", async () => {
+  await using stage = await startStage();
+  const journal = memoryJournal();
+  const other = await stage.client("shortapi", journal).submit({ prompt });
+  const { made, go } = await callInTurn(stage, journal);
+  const found: string[][] = [];
+  for await (const job of stage.client("shortapi", journal).recover()) {
+    found.push(statesOf(job));
+    if (job.id !== other.id) continue;
+    go();
+    await made;
+  }
+  expect(found).toEqual([["queued"], ["queued", "unknown"]]);
+  expect(stage.sandbox.charges).toHaveLength(3);
 });
 
 test("a task whose turn never came is known to be unsent once its call has ended", async () => {
-  await using stage = await startStage({ jobDurationMs: 300 });
+  await using stage = await startStage();
   const journal = memoryJournal();
-  const client = stage.client("shortapi", journal, { concurrency: 1 });
-  const controller = new AbortController();
-  const made = failureOf(client.generate({ prompt, n: 2 }, { signal: controller.signal }));
-  await expect.poll(() => stage.count("poll")).toBeGreaterThan(0);
-  controller.abort();
-  await made.catch(() => {});
+  const { made, go, controller } = await callInTurn(stage, journal);
+  controller.abort(new Error("enough"));
+  go();
+  await expect(made).rejects.toThrow("enough");
   const job = await only(recovered(stage.client("shortapi", journal)));
+  expect(statesOf(job)).toEqual(["queued", "refused"]);
   const { failures } = await job.result();
   expect(failures).toMatchObject([{ charged: "no" }]);
 });

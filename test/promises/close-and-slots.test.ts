@@ -173,6 +173,30 @@ test("the time-out of a task does not count the time that it queues for a slot",
   expect(counted.most).toBe(1);
 });
 
+test("a schedule that throws at once keeps no task of a submit waiting", async () => {
+  await using stage = await startStage();
+  const next = () => {
+    throw new Error("no idea");
+  };
+  const client = stage.client("shortapi", { concurrency: 1, poll: { next } });
+  const startedAt = stage.clock.now();
+  const job = await client.submit({ prompt, n: 3 });
+  expect(stage.clock.now() - startedAt).toBeLessThan(10_000);
+  expect(job.reference.tasks.map(({ id }) => typeof id)).toEqual(["string", "string", "string"]);
+});
+
+test("a submit whose last task has its slot keeps the slots of those that still run", async () => {
+  await using stage = await startStage({ jobDurationMs: 3_600_000 });
+  // The first that is polled ends, and the third task has its slot.
+  stage.sandbox.inject({ provider: "shortapi", phase: "poll", fault: "failure", times: 1 });
+  const client = stage.client("shortapi", { concurrency: 2, timeoutMs: 60_000 });
+  await client.submit({ prompt, n: 3 });
+  const startedAt = stage.clock.now();
+  await client.submit({ prompt });
+  expect(stage.clock.now() - startedAt).toBeGreaterThan(50_000);
+  expect(stage.count("create")).toBe(4);
+});
+
 test("a task that cannot be asked after keeps no other of its submit waiting", async () => {
   await using stage = await startStage();
   stage.sandbox.inject({ provider: "shortapi", phase: "poll", fault: "refusal", status: 401 });
