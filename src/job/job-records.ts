@@ -1,4 +1,4 @@
-import { isOwnedElsewhere, queued } from "../journal/owner";
+import { isOwnedElsewhere, pending } from "../journal/owner";
 import {
   isFree,
   isSettledRecord,
@@ -33,7 +33,7 @@ export function jobRecords(
  */
 export function restingTasks(first: JournalRecord): JobRecords["isResting"] {
   if (isOwnedElsewhere(first)) return () => false;
-  const waiting = unpackSplit(first).map((_, index) => queued.has(recordId(first.jobId, index)));
+  const waiting = unpackSplit(first).map((_, index) => pending.has(recordId(first.jobId, index)));
   return (index) => waiting[index] !== true;
 }
 

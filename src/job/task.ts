@@ -1,7 +1,7 @@
 import { type AbortSignalLike, type Clock, sleep, type WaitLimits, within } from "../async/clock";
 import { Latch } from "../async/latch";
 import { ClientClosedError, GenerationFailedError, TimeoutError } from "../errors";
-import { queued } from "../journal/owner";
+import { pending } from "../journal/owner";
 import { Create, type Created, type CreateLimits, type Sending } from "./create";
 import { followMs } from "./intent";
 import { type Asked, Polling } from "./polling";
@@ -60,7 +60,7 @@ export class JobTask {
   prepare(sending: Sending): void {
     this.progress.become({ is: "draft", state: "waiting", sending });
     const { entry } = this.progress;
-    if (entry !== undefined) queued.begin(entry.id, this);
+    if (entry !== undefined) pending.begin(entry.id, this);
   }
 
   /** Settles a task whose call ended before its create was sent. */
@@ -103,7 +103,7 @@ export class JobTask {
   /** Nothing of it will be sent any more. */
   #end(): void {
     const { entry } = this.progress;
-    if (entry !== undefined) queued.end(entry.id, this);
+    if (entry !== undefined) pending.end(entry.id, this);
     this.#created.open();
   }
 

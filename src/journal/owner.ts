@@ -29,8 +29,8 @@ class Workers {
  */
 export const senders = new Workers();
 
-/** Tasks whose turn has not come: that they have no record does not say that they are never sent. */
-export const queued = new Workers();
+/** Tasks of calls that are under way, until their create has ended: one that has no record yet may still get it. */
+export const pending = new Workers();
 
 /** This process, as a record names it. */
 export function thisProcess(): NonNullable<JournalRecord["owner"]> {
