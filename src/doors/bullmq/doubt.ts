@@ -1,7 +1,7 @@
 import { type AnyImageError, type Charged, type ImageError, isImageError } from "../../index";
 import { messageOf } from "./errors";
 import type { ImageJobData } from "./types";
-import { allOf } from "./verdict";
+import { allOf, isAskable } from "./verdict";
 
 /** What a client says of an order once it has looked it up in its journal: no refusal comes before that. */
 const lookedUp: readonly string[] = [
@@ -30,8 +30,9 @@ export class Doubt {
   readonly #was: boolean;
   #is: boolean;
 
-  constructor({ charged = "no", sending }: ImageJobData) {
-    this.#was = sending === true || charged !== "no";
+  constructor({ charged = "no", sending, reference }: ImageJobData) {
+    const isKnown = reference !== undefined && isAskable(reference);
+    this.#was = !isKnown && (sending === true || charged !== "no");
     this.#is = this.#was;
   }
 

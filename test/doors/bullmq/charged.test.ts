@@ -377,6 +377,15 @@ test("an order is marked as being sent before it is, and until its job is known"
   expect(job.known).not.toHaveProperty("sending");
 });
 
+test("a mark that stands beside a job that can be asked after goes with it", async () => {
+  const job = await order();
+  await queue.step(processorOf("shortapi"), job);
+  job.data = { ...job.known, sending: true };
+  await queue.run(processorOf("shortapi"), job);
+  expect(job.state).toBe("completed");
+  expect(job.known).not.toHaveProperty("sending");
+});
+
 test("an order whose first worker has no API key is known to have cost nothing", async () => {
   vi.stubEnv("SHORTAPI_KEY", undefined);
   const { baseURL } = stage.sandbox.shortapi;
