@@ -146,10 +146,7 @@ export class Runner {
     const call = await this.#open(plan, options, { resultSaveTo: options.saveTo, isSubmit: true });
     const { job } = call;
     const refusalOf = async (task: JobTask, limits: TaskWait) => {
-      if (task.progress.isAccepted) {
-        call.watch(task);
-        return [];
-      }
+      if (task.progress.isAccepted) return [];
       const outcome = await job.outcome(task, limits, undefined);
       return "error" in outcome ? [outcome.error] : [];
     };

@@ -33,8 +33,6 @@ export class RunningCall {
   #queued = 0;
   /** Aborts when none of them waits any more. */
   #queueEnd: LightAbortSignal | undefined;
-  /** Submitted tasks whose end this call cannot learn. */
-  #unwatched: Set<JobTask> | undefined;
 
   constructor(job: RunningJob, services: ClientServices, options: CallEnds) {
     const { signal, timeoutMs, isSubmit } = options;
@@ -195,9 +193,25 @@ export class RunningCall {
   /** A submitted job still occupies the provider, even if nothing waits for it. */
   #holdOrRelease(task: JobTask, until: number, release: () => void): void {
     const { id, progress } = task;
-    const isThere = this.#isSubmit && !progress.hasEnded && !this.#unwatched?.has(task);
-    if (isThere && id !== undefined) this.#services.slots.hold(id, release, until);
-    else release();
+    if (!this.#isSubmit || id === undefined || progress.hasEnded) {
+      release();
+      return;
+    }
+    this.#services.slots.hold(id, release, until);
+    this.#watch(task, id);
+  }
+
+  /**
+   * Learns of the end of a task that holds its slot, as long as others of the call wait for one: nobody has
+   * the job yet who could. Where the end cannot be learned, they wait no longer.
+   */
+  #watch(task: JobTask, id: string): void {
+    if (this.#queued === 0) return;
+    this.#queueEnd ??= new LightAbortSignal();
+    const signal = this.#queueEnd;
+    task.wait({ signal }).catch(() => {
+      if (!signal.aborted) this.#services.slots.vacate(id);
+    });
   }
 
   async #inQueue<Value>(slot: Promise<Value>): Promise<Value> {
@@ -208,22 +222,5 @@ export class RunningCall {
       this.#queued -= 1;
       if (this.#queued === 0) this.#queueEnd?.abort(new Error("no task waits for a slot"));
     }
-  }
-
-  /**
-   * Learns of the end of a task that was submitted, as long as others of the call wait for its slot:
-   * nobody has the job yet who could. Where the end cannot be learned, they wait no longer.
-   */
-  watch(task: JobTask): void {
-    if (this.#queued === 0) return;
-    this.#queueEnd ??= new LightAbortSignal();
-    const signal = this.#queueEnd;
-    task.wait({ signal }).catch(() => {
-      if (signal.aborted || task.id === undefined) return;
-      // It may not hold its slot yet.
-      this.#unwatched ??= new Set();
-      this.#unwatched.add(task);
-      this.#services.slots.vacate(task.id);
-    });
   }
 }
