@@ -1,7 +1,7 @@
 import { type AnyImageError, type Charged, type ImageError, isImageError } from "../../index";
 import { messageOf } from "./errors";
 import type { ImageJobData } from "./types";
-import { allOf, isAskable } from "./verdict";
+import { allOf, isAskable, isUncharged } from "./verdict";
 
 /** What a client says of an order once it has looked it up in its journal: no refusal comes before that. */
 const lookedUp: readonly string[] = [
@@ -49,11 +49,10 @@ export class Doubt {
 
   /** Nothing of this run was charged; of those before it, that is true where the order was looked up. */
   learn(error: ImageError): void {
-    const all = allOf(error);
-    if (all.some(({ charged }) => charged !== "no")) return;
+    if (!isUncharged(error)) return;
     const isAnswer = ({ code, status }: ImageError) =>
       status !== undefined || lookedUp.includes(code);
-    this.#is = this.#was && !all.every(isAnswer);
+    this.#is = this.#was && !allOf(error).every(isAnswer);
   }
 
   /** The data of a job, for the runs after this one. */
@@ -64,8 +63,9 @@ export class Doubt {
   /** What an error says of the order, and not of its run alone. */
   endBy(error: unknown): KnownEnd {
     // One that is not ours does not say whether a create had left.
-    if (!isImageError(error))
+    if (!isImageError(error)) {
       return { code: "failed", charged: "unknown", message: messageOf(error) };
+    }
     if (error.charged !== "no" || !this.#is) return error;
     const more = "That is true of this run alone: one before it may have sent the order.";
     return { code: error.code, charged: "unknown", message: `${error.message} ${more}` };

@@ -10,7 +10,7 @@ import { jobsOf } from "./listing";
 import { failureOf } from "./result";
 import type { StepParts } from "./step";
 import type { ImageJobData, ImageJobResult, ListedJob, QueueJob, SweptQueue } from "./types";
-import { allOf, isAskable, isOpen, withoutSucceeded } from "./verdict";
+import { isAskable, isOpen, isUncharged, withoutSucceeded } from "./verdict";
 
 /** The name of the job that sweeps. */
 export const sweepName = "image-sweep";
@@ -137,7 +137,7 @@ async function costNothing(job: ImageJob): Promise<boolean> {
     await job.result();
     return false;
   } catch (error) {
-    return isImageError(error) && allOf(error).every(({ charged }) => charged === "no");
+    return isImageError(error) && isUncharged(error);
   }
 }
 

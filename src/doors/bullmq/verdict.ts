@@ -37,6 +37,11 @@ export function allOf(error: ImageError): readonly ImageError[] {
   return [error, ...error.failures];
 }
 
+/** Whether nothing was charged, for any task. */
+export function isUncharged(error: ImageError): boolean {
+  return allOf(error).every(({ charged }) => charged === "no");
+}
+
 /** The one that decides: what may have been paid for, before what was, before what cost nothing. */
 export function decisiveOf(error: ImageError): ImageError {
   const errors = allOf(error);

@@ -304,7 +304,6 @@ async function killedWorker(job: ModelJob): Promise<void> {
     return writes === 1 ? job.updateData(data) : never();
   };
   const written = { updateData, moveToDelayed: never, updateProgress: never };
-  job.attemptsStarted += 1;
   const asSeen = new Proxy(job, {
     get: (target, name) => Reflect.get(written, name) ?? Reflect.get(target, name),
   });
