@@ -41,8 +41,7 @@ export function isUnshared(bytes: Uint8Array): bytes is ImageBytes {
 
 /** The same memory as this realm's class, which others tell by `instanceof`; a copy of what threads share. */
 export function asUint8Array(bytes: Uint8Array | ArrayBuffer): ImageBytes {
-  if (!isUint8Array(bytes)) return new Uint8Array(bytes);
-  if (!isUnshared(bytes)) return new Uint8Array(bytes);
+  if (!isUint8Array(bytes) || !isUnshared(bytes)) return new Uint8Array(bytes);
   if (bytes instanceof Uint8Array) return bytes;
   const { buffer, byteOffset, byteLength } = bytes;
   return new Uint8Array(buffer, byteOffset, byteLength);

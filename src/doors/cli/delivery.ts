@@ -22,9 +22,9 @@ export interface DeliveredPicture {
 }
 
 /** A picture to be written: of a result, or out of the journal. */
-export type Picture = Pick<GeneratedImage, "revisedPrompt"> & {
+export type Picture = Partial<Pick<GeneratedImage, "info" | "revisedPrompt" | "url">> & {
   bytes(): Promise<Uint8Array>;
-} & Partial<Pick<GeneratedImage, "info" | "url">>;
+};
 
 /** Where pictures go, and who hears of it. */
 export interface Delivery {
