@@ -23,41 +23,32 @@ interface KnownEnd {
 /**
  * Whether an order may have been sent without anybody knowing what became of it: by a worker that was killed
  * before it could write that down. A run that never gets to look it up, such as one without an API key, does
- * not know either.
+ * not know either. It is told by the job's starts: to write down beforehand that it is sent would not do, as
+ * such a write may arrive late and replace what another worker has written since.
  */
 export class Doubt {
   /** Before this run. */
   readonly #was: boolean;
   #is: boolean;
 
-  constructor({ charged = "no", sending, reference }: ImageJobData) {
+  constructor({ charged = "no", problem, reference }: ImageJobData, attemptsStarted: number) {
     const isKnown = reference !== undefined && isAskable(reference);
-    this.#was = !isKnown && (sending === true || charged !== "no");
+    const isUntold = attemptsStarted > (problem?.run ?? 0) + 1;
+    this.#was = !isKnown && (isUntold || charged !== "no");
     this.#is = this.#was;
   }
 
-  /** The order is about to be sent. True where that has to be written down first. */
-  begin(): boolean {
-    this.#is = true;
-    return !this.#was;
+  /** No run may have sent it without its being known. */
+  get isNone(): boolean {
+    return !this.#is;
   }
 
-  /** The order's job is known. */
-  end(): void {
-    this.#is = false;
-  }
-
-  /** Nothing of this run was charged; of those before it, that is true where the order was looked up. */
-  learn(error: ImageError): void {
-    if (!isUncharged(error)) return;
+  /** Where nothing of this run was charged, that is true of those before it if the order was looked up. */
+  learn(error: unknown): void {
     const isAnswer = ({ code, status }: ImageError) =>
       status !== undefined || lookedUp.includes(code);
-    this.#is = this.#was && !allOf(error).every(isAnswer);
-  }
-
-  /** The data of a job, for the runs after this one. */
-  noted(data: ImageJobData): ImageJobData {
-    return this.#is ? { ...data, sending: true } : data;
+    const isFree = isImageError(error) && isUncharged(error);
+    this.#is = !isFree || (this.#was && !allOf(error).every(isAnswer));
   }
 
   /** What an error says of the order, and not of its run alone. */

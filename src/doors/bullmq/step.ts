@@ -80,8 +80,8 @@ export class Step {
     this.#signal = signal;
     this.#progress = new Progress(job);
     // A job that was given up runs again because somebody wants it to.
-    const { charged, sending: _, ...rest } = data;
-    this.#doubt = new Doubt(data);
+    const { charged, ...rest } = data;
+    this.#doubt = new Doubt(data, job.attemptsStarted);
     this.#triesBefore = charged === undefined ? (data.problem?.tries ?? 0) : 0;
     this.#data = rest;
   }
@@ -121,9 +121,7 @@ export class Step {
       const known = held.get(this.#id, reference);
       return { ...(known ?? { job: client.resume(reference), isJournaled: false }), isNew: false };
     }
-    if (this.#doubt.begin()) await this.#write(this.#data);
     const job = await this.#submit();
-    this.#doubt.end();
     const { problem: _, ...data } = this.#data;
     await this.#write({ ...data, reference: job.reference });
     return { job, isJournaled: true, isNew: true };
@@ -180,7 +178,7 @@ export class Step {
   }
 
   async #write(data: ImageJobData): Promise<void> {
-    await insist(() => this.#job.updateData(this.#doubt.noted(data)));
+    await insist(() => this.#job.updateData(data));
     this.#data = data;
   }
 
@@ -229,7 +227,7 @@ export class Step {
 
   async #afterError(error: unknown): Promise<ImageJobResult> {
     const isOurs = isImageError(error);
-    if (isOurs) this.#doubt.learn(error);
+    this.#doubt.learn(error);
     const reference = (isOurs ? error.job?.reference : undefined) ?? this.#data.reference;
     if (reference !== undefined) this.#data = { ...this.#data, reference };
     // Before anything else: they are in memory alone.
@@ -261,7 +259,8 @@ export class Step {
   }
 
   #problemOf(code: string, message: string): ImageJobProblem {
-    return { code, message, at: Date.now(), tries: this.#triesBefore + 1 };
+    const run = this.#doubt.isNone ? { run: this.#job.attemptsStarted } : {};
+    return { code, message, at: Date.now(), tries: this.#triesBefore + 1, ...run };
   }
 
   async #again(code: string, message: string, retryAfterMs = 0): Promise<never> {

@@ -17,6 +17,8 @@ export interface ImageJobProblem {
   readonly at: number;
   /** How many times in a row. */
   readonly tries: number;
+  /** Which start of the job met it, where no run up to that can have sent it without its being known. */
+  readonly run?: number;
 }
 
 /** The `data` of a job: what was ordered, and what is known of it. */
@@ -26,8 +28,6 @@ export interface ImageJobData {
   readonly metadata?: unknown;
   /** The provider's job, once there may be one: `client.resume` takes it. */
   readonly reference?: JobReference;
-  /** It is being sent, or a run that may have sent it could not find out what became of it. */
-  readonly sending?: true;
   readonly problem?: ImageJobProblem;
   /** It was given up, and this is what is known of the money. */
   readonly charged?: Charged;
@@ -101,6 +101,8 @@ export interface QueueJob {
   readonly progress: unknown;
   readonly timestamp: number;
   readonly attemptsMade: number;
+  /** This run of it included. */
+  readonly attemptsStarted: number;
   readonly opts: { readonly attempts?: number | undefined };
   readonly queueQualifiedName: string;
   updateData(data: ImageJobData): Promise<void>;

@@ -3,7 +3,6 @@ import { ProviderClient } from "../../../src/client";
 import {
   addImageJob,
   createImageProcessor,
-  type ImageJobData,
   type ImageProcessorOptions,
   listUnknown,
   scheduleImageSweep,
@@ -295,15 +294,11 @@ test("what failed and cost nothing is no orphan, and leaves the journal with the
   expect(await left()).toEqual([]);
 });
 
-/** A worker that sends the order and is killed before it writes to the queue what became of it. */
+/** A worker that sends the order and is killed before it writes anything to the queue. */
 async function killedWorker(job: ModelJob): Promise<void> {
   const never = () => new Promise<void>(() => {});
-  let writes = 0;
-  const updateData = (data: ImageJobData) => {
-    writes += 1;
-    return writes === 1 ? job.updateData(data) : never();
-  };
-  const written = { updateData, moveToDelayed: never, updateProgress: never };
+  const written = { updateData: never, moveToDelayed: never, updateProgress: never };
+  job.attemptsStarted += 1;
   const asSeen = new Proxy(job, {
     get: (target, name) => Reflect.get(written, name) ?? Reflect.get(target, name),
   });
@@ -357,32 +352,6 @@ test("an order that was refused, and whose next worker has no API key, is known 
   await queue.run(createImageProcessor(stranger, { save, queue }), job);
   expect(job.known.charged).toBe("no");
   expect(job.failedReason).toMatch(/Nothing was charged\.$/);
-});
-
-test("an order is marked as being sent before it is, and until its job is known", async () => {
-  const job = await order();
-  const marks: unknown[] = [];
-  const updateData = job.updateData.bind(job);
-  job.updateData = (data) => {
-    marks.push([data.sending, stage.count("create")]);
-    return updateData(data);
-  };
-  await queue.run(processorOf("shortapi"), job);
-  expect(job.state).toBe("completed");
-  expect(marks.slice(0, 2)).toEqual([
-    [true, 0],
-    [undefined, 1],
-  ]);
-  expect(job.known).not.toHaveProperty("sending");
-});
-
-test("a mark that stands beside a job that can be asked after goes with it", async () => {
-  const job = await order();
-  await queue.step(processorOf("shortapi"), job);
-  job.data = { ...job.known, sending: true };
-  await queue.run(processorOf("shortapi"), job);
-  expect(job.state).toBe("completed");
-  expect(job.known).not.toHaveProperty("sending");
 });
 
 test("an order whose first worker has no API key is known to have cost nothing", async () => {
