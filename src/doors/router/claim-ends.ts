@@ -13,11 +13,6 @@ import { isUncharged, withFailures, withOthers } from "./rules";
 
 const openStates: readonly string[] = ["waiting", "submitting", "queued", "running"];
 
-/** The order under a claim has ended without a charge: the key is free for another client. */
-export function isFree({ record }: Claim): boolean {
-  return record.state === "failed" && record.failure?.charged === "no";
-}
-
 /** Whether nothing of a job runs any more. */
 export function isOver({ tasks }: JobReference): boolean {
   return tasks.every(({ state }) => !openStates.includes(state));

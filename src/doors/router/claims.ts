@@ -98,6 +98,23 @@ export class Claims {
     }
   }
 
+  /**
+   * The link that tells of a key's order, where one does: the key is free otherwise. Where an order of unknown
+   * fate was bought again, and that ended without a charge, it is the one of the first: whoever took its key
+   * for free would buy beside it.
+   */
+  async standing(last: Claim | undefined): Promise<Claim | undefined> {
+    let link = last;
+    if (link !== undefined && isFree(link)) {
+      while (link?.facts.again === true) link = await this.#before(link);
+    }
+    return link !== undefined && isFree(link) ? undefined : link;
+  }
+
+  async #before({ key, index }: Claim): Promise<Claim | undefined> {
+    return index === 0 ? undefined : this.#read(key, index - 1);
+  }
+
   async #read(key: string, index: number): Promise<Claim | undefined> {
     const id = idOf(key, index);
     const found = await this.#guarded("no", () => this.#journal.read(id));
@@ -207,8 +224,9 @@ export class Claims {
    */
   async forget(key: string, jobId: string | undefined): Promise<void> {
     const last = await this.last(key);
-    if (last?.facts.reference?.id !== jobId) return;
-    if (jobId === undefined && last?.record.settledAt === undefined) return;
+    const told = (await this.standing(last)) ?? last;
+    if (told?.facts.reference?.id !== jobId) return;
+    if (jobId === undefined && told?.record.settledAt === undefined) return;
     for (let index = last?.index ?? -1; index >= 0; index -= 1) {
       await this.#guarded("unknown", () => this.#journal.delete(idOf(key, index)));
     }
@@ -226,8 +244,9 @@ export class Claims {
     const kept = new Map<string, string>();
     for (const key of keys) {
       const last = await this.last(key);
-      const { settledAt } = last?.record ?? {};
-      const jobId = last?.facts.reference?.id;
+      const told = (await this.standing(last)) ?? last;
+      const { settledAt } = told?.record ?? {};
+      const jobId = told?.facts.reference?.id;
       if (settledAt !== undefined && this.#clock.wallTime() - Date.parse(settledAt) > retentionMs) {
         await this.forget(key, jobId);
       } else if (jobId !== undefined) kept.set(jobId, key);
@@ -238,12 +257,13 @@ export class Claims {
   /** Ends the claim of an order by a person's word. */
   async settle({ id, claim = "" }: LedgerEntry, charged: "no" | "yes"): Promise<void> {
     const [, key] = /^(route-[\da-f]+)(?:-\d+)?\.0$/.exec(claim) ?? [];
-    const last = key === undefined ? undefined : await this.last(key);
-    // Whoever asked after the order since has made a later link of it; any other is of another order.
-    if (last?.facts.entry !== id || last.record.state === "succeeded") return;
+    let link = key === undefined ? undefined : await this.last(key);
+    // Whoever asked after the order since has made a later link of it, and of its second purchase others.
+    while (link !== undefined && link.facts.entry !== id) link = await this.#before(link);
+    if (link === undefined || link.record.state === "succeeded") return;
     const message = "A person has found out what became of it";
     const failure = { kind: "generation_failed", message, charged };
-    await this.update(last, { state: "failed", failure });
+    await this.update(link, { state: "failed", failure });
   }
 
   /** @throws {@link JournalError} in place of what the journal throws. */
@@ -259,6 +279,11 @@ export class Claims {
 
 function idOf(key: string, index: number): string {
   return index === 0 ? `${key}.0` : `${key}-${index}.0`;
+}
+
+/** The order under a claim has ended without a charge. */
+export function isFree({ record }: Claim): boolean {
+  return record.state === "failed" && record.failure?.charged === "no";
 }
 
 /** What a claim says of a client. */

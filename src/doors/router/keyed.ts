@@ -6,7 +6,7 @@ import {
   type JobReference,
 } from "../../index";
 import type { Reserved, RouterCall } from "./call";
-import { endOf, isFree, isWhole, lostError } from "./claim-ends";
+import { endOf, isWhole, lostError } from "./claim-ends";
 import { ClaimWait } from "./claim-wait";
 import { type Claim, type ClaimFacts, type Claims, claimedMember, placeOf } from "./claims";
 import { onAbort } from "./clock";
@@ -29,7 +29,7 @@ export class KeyedCall<Request extends ImageRequest, Value> {
   readonly #idempotencyKey: string;
   readonly #key: string;
   readonly #digest: string;
-  /** The next link to be looked at: those before it are over. */
+  /** The place of the last link that is known. */
   #from = 0;
   #walk: Walk<Request> | undefined;
   readonly #wait: ClaimWait;
@@ -57,9 +57,10 @@ export class KeyedCall<Request extends ImageRequest, Value> {
   async #runThrough(): Promise<Value> {
     for (;;) {
       const last = await this.#claims.last(this.#key, this.#from);
-      if (last !== undefined) this.#from = last.index;
-      const isOver = last === undefined || isFree(last) || last.index === this.#boughtAgainAt;
-      const done = isOver ? await this.#order(last) : await this.#follow(last);
+      this.#from = last?.index ?? 0;
+      const link = await this.#claims.standing(last);
+      const isOver = link === undefined || link.index === this.#boughtAgainAt;
+      const done = isOver ? await this.#order(last) : await this.#follow(link);
       if (done !== undefined) return done.value;
     }
   }
@@ -209,10 +210,10 @@ export class KeyedCall<Request extends ImageRequest, Value> {
     if (last.record.state === "succeeded") return this.#fetch(last, candidate);
     const known = await accounting.reopen(last.facts.entry);
     const facts = { operation: call.operation, tags: call.options.tags ?? {} };
-    const claimId = this.#claims.idOf(this.#key, last.index + 1);
+    const claimId = this.#claims.idOf(this.#key, this.#from + 1);
     const order = known ?? (await accounting.reserve(candidate, { ...facts, claim: claimId }));
     const isAgain = last.facts.again === true;
-    const claim = await this.#open(last.index + 1, member, order, isAgain);
+    const claim = await this.#open(this.#from + 1, member, order, isAgain);
     if (claim !== undefined) {
       return this.#send(claim, { candidate, order, turn: member.cooling.follow() }, last);
     }

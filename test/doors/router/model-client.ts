@@ -37,6 +37,8 @@ export interface Purchase {
   readonly client: string;
   /** The `metadata` of the call: which order it was. */
   readonly order: unknown;
+  /** The key that its client was given. */
+  readonly key: string | undefined;
   readonly images: number;
   readonly at: number;
   readonly price: number;
@@ -193,7 +195,8 @@ export class ModelClient implements ImageClient {
     if (isTaken) {
       const price = (this.#options.price?.amount ?? 1) * n;
       const order = options.metadata;
-      this.purchases.push({ client: this.name, order, images: n, at: this.#clock.now(), price });
+      const at = this.#clock.now();
+      this.purchases.push({ client: this.name, order, key, images: n, at, price });
     }
     const reference: JobReference = {
       ...{ v: 1, id, provider: this.name, baseURL: `https://${this.name}.test`, operation },

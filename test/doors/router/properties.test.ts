@@ -19,3 +19,8 @@ test("an order that was taken over and refused again is not bought beside the fi
   // The seed that found it: its call took half a minute more than it had.
   expect((await runScenario(659_054_921)).delivered).toBeGreaterThan(0);
 });
+
+test("an order of unknown fate is not forgotten once its second purchase was refused", async () => {
+  // The seed that found it: a call that had not asked for it bought a second time, and another a third.
+  expect((await runScenario(2_018_747_682)).delivered).toBeGreaterThan(0);
+});
