@@ -119,7 +119,9 @@ export class Accounting {
   async orderOf(job: string): Promise<Order> {
     const { store } = this.options;
     const entry = await this.guarded("unknown", async () => store?.findJob(job));
-    return (await this.reopen(entry?.id)) ?? this.none();
+    // A store may still know an entry by a job before its own.
+    const id = entry?.job === job ? entry.id : undefined;
+    return (await this.reopen(id)) ?? this.none();
   }
 
   /** Tells of each budget that a settled order has exceeded. */

@@ -90,7 +90,11 @@ export class Order {
    */
   #leaves(job: string): void {
     this.isBegun = true;
-    if (this.#entry?.job === undefined) this.#change({ job });
+    const entry = this.#entry;
+    if (entry === undefined || entry.job === job) return;
+    // The entry may be of a job that came to nothing, and what was held for that be given back by now.
+    const { state, counted } = entry;
+    this.#change({ job, state, ...(counted !== undefined && { counted }) });
   }
 
   /** The call gave its job away before the job ended. */
@@ -147,7 +151,7 @@ export class Order {
     if (entry === undefined || entry.state === "charged" || entry.state === "refunded") return;
     const settledAt = new Date(this.#context.clock.wallTime()).toISOString();
     if (end.charged === "unknown") {
-      if (entry.state !== "unknown") this.#change({ state: "unknown", settledAt });
+      if (entry.state !== "unknown") this.#changeOwn({ state: "unknown", settledAt });
       // What came in while the call was still waiting may say it all the same.
       this.#endByTasks();
       return;
@@ -158,8 +162,12 @@ export class Order {
         ? {}
         : { [cost.basis === "reported" ? "reported" : "computed"]: amountOf(cost) };
     const actual = this.#actual(entry, end);
-    const state = end.charged === "no" ? "refunded" : "charged";
-    this.#change({ state, settledAt, ...said, ...(actual !== undefined && { counted: actual }) });
+    const change = { settledAt, ...said, ...(actual !== undefined && { counted: actual }) };
+    if (end.charged === "no") {
+      this.#changeOwn({ state: "refunded", ...change });
+      return;
+    }
+    this.#change({ state: "charged", ...change });
     const isDearer = (actual?.amount ?? 0) > (entry.counted?.amount ?? 0);
     if (isDearer) {
       const changed = { ...entry };
@@ -184,6 +192,22 @@ export class Order {
     if (entry === undefined || store === undefined) return;
     this.#entry = { ...entry, ...change };
     this.#write(() => store.update(entry.id, change));
+  }
+
+  /**
+   * Says that nothing was charged, or that nobody can tell, unless another call knows more: one that has sent
+   * a job of its own under the entry must not lose what is held for it, and what is settled stays.
+   */
+  #changeOwn(change: LedgerChange): void {
+    const entry = this.#entry;
+    const { store } = this.#context;
+    if (entry === undefined || store === undefined) return;
+    this.#entry = { ...entry, ...change };
+    this.#write(async () => {
+      const { job = entry.job, state } = (await store.read(entry.id)) ?? {};
+      const isSettled = state === "charged" || state === "refunded";
+      if (job === entry.job && !isSettled) await store.update(entry.id, change);
+    });
   }
 
   /** What has been ordered must not be lost by a ledger that cannot be written. */
