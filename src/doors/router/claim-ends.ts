@@ -7,7 +7,7 @@ import {
   type JobReference,
   SubmissionUnknownError,
 } from "../../index";
-import type { Claim, ClaimFacts } from "./claims";
+import type { Claim, ClaimFacts } from "./claim";
 import type { Member } from "./members";
 import { isUncharged, withFailures, withOthers } from "./rules";
 

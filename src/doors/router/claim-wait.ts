@@ -1,7 +1,7 @@
 import { ClientClosedError, TimeoutError } from "../../index";
 import type { RouterServices } from "./call";
+import type { Claim } from "./claim";
 import { jobOf } from "./claim-ends";
-import type { Claim } from "./claims";
 import { pause } from "./clock";
 import type { Member } from "./members";
 import type { CallTime } from "./walk";

@@ -3,15 +3,14 @@ import { hostname } from "node:os";
 import {
   type Charged,
   InvalidRequestError,
-  type JobReference,
   type Journal,
   JournalError,
   type JournalRecord,
   type LedgerEntry,
   type Operation,
 } from "../../index";
+import { type Claim, type ClaimFacts, factsIn, idOf, isFree, isRecord } from "./claim";
 import type { Clock } from "./clock";
-import { accountOf, isProviderClient, type Member } from "./members";
 
 /** No client is called so: those that share the journal leave claims alone. */
 const claimProvider = "gpt-image-client/router";
@@ -19,35 +18,6 @@ const claimAddress = "claim:";
 
 /** How far clocks of two machines may be apart. */
 const longestSkewMs = 5 * 60_000;
-
-/** What a claim says of its order, beside what every record has. */
-export interface ClaimFacts {
-  /** What the router calls the client that has the order. */
-  readonly client: string;
-  readonly provider: string;
-  readonly baseURL?: string | undefined;
-  readonly account?: string | undefined;
-  /** The order's entry in the ledger. */
-  readonly entry?: string | undefined;
-  /** It is the one more purchase of an order of unknown fate. */
-  readonly again?: boolean | undefined;
-  /** Up to when its owner may still send, in milliseconds since 1970, where nobody can tell whether it lives. */
-  readonly until: number;
-  readonly reference?: JobReference | undefined;
-}
-
-/**
- * One link of the chain of a key: one order at one client. A later link is there only once the order of
- * the one before has ended without a charge, or its owner has: whoever makes a link, by exclusive
- * creation, alone may send. Everybody else waits for what comes of it.
- */
-export interface Claim {
-  readonly key: string;
-  /** Its place in the chain, from 0. */
-  readonly index: number;
-  readonly record: JournalRecord;
-  readonly facts: ClaimFacts;
-}
 
 /**
  * The links that calls of this process are at, or are just making, and how many calls: one that comes too
@@ -254,13 +224,23 @@ export class Claims {
     return kept;
   }
 
-  /** Ends the claim of an order by a person's word. */
+  /**
+   * Ends the claim of an order by a person's word.
+   *
+   * @throws {@link InvalidRequestError} where a call is at it just now: nobody can know what comes of that.
+   */
   async settle({ id, claim = "" }: LedgerEntry, charged: "no" | "yes"): Promise<void> {
     const [, key] = /^(route-[\da-f]+)(?:-\d+)?\.0$/.exec(claim) ?? [];
     let link = key === undefined ? undefined : await this.last(key);
     // Whoever asked after the order since has made a later link of it, and of its second purchase others.
     while (link !== undefined && link.facts.entry !== id) link = await this.#before(link);
     if (link === undefined || link.record.state === "succeeded") return;
+    if (link.record.state === "submitting" && !this.isAbandoned(link)) {
+      const given = `an order that may be on its way to ${link.facts.client}`;
+      const taken = "one that nobody is at";
+      const facts = { provider: this.#router, charged: "no", field: "id" } as const;
+      throw new InvalidRequestError({ ...facts, given, taken, transient: true });
+    }
     const message = "A person has found out what became of it";
     const failure = { kind: "generation_failed", message, charged };
     await this.update(link, { state: "failed", failure });
@@ -277,47 +257,6 @@ export class Claims {
   }
 }
 
-function idOf(key: string, index: number): string {
-  return index === 0 ? `${key}.0` : `${key}-${index}.0`;
-}
-
-/** The order under a claim has ended without a charge. */
-export function isFree({ record }: Claim): boolean {
-  return record.state === "failed" && record.failure?.charged === "no";
-}
-
-/** What a claim says of a client. */
-export function placeOf({
-  name,
-  client,
-}: Member): Pick<ClaimFacts, "client" | "provider" | "baseURL" | "account"> {
-  const baseURL = isProviderClient(client) ? client.baseURL : undefined;
-  return { client: name, provider: client.name, baseURL, account: accountOf(client) };
-}
-
-/** The client that a claim names. */
-export function claimedMember(
-  { facts }: Claim,
-  members: readonly Member[],
-  router: string,
-): Member {
-  const member = members.find(({ name }) => name === facts.client);
-  const place = member && placeOf(member);
-  const isSame =
-    place?.provider === facts.provider &&
-    place.baseURL === facts.baseURL &&
-    place.account === facts.account;
-  if (member !== undefined && isSame) return member;
-  throw new InvalidRequestError({
-    ...{ provider: router, charged: "unknown", field: "options.idempotencyKey" },
-    given: `the key of an order that went to "${facts.client}" (${facts.provider})`,
-    taken:
-      member === undefined
-        ? "a router that has this client"
-        : "a router whose client of this name has the same provider, base URL and account",
-  });
-}
-
 function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
@@ -326,25 +265,4 @@ function isAlive(pid: number): boolean {
     // Not allowed to signal it means that it lives.
     return error instanceof Error && "code" in error && error.code === "EPERM";
   }
-}
-
-function isRecord(value: unknown): value is JournalRecord {
-  return (
-    typeof value === "object" &&
-    value !== null &&
-    "v" in value &&
-    value.v === 1 &&
-    "state" in value &&
-    "provider" in value &&
-    "requestDigest" in value
-  );
-}
-
-function factsIn(value: unknown): ClaimFacts | undefined {
-  if (typeof value !== "object" || value === null) return undefined;
-  if (!("client" in value) || typeof value.client !== "string") return undefined;
-  if (!("provider" in value) || typeof value.provider !== "string") return undefined;
-  if (!("until" in value) || typeof value.until !== "number") return undefined;
-  // The journal is this router's own: what it wrote with these three has the rest as it was.
-  return value as ClaimFacts;
 }

@@ -1,5 +1,6 @@
 import type { ImageError, ImageJob, JobReference } from "../../index";
-import type { Claim, Claims } from "./claims";
+import type { Claim } from "./claim";
+import type { Claims } from "./claims";
 import type { Order } from "./order";
 import { isUncharged } from "./rules";
 

@@ -6,9 +6,10 @@ import {
   type JobReference,
 } from "../../index";
 import type { Reserved, RouterCall } from "./call";
+import { type Claim, type ClaimFacts, claimedMember, placeOf } from "./claim";
 import { endOf, isWhole, lostError } from "./claim-ends";
 import { ClaimWait } from "./claim-wait";
-import { type Claim, type ClaimFacts, type Claims, claimedMember, placeOf } from "./claims";
+import type { Claims } from "./claims";
 import { onAbort } from "./clock";
 import { digestOf } from "./digest";
 import { HeldClaim } from "./held-claim";

@@ -33,8 +33,8 @@ export interface ImageLedger {
    * client's journal with it, so that the key of a call that was not charged is free again.
    *
    * @param id that of the entry.
-   * @throws {@link InvalidRequestError} where there is no such entry, or it has ended already; what the
-   * client's own `settle` throws.
+   * @throws {@link InvalidRequestError} where there is no such entry, it has ended already, or a call under
+   * its key is at it just now; what the client's own `settle` throws.
    */
   settle(id: string, settlement: LedgerSettlement): Promise<void>;
   /** A table for a spreadsheet. What begins like a formula is quoted as text. */

@@ -103,3 +103,20 @@ test("a person's word on both orders frees the key, the first one's first", asyn
   await clock.run(router.generate({ prompt }, key));
   expect(clients.map(({ asked }) => asked.length)).toEqual([2, 1]);
 });
+
+test("nobody's word ends an order that a call is at just now, and its key is not free meanwhile", async () => {
+  const ledger = memoryLedger();
+  const fate = fates({ kind: "lost", isTaken: false }, ok);
+  const models = { a: { honoursKeys: true, fate }, b: {} };
+  const { clock, router, another, clients } = stage(models, { ledger });
+  await clock.run(failureOf(router.generate({ prompt }, key)));
+  const [entry] = await listOf(ledger.entries());
+  const second = router.generate({ prompt }, key);
+  await clock.pass(5_000);
+  const settled = ledger.settle(entry?.id ?? "", { charged: "no" });
+  await expect(settled).rejects.toMatchObject({ code: "invalid_request", retryable: true });
+  const third = another({ sort: (all) => all.toReversed() }).generate({ prompt }, key);
+  await clock.run(Promise.all([second, third]));
+  expect(clients.map(({ purchases }) => purchases.length)).toEqual([1, 0]);
+  expect(await listOf(ledger.entries())).toMatchObject([{ state: "charged" }]);
+});
