@@ -39,6 +39,7 @@ export interface Purchase {
   readonly order: unknown;
   /** The key that its client was given. */
   readonly key: string | undefined;
+  readonly job: string;
   readonly images: number;
   readonly at: number;
   readonly price: number;
@@ -196,7 +197,7 @@ export class ModelClient implements ImageClient {
       const price = (this.#options.price?.amount ?? 1) * n;
       const order = options.metadata;
       const at = this.#clock.now();
-      this.purchases.push({ client: this.name, order, key, images: n, at, price });
+      this.purchases.push({ client: this.name, order, key, job: id, images: n, at, price });
     }
     const reference: JobReference = {
       ...{ v: 1, id, provider: this.name, baseURL: `https://${this.name}.test`, operation },

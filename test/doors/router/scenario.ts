@@ -39,12 +39,7 @@ interface OrderPlan {
  * @throws where one of the properties does not hold.
  */
 export async function runScenario(seed: number): Promise<Outcome> {
-  const random = seededRandom(seed);
-  const dice: Dice = {
-    random,
-    chance: (probability) => random() < probability,
-    below: (limit) => Math.floor(random() * limit),
-  };
+  const dice = diceOf(seed);
   const clock = new SimClock();
   const fail = (what: string): never => {
     throw new Error(`seed ${seed}: ${what}`);
@@ -63,10 +58,22 @@ export async function runScenario(seed: number): Promise<Outcome> {
     if (plan !== again) plans.push(plan);
     works.push(order(plan, world, dice, clock, fail));
   }
+  // Dice of its own, so that a seed stands for the same orders as before there was one.
+  const own = diceOf(seed + 1);
+  if (own.chance(0.5)) works.push(lookUp(world, own, clock));
   await clock.run(Promise.all(works));
   // Jobs whose callers have left run on.
   await clock.pass(24 * 3_600_000);
   return check(plans, world, fail);
+}
+
+function diceOf(seed: number): Dice {
+  const random = seededRandom(seed);
+  return {
+    random,
+    chance: (probability) => random() < probability,
+    below: (limit) => Math.floor(random() * limit),
+  };
 }
 
 interface World {
@@ -202,6 +209,25 @@ async function order(
   // One wait of a poll, and one last create within its time.
   if (clock.now() - begunAt > timeoutMs + 20_000)
     fail(`${plan.name} took ${clock.now() - begunAt} ms`);
+}
+
+/** A person who looks orders of unknown fate up at their providers now and then, and says what is true. */
+async function lookUp({ ledger, providers }: World, dice: Dice, clock: SimClock): Promise<void> {
+  for (let times = 1 + dice.below(6); times > 0; times -= 1) {
+    await clock.sleep(dice.below(60_000));
+    for await (const { id, state, job } of ledger.entries()) {
+      if (state !== "unknown" || dice.chance(0.3)) continue;
+      const isBilled = providers.some(({ purchases }) =>
+        purchases.some((each) => each.job === job),
+      );
+      try {
+        await ledger.settle(id, { charged: isBilled ? "yes" : "no" });
+      } catch (error) {
+        // Somebody is at it, or has heard meanwhile.
+        if (!isImageError(error) || error.code !== "invalid_request") throw error;
+      }
+    }
+  }
 }
 
 async function check(
