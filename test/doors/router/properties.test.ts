@@ -1,13 +1,12 @@
 import { expect, test } from "vitest";
 import { type Outcome, runScenario } from "./scenario";
 
-const runs = 250;
+const runs = 500;
 
 test("purchases, ends, pauses and budgets hold whatever happens in whichever order", async () => {
-  const first = Math.floor(Math.random() * 2 ** 31);
-  console.log(`router: seeds ${first} to ${first + runs - 1}`);
+  // The same seeds each time: a commit that passes today must pass tomorrow. `npm run test:router` draws new ones.
   const outcomes: Outcome[] = [];
-  for (let seed = first; seed < first + runs; seed += 1) outcomes.push(await runScenario(seed));
+  for (let seed = 1; seed <= runs; seed += 1) outcomes.push(await runScenario(seed));
   const sum = (of: (outcome: Outcome) => number) =>
     outcomes.reduce((total, outcome) => total + of(outcome), 0);
   // So that the generator has not become one that nothing happens in.
