@@ -1,4 +1,4 @@
-import { type CallOptions, isImageError, memoryJournal } from "gpt-image-client";
+import { type CallOptions, isImageError, type Journal, memoryJournal } from "gpt-image-client";
 import { memoryLedger } from "gpt-image-client/router";
 import { routerOn } from "../../../src/doors/router/router";
 import type { ImageRouter, RouteEvent, RouterCallOptions } from "../../../src/doors/router/types";
@@ -44,7 +44,8 @@ export async function runScenario(seed: number): Promise<Outcome> {
   const fail = (what: string): never => {
     throw new Error(`seed ${seed}: ${what}`);
   };
-  const world = worldOf(dice, clock, fail);
+  const journal = failing(memoryJournal(), diceOf(seed + 2));
+  const world = worldOf(dice, clock, journal, fail);
   const plans: OrderPlan[] = [];
   const works: Promise<void>[] = [];
   const count = 4 + dice.below(12);
@@ -84,7 +85,30 @@ interface World {
   readonly refusals: { byBudget: number };
 }
 
-function worldOf(dice: Dice, clock: SimClock, fail: (what: string) => never): World {
+/** In half of the runs one in twenty accesses fails, before or after it was made. */
+function failing(journal: Journal, dice: Dice): Journal {
+  const rate = dice.chance(0.5) ? 0.05 : 0;
+  const access = async <Value>(work: () => Promise<Value>): Promise<Value> => {
+    const at = dice.random();
+    if (at < rate / 2) throw new Error("EIO before");
+    const value = await work();
+    if (at < rate) throw new Error("EIO after");
+    return value;
+  };
+  return {
+    ...journal,
+    create: (record) => access(() => journal.create(record)),
+    read: (id) => access(() => journal.read(id)),
+    update: (record) => access(() => journal.update(record)),
+  };
+}
+
+function worldOf(
+  dice: Dice,
+  clock: SimClock,
+  journal: Journal,
+  fail: (what: string) => never,
+): World {
   const names = ["a", "b", "c", "d"].slice(0, 1 + dice.below(4));
   const providers = names.map(() => new ModelProvider());
   const kinds = names.map(() => {
@@ -94,7 +118,6 @@ function worldOf(dice: Dice, clock: SimClock, fail: (what: string) => never): Wo
       price: 0.05 + 0.05 * dice.below(4),
     };
   });
-  const journal = memoryJournal();
   const ledger = memoryLedger();
   const events: RouteEvent[] = [];
   holdToBudget(ledger, fail);
@@ -223,8 +246,9 @@ async function lookUp({ ledger, providers }: World, dice: Dice, clock: SimClock)
       try {
         await ledger.settle(id, { charged: isBilled ? "yes" : "no" });
       } catch (error) {
-        // Somebody is at it, or has heard meanwhile.
-        if (!isImageError(error) || error.code !== "invalid_request") throw error;
+        // Somebody is at it, or has heard meanwhile, or nobody can tell.
+        const expected: readonly unknown[] = ["invalid_request", "journal_failed"];
+        if (!isImageError(error) || !expected.includes(error.code)) throw error;
       }
     }
   }
