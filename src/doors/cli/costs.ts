@@ -171,7 +171,7 @@ async function sayOpen(ledger: ImageLedger, range: LedgerRange, shell: Shell): P
     shell.say(`  ${at.slice(0, 16)}  ${clean(client)}  ${job ?? id}`);
   }
   shell.say(
-    "gpt-image-client resume JOB asks after it where that can be. Else look in the provider's",
+    `${shell.command} resume JOB asks after it where that can be. Else look in the provider's`,
   );
-  shell.say("console, and type: gpt-image-client costs settle JOB --charged no   (or yes)");
+  shell.say(`console, and type: ${shell.command} costs settle JOB --charged no   (or yes)`);
 }

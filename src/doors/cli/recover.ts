@@ -54,7 +54,7 @@ async function resumeIfFree(job: KeptJob, given: ResumeContext): Promise<OrderEn
       `job ${job.id}: process ${job.liveProcess} is waiting for it, or has the number of the`,
     );
     shell.say(
-      `  one that was. If it is none of gpt-image-client: gpt-image-client resume ${job.id}`,
+      `  one that was. If it is none of gpt-image-client: ${shell.command} resume ${job.id}`,
     );
     return { exitCode: exitCodes.unknown, job, pictures: [] };
   }
@@ -67,7 +67,7 @@ async function resumeIfFree(job: KeptJob, given: ResumeContext): Promise<OrderEn
   sayEnd(shell, end);
   if (job.state === "unknown" && end.exitCode === exitCodes.unknown) {
     shell.say("  look it up in the provider's console, and say what you found:");
-    shell.say(`  gpt-image-client costs settle ${job.id} --charged no   (or yes)`);
+    shell.say(`  ${shell.command} costs settle ${job.id} --charged no   (or yes)`);
   }
   return end;
 }

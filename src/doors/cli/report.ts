@@ -29,7 +29,7 @@ export function sayEnd(
   if (exitCode === exitCodes.partial) return;
   if (label === "sandbox" && result === undefined) {
     shell.say("The sandbox has ended with this command, and the job with it: nothing was billed.");
-    shell.say('"gpt-image-client sandbox" plays one that stays.');
+    shell.say(`"${shell.command} sandbox" plays one that stays.`);
     return;
   }
   // The response to such a create was the picture itself, or its id was lost with it. Of a job that could not
@@ -38,11 +38,11 @@ export function sayEnd(
     shell.say(
       `job ${job.id}: the provider cannot be asked about it again. Look in its console, then`,
     );
-    shell.say(`  gpt-image-client costs settle ${job.id} --charged no   (or yes)`);
+    shell.say(`  ${shell.command} costs settle ${job.id} --charged no   (or yes)`);
     return;
   }
   shell.say(`job ${job.id}: to have what comes of it, type`);
-  shell.say(`  gpt-image-client resume ${job.id}`);
+  shell.say(`  ${shell.command} resume ${job.id}`);
 }
 
 /** The same for a program. */

@@ -97,9 +97,7 @@ export async function resume(
 async function onlyJob({ journal }: Records, id: string): Promise<KeptJob> {
   const [job, ...others] = await findJobs(journal, id);
   if (job === undefined) {
-    throw new UsageError(
-      `There is no job "${id}" in the journal: "gpt-image-client jobs" lists them`,
-    );
+    throw new UsageError(`There is no job "${id}" in the journal: the command "jobs" lists them`);
   }
   if (others.length === 0) return job;
   throw new UsageError(`${others.length + 1} jobs begin with "${id}": give more of it`);

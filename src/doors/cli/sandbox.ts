@@ -30,7 +30,7 @@ export async function sandbox(flags: SandboxFlags, shell: Shell): Promise<number
       const { baseURL, apiKey } = served[name];
       const flags = `--provider ${name} --base-url ${baseURL}`;
       await shell.print(
-        `${keyVariableOf(name)}=${apiKey} gpt-image-client generate ${flags} "A fox"`,
+        `${keyVariableOf(name)}=${apiKey} ${shell.command} generate ${flags} "A fox"`,
       );
     }
     shell.say("Ctrl-C ends it.");

@@ -78,7 +78,7 @@ function codeOf(jobs: readonly KeptJob[], shell: Shell): number {
   shell.say(
     `${count(jobs.length, "order")} may be charged, and did not come. To have what can be had:`,
   );
-  shell.say("  gpt-image-client recover");
+  shell.say(`  ${shell.command} recover`);
   return exitCodes.unknown;
 }
 

@@ -52,7 +52,7 @@ export async function settle(
         ? await settleInJournal(job, entry?.client, { charged, taskId, state })
         : records.ledger;
     if (taskId !== undefined) {
-      shell.say(`settled: gpt-image-client resume ${job?.id ?? id} fetches its pictures`);
+      shell.say(`settled: ${shell.command} resume ${job?.id ?? id} fetches its pictures`);
       return exitCodes.allCame;
     }
     if (isOpen) {
@@ -78,7 +78,7 @@ async function orderOf(
   const [job, ...others] = await findJobs(journal, entry?.job ?? id);
   if (others.length > 0) throw new UsageError(`Several jobs begin with "${id}": give more of it`);
   if (job === undefined && entry === undefined) {
-    throw new UsageError(`There is no order "${id}": "gpt-image-client costs" lists what is open`);
+    throw new UsageError(`There is no order "${id}": the command "costs" lists what is open`);
   }
   return { job, entry: entry ?? (job && (await ledger.store.findJob(job.id))) };
 }

@@ -25,6 +25,12 @@ export class Shell {
     platform.stderr.on("error", () => {});
   }
 
+  /** How this program is called again: npm puts what `npx` runs on no path of the user's. */
+  get command(): string {
+    const isByNpx = this.platform.env.npm_lifecycle_event === "npx";
+    return isByNpx ? "npx gpt-image-client" : "gpt-image-client";
+  }
+
   /** Whether a line can be drawn over. */
   get isInteractive(): boolean {
     return this.platform.stderr.isTTY === true && this.platform.env.TERM !== "dumb";

@@ -274,7 +274,15 @@ describe("stdout", () => {
     const { code, stderr } = await here(argv, { env, stdoutError: full });
     expect(code).toBe(4);
     expect(stderr).toContain("no space left");
-    expect(stderr).toContain("gpt-image-client resume");
+    expect(stderr).toContain("  gpt-image-client resume");
+  });
+
+  test("that is full says a command that can be typed, also to who has the program by npx alone", async () => {
+    const env = { XDG_STATE_HOME: place(), npm_lifecycle_event: "npx" };
+    const full = Object.assign(new Error("no space left on device"), { code: "ENOSPC" });
+    const argv = ["generate", "-p", "sandbox", "-o", "-", "test"];
+    const { stderr } = await here(argv, { env, stdoutError: full });
+    expect(stderr).toContain("  npx gpt-image-client resume");
   });
 
   test("whose reader has gone keeps the picture, and is no error", async () => {

@@ -91,7 +91,7 @@ describe("resume", () => {
     const given = argv.map((word) => (word === "JOB" ? job : word));
     const { code, stderr } = await here(given, { env: keyless });
     expect(code).toBe(expected);
-    expect(stderr).toMatch(/gpt-image-client jobs|takes the id|environment/);
+    expect(stderr).toMatch(/the command "jobs"|takes the id|environment/);
   });
 
   test("under a stdout that is full is code 4, and the document is lost alone", async () => {
