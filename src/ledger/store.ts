@@ -41,6 +41,8 @@ export interface LedgerEntry {
   readonly reported?: Amount;
   /** What it cost by the tokens that the provider reported. */
   readonly computed?: Amount;
+  /** When its create left, as ISO 8601: the last one, where a later call under its key had to send again. */
+  readonly sentAt?: string;
   /** The id of its job, once there is one. */
   readonly job?: string;
   /** To take the job up again: without a key or a prompt. */
@@ -55,7 +57,7 @@ export interface LedgerEntry {
 export type LedgerChange = Partial<
   Pick<
     LedgerEntry,
-    "state" | "settledAt" | "counted" | "reported" | "computed" | "job" | "reference"
+    "state" | "settledAt" | "counted" | "reported" | "computed" | "sentAt" | "job" | "reference"
   >
 >;
 

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import {
   type Amount,
   type Charged,
+  type JobReference,
   JournalError,
   type LedgerEntry,
   type LedgerStore,
@@ -116,12 +117,16 @@ export class Accounting {
   }
 
   /** The order of a job that was taken up again. */
-  async orderOf(job: string): Promise<Order> {
+  async orderOf({ id: job, tasks }: JobReference): Promise<Order> {
     const { store } = this.options;
     const entry = await this.guarded("unknown", async () => store?.findJob(job));
-    // A store may still know an entry by a job before its own.
-    const id = entry?.job === job ? entry.id : undefined;
-    return (await this.reopen(id)) ?? this.none();
+    // The entry may be of a job that was sent after this one: under one key both can have the same name.
+    const isLater = ({ index, id }: JobReference["tasks"][number]) => {
+      const own = tasks.find((task) => task.index === index)?.id;
+      return id !== undefined && own !== undefined && own !== id;
+    };
+    const isOther = entry?.job !== job || entry.reference?.tasks.some(isLater);
+    return (isOther ? undefined : await this.reopen(entry?.id)) ?? this.none();
   }
 
   /** Tells of each budget that a settled order has exceeded. */

@@ -51,6 +51,8 @@ export class Order {
   #writing: Promise<void> = Promise.resolve();
   /** Its create may have left. */
   isBegun: boolean;
+  /** The call has sent it itself. */
+  #hasLeft = false;
   readonly warnings: string[] = [];
 
   /** @param isBegun for an order of another call, which may have sent it. */
@@ -91,10 +93,13 @@ export class Order {
   #leaves(job: string): void {
     this.isBegun = true;
     const entry = this.#entry;
-    if (entry === undefined || entry.job === job) return;
-    // The entry may be of a job that came to nothing, and what was held for that be given back by now.
+    // The other tasks of a split order leave later.
+    if (entry === undefined || this.#hasLeft) return;
+    this.#hasLeft = true;
+    const sentAt = new Date(this.#context.clock.wallTime()).toISOString();
+    // An earlier job under the entry has come to nothing, and what was held for it may have been given back.
     const { state, counted } = entry;
-    this.#change({ job, state, ...(counted !== undefined && { counted }) });
+    this.#change({ job, sentAt, state, ...(counted !== undefined && { counted }) });
   }
 
   /** The call gave its job away before the job ended. */
@@ -196,7 +201,7 @@ export class Order {
 
   /**
    * Says that nothing was charged, or that nobody can tell, unless another call knows more: one that has sent
-   * a job of its own under the entry must not lose what is held for it, and what is settled stays.
+   * again under the entry must not lose what is held for it, and what is settled stays.
    */
   #changeOwn(change: LedgerChange): void {
     const entry = this.#entry;
@@ -204,9 +209,9 @@ export class Order {
     if (entry === undefined || store === undefined) return;
     this.#entry = { ...entry, ...change };
     this.#write(async () => {
-      const { job = entry.job, state } = (await store.read(entry.id)) ?? {};
+      const { sentAt = entry.sentAt, state } = (await store.read(entry.id)) ?? {};
       const isSettled = state === "charged" || state === "refunded";
-      if (job === entry.job && !isSettled) await store.update(entry.id, change);
+      if (sentAt === entry.sentAt && !isSettled) await store.update(entry.id, change);
     });
   }
 

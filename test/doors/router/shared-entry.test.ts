@@ -39,13 +39,19 @@ test("a job that failed unbilled stays given back, and what is bought after it i
 });
 
 describe("one entry, which a second call has taken up", () => {
-  const jobOf = (id: string) => {
-    const tasks: JobReference["tasks"] = [{ index: 0, n: 1, id: `task-${id}`, state: "running" }];
-    return { id, reference: { id, tasks } } as unknown as ImageJob;
+  /** Under one key both jobs have the same name; their tasks have not. */
+  const jobOf = (attempt: string) => {
+    const tasks: JobReference["tasks"] = [
+      { index: 0, n: 1, id: `task-${attempt}`, state: "running" },
+    ];
+    return { id: "job", reference: { id: "job", tasks } } as unknown as ImageJob;
   };
-  const event = (jobId: string, rest: object) =>
-    ({ provider: "a", jobId, task: 0, at: 0, ...rest }) as unknown as ImageEvent;
-  const failed = (jobId: string) => event(jobId, { type: "failed", error: refusals.failed("a") });
+  const event = (rest: object) =>
+    ({ provider: "a", jobId: "job", task: 0, at: 0, ...rest }) as unknown as ImageEvent;
+  const submitting = event({ type: "submitting" });
+  const succeeded = event({ type: "succeeded", images: 1 });
+  const failed = event({ type: "failed", error: refusals.failed("a") });
+  const held = { state: "reserved", counted: { amount: 0.1 } };
 
   async function takenUp(store: LedgerStore) {
     const entry: LedgerEntry = {
@@ -54,9 +60,10 @@ describe("one entry, which a second call has taken up", () => {
       ...{ estimate: { amount: 0.1, unit: "USD" }, counted: { amount: 0.1, unit: "USD" } },
     };
     await store.append(entry);
+    const clock = new SimClock();
     const accounting = new Accounting({
       ...{ store, budgets: [], rates: new Rates(), margin: 1, trustReported: false },
-      ...{ clock: new SimClock(), tell: () => {} },
+      ...{ clock, tell: () => {} },
     });
     const take = async () => {
       const order = await accounting.reopen("1");
@@ -64,39 +71,53 @@ describe("one entry, which a second call has taken up", () => {
       return order;
     };
     const first = await take();
+    first.hear(submitting);
     first.accepted(jobOf("first"));
     first.submitted();
     await first.written();
+    await clock.pass(1_000);
     return { accounting, first, second: await take() };
   }
 
-  test("is the second one's once that has sent a job of its own: the end of the first gives nothing back", async () => {
+  test("is the second one's once that has sent again: the end of the first gives nothing back", async () => {
     const { store } = memoryLedger();
-    const { accounting, first, second } = await takenUp(store);
-    second.hear(event("second", { type: "submitting" }));
+    const { first, second } = await takenUp(store);
+    second.hear(submitting);
     await second.written();
-    first.hear(failed("first"));
+    first.hear(failed);
     await first.written();
-    expect(await store.read("1")).toMatchObject({ state: "reserved", job: "second" });
-    // Nor does whoever takes the first job up again.
-    const again = await accounting.orderOf("first");
-    again.failed(refusals.failed("a"));
-    await again.written();
-    expect(await store.read("1")).toMatchObject({ state: "reserved", counted: { amount: 0.1 } });
+    expect(await store.read("1")).toMatchObject(held);
     second.accepted(jobOf("second"));
     second.submitted();
-    second.hear(event("second", { type: "succeeded", images: 1 }));
+    second.hear(succeeded);
     await second.written();
     expect(await store.read("1")).toMatchObject({ state: "charged", counted: { amount: 0.1 } });
+  });
+
+  test("is not given back by who takes the first job up again after the second was accepted", async () => {
+    const { store } = memoryLedger();
+    const { accounting, second } = await takenUp(store);
+    second.hear(submitting);
+    second.accepted(jobOf("second"));
+    await second.written();
+    const refund = async (attempt: string) => {
+      const order = await accounting.orderOf(jobOf(attempt).reference);
+      order.failed(refusals.failed("a"));
+      await order.written();
+    };
+    await refund("first");
+    expect(await store.read("1")).toMatchObject(held);
+    await refund("second");
+    expect(await store.read("1")).toMatchObject({ state: "refunded", counted: { amount: 0 } });
   });
 
   test("is held again where the second sends after the first was given back", async () => {
     const { store } = memoryLedger();
     const { first, second } = await takenUp(store);
-    first.hear(failed("first"));
+    first.hear(failed);
     await first.written();
     expect(await store.read("1")).toMatchObject({ state: "refunded", counted: { amount: 0 } });
-    second.hear(event("second", { type: "submitting" }));
+    second.hear(submitting);
     second.left();
     await second.written();
     expect(await store.read("1")).toMatchObject({ state: "unknown", counted: { amount: 0.1 } });
@@ -105,7 +126,7 @@ describe("one entry, which a second call has taken up", () => {
   test("stays settled where the second sent nothing and cannot tell", async () => {
     const { store } = memoryLedger();
     const { first, second } = await takenUp(store);
-    first.hear(event("first", { type: "succeeded", images: 1 }));
+    first.hear(succeeded);
     await first.written();
     second.left();
     await second.written();
