@@ -111,7 +111,7 @@ export class RouterCall<Request extends ImageRequest, Value> {
       const { candidate, turn } = await walk.next();
       const { member } = candidate;
       try {
-        const order = await this.services.accounting.reserve(candidate, this.#facts(claim));
+        const order = await this.hold(candidate, claim);
         if (this.#isStillReady(candidate, turn)) return { candidate, turn, order };
         // Others have heard a no meanwhile.
         await this.dismiss(order);
@@ -125,13 +125,16 @@ export class RouterCall<Request extends ImageRequest, Value> {
     }
   }
 
-  #isStillReady({ member: { cooling } }: Candidate, { spell }: Turn): boolean {
-    return cooling.leftMs === 0 && cooling.spell === spell;
+  /** The money for an order at a client. @throws as {@link Accounting.reserve} does. */
+  hold(candidate: Candidate, claim?: string): Promise<Order> {
+    const { operation, options } = this;
+    const tags = options.tags ?? {};
+    const facts = { operation, tags, claim, again: this.#unknown?.order.id };
+    return this.services.accounting.reserve(candidate, facts);
   }
 
-  #facts(claim: string | undefined) {
-    const { operation, options } = this;
-    return { operation, tags: options.tags ?? {}, claim, again: this.#unknown?.order.id };
+  #isStillReady({ member: { cooling } }: Candidate, { spell }: Turn): boolean {
+    return cooling.leftMs === 0 && cooling.spell === spell;
   }
 
   /** An order that was never sent. */
@@ -147,7 +150,8 @@ export class RouterCall<Request extends ImageRequest, Value> {
       await this.dismiss(given.order);
       given.candidate.member.cooling.end(given.turn);
       this.options.signal?.throwIfAborted();
-      throw new ClientClosedError({ provider: name, charged: "no" });
+      const said = new ClientClosedError({ provider: name, charged: "no" });
+      return { error: given.endOf?.(said) ?? said, said };
     }
     const { tell } = this.services;
     return attempt(this.kind, given, { call: this.options, time: this.time, tell });

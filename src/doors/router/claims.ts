@@ -53,11 +53,6 @@ export class Claims {
     return `route-${digest.digest("hex").slice(0, 32)}`;
   }
 
-  /** The id of a link's record. */
-  idOf(key: string, index: number): string {
-    return idOf(key, index);
-  }
-
   /** The last link of a key's chain, at or after the one at `from`. */
   async last(key: string, from = 0): Promise<Claim | undefined> {
     let last: Claim | undefined;
@@ -235,11 +230,14 @@ export class Claims {
     // Whoever asked after the order since has made a later link of it, and of its second purchase others.
     while (link !== undefined && link.facts.entry !== id) link = await this.#before(link);
     if (link === undefined || link.record.state === "succeeded") return;
-    if (link.record.state === "submitting" && !this.isAbandoned(link)) {
-      const given = `an order that may be on its way to ${link.facts.client}`;
+    const { record, facts } = link;
+    // Whose process lives on may have submitted it, and be at it no longer: that has its time.
+    const isInTime = this.#clock.wallTime() <= facts.until;
+    if (record.state === "submitting" && isInTime && !this.isAbandoned(link)) {
+      const given = `an order that may be on its way to ${facts.client}`;
       const taken = "one that nobody is at";
-      const facts = { provider: this.#router, charged: "no", field: "id" } as const;
-      throw new InvalidRequestError({ ...facts, given, taken, transient: true });
+      const own = { provider: this.#router, charged: "no", field: "id" } as const;
+      throw new InvalidRequestError({ ...own, given, taken, transient: true });
     }
     const message = "A person has found out what became of it";
     const failure = { kind: "generation_failed", message, charged };

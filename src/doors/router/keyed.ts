@@ -6,7 +6,7 @@ import {
   type JobReference,
 } from "../../index";
 import type { Reserved, RouterCall } from "./call";
-import { type Claim, type ClaimFacts, claimedMember, placeOf } from "./claim";
+import { type Claim, type ClaimFacts, claimedMember, idOf, placeOf } from "./claim";
 import { endOf, isWhole, lostError } from "./claim-ends";
 import { ClaimWait } from "./claim-wait";
 import type { Claims } from "./claims";
@@ -71,7 +71,7 @@ export class KeyedCall<Request extends ImageRequest, Value> {
     const index = last === undefined ? 0 : last.index + 1;
     const call = this.#call;
     this.#walk ??= call.walk();
-    const id = this.#claims.idOf(this.#key, index);
+    const id = idOf(this.#key, index);
     const { candidate, order, turn } = await call.reserve(this.#walk, id);
     const claim = await this.#open(index, candidate.member, order).catch(async (error: unknown) => {
       candidate.member.cooling.end(turn);
@@ -123,7 +123,7 @@ export class KeyedCall<Request extends ImageRequest, Value> {
       const outcome = await call.send({
         ...next,
         signal: ended.signal,
-        idempotencyKey: this.#keyOf(opened, candidate.member),
+        idempotencyKey: keyOf(this.#idempotencyKey, opened, candidate.member),
         onAccepted: (job) => held.accepted(job, order),
         ...(before !== undefined && {
           endOf: (error: ImageError) => endOf(before, candidate.member, error),
@@ -153,12 +153,6 @@ export class KeyedCall<Request extends ImageRequest, Value> {
       stop?.();
       held.leave();
     }
-  }
-
-  /** The key that the client of a claim is given: another one for the purchase after an unknown one. */
-  #keyOf({ facts }: Claim, { honoursKeys }: Member): string | undefined {
-    if (!honoursKeys) return undefined;
-    return facts.again ? `${this.#idempotencyKey}#again` : this.#idempotencyKey;
   }
 
   /** A key buys once more at most, whoever comes with it. */
@@ -205,20 +199,23 @@ export class KeyedCall<Request extends ImageRequest, Value> {
   /** Nobody else is at it: its client is asked again under its key, which finds the job. */
   async #takeOver(last: Claim, member: Member): Promise<{ readonly value: Value } | undefined> {
     const call = this.#call;
-    const { accounting } = call.services;
     const candidate = candidateFor(member, call.request, call.services);
     // What was delivered is found, and not ordered: it needs no claim, and no money.
     if (last.record.state === "succeeded") return this.#fetch(last, candidate);
-    const known = await accounting.reopen(last.facts.entry);
-    const facts = { operation: call.operation, tags: call.options.tags ?? {} };
-    const claimId = this.#claims.idOf(this.#key, this.#from + 1);
-    const order = known ?? (await accounting.reserve(candidate, { ...facts, claim: claimId }));
-    const isAgain = last.facts.again === true;
-    const claim = await this.#open(this.#from + 1, member, order, isAgain);
+    const known = await call.services.accounting.reopen(last.facts.entry);
+    // That nothing is sent now says nothing of the order before.
+    const inDoubt = (error: unknown): never => {
+      throw isImageError(error) ? endOf(last, member, error) : error;
+    };
+    const order =
+      known ?? (await call.hold(candidate, idOf(this.#key, this.#from + 1)).catch(inDoubt));
+    const giveBack = async () => known ?? (await call.dismiss(order));
+    const opening = this.#open(this.#from + 1, member, order, last.facts.again === true);
+    const claim = await opening.catch((error: unknown) => giveBack().then(() => inDoubt(error)));
     if (claim !== undefined) {
       return this.#send(claim, { candidate, order, turn: member.cooling.follow() }, last);
     }
-    if (known === undefined) await call.dismiss(order);
+    await giveBack();
     return undefined;
   }
 
@@ -229,7 +226,7 @@ export class KeyedCall<Request extends ImageRequest, Value> {
     const order = call.services.accounting.none();
     const outcome = await call.send({
       ...{ candidate, order, turn: member.cooling.follow(), signal: call.options.signal },
-      idempotencyKey: this.#keyOf(last, member),
+      idempotencyKey: keyOf(this.#idempotencyKey, last, member),
     });
     if ("error" in outcome) throw outcome.error;
     return { value: call.finish(outcome.value, order, this.#watch(outcome.value)) };
@@ -273,4 +270,14 @@ export class KeyedCall<Request extends ImageRequest, Value> {
   #watch(value: Value): JobWatch {
     return { released: () => this.#claims.forget(this.#key, this.#call.kind.jobOf(value).id) };
   }
+}
+
+/** The key that the client of a claim is given: another one for the purchase after an unknown one. */
+function keyOf(
+  idempotencyKey: string,
+  { facts }: Claim,
+  { honoursKeys }: Member,
+): string | undefined {
+  if (!honoursKeys) return undefined;
+  return facts.again ? `${idempotencyKey}#again` : idempotencyKey;
 }

@@ -6,6 +6,7 @@ import type {
   ImageEvent,
   ImageJob,
   ImageResult,
+  JobReference,
   LedgerChange,
   LedgerEntry,
   LedgerStore,
@@ -53,6 +54,7 @@ export class Order {
   isBegun: boolean;
   /** The call has sent it itself. */
   #hasLeft = false;
+  readonly #isReopened: boolean;
   readonly warnings: string[] = [];
 
   /** @param isBegun for an order of another call, which may have sent it. */
@@ -60,6 +62,7 @@ export class Order {
     this.#context = context;
     this.#entry = entry;
     this.isBegun = isBegun;
+    this.#isReopened = isBegun;
   }
 
   /** The id of its entry, where there is a ledger. */
@@ -97,9 +100,17 @@ export class Order {
     if (entry === undefined || this.#hasLeft) return;
     this.#hasLeft = true;
     const sentAt = new Date(this.#context.clock.wallTime()).toISOString();
-    // An earlier job under the entry has come to nothing, and what was held for it may have been given back.
-    const { state, counted } = entry;
-    this.#change({ job, sentAt, state, ...(counted !== undefined && { counted }) });
+    this.#change({ job, sentAt, ...(entry.reference && { reference: unsent(entry.reference) }) });
+    if (this.#isReopened) this.#holdAgain(entry);
+  }
+
+  /** An earlier job under the entry has come to nothing, and what was held for it may have been given back. */
+  #holdAgain({ id, state, counted }: LedgerEntry): void {
+    const { store } = this.#context;
+    this.#write(async () => {
+      if ((await store?.read(id))?.state !== "refunded") return;
+      await store?.update(id, { state, ...(counted !== undefined && { counted }) });
+    });
   }
 
   /** The call gave its job away before the job ended. */
@@ -226,6 +237,11 @@ export class Order {
   written(): Promise<void> {
     return this.#writing;
   }
+}
+
+/** A reference whose tasks have no ids yet: those of an earlier job are not those of the one that leaves. */
+function unsent({ tasks, ...job }: JobReference): JobReference {
+  return { ...job, tasks: tasks.map(({ id: _, ...task }) => ({ ...task, state: "submitting" })) };
 }
 
 function amountOf({ amount, unit }: Cost): Amount {

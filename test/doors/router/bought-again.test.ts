@@ -1,3 +1,5 @@
+import { hostname } from "node:os";
+import type { JournalRecord } from "gpt-image-client";
 import { memoryLedger } from "gpt-image-client/router";
 import { expect, test } from "vitest";
 import type { ImageRouterOptions } from "../../../src/doors/router/types";
@@ -119,4 +121,24 @@ test("nobody's word ends an order that a call is at just now, and its key is not
   await clock.run(Promise.all([second, third]));
   expect(clients.map(({ purchases }) => purchases.length)).toEqual([1, 0]);
   expect(await listOf(ledger.entries())).toMatchObject([{ state: "charged" }]);
+});
+
+test("a person's word counts for an order that was submitted, once it has had its time, though its process lives", async () => {
+  const ledger = memoryLedger();
+  const { clock, router, journal, another } = stage({ a: {} }, { ledger });
+  await clock.run(router.submit({ prompt }, { ...key, timeoutMs: 1_000 }));
+  const [claim] = (await listOf(journal.list())).map(({ record }) => record as JournalRecord);
+  if (claim === undefined) return expect.fail("there is no claim");
+  await journal.update({ ...claim, owner: { host: hostname(), pid: process.ppid } });
+  const [entry] = await listOf(ledger.entries());
+  if (entry === undefined) return expect.fail("there is no entry");
+  // As one has it whose process never heard of the end.
+  const other = memoryLedger();
+  await other.store.append({ ...entry, state: "unknown" });
+  another({ ledger: other });
+  const settle = () => other.settle(entry.id, { charged: "yes" });
+  await expect(settle()).rejects.toMatchObject({ retryable: true });
+  await clock.pass(24 * 3_600_000);
+  await settle();
+  expect(await listOf(other.entries())).toMatchObject([{ state: "charged" }]);
 });

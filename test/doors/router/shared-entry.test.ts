@@ -1,6 +1,7 @@
 import type {
   ImageEvent,
   ImageJob,
+  ImageResult,
   JobReference,
   LedgerEntry,
   LedgerStore,
@@ -132,4 +133,87 @@ describe("one entry, which a second call has taken up", () => {
     await second.written();
     expect(await store.read("1")).toMatchObject({ state: "charged", counted: { amount: 0.1 } });
   });
+
+  test.each([
+    ["succeeded", "charged"],
+    ["failed", "refunded"],
+  ] as const)(
+    "whose second job %s is %s by who recovers it, though its process never heard of the tasks",
+    async (end, state) => {
+      const { store } = memoryLedger();
+      const { accounting, second } = await takenUp(store);
+      second.hear(submitting);
+      await second.written();
+      const order = await accounting.orderOf(jobOf("second").reference);
+      if (end === "failed") order.failed(refusals.failed("a"));
+      else order.succeeded({ images: [{}], failures: [] } as unknown as ImageResult);
+      await order.written();
+      expect(await store.read("1")).toMatchObject({ state });
+    },
+  );
+
+  test("keeps what the first cost where the second sends all the same, and is refused", async () => {
+    const { store } = memoryLedger();
+    const { first, second } = await takenUp(store);
+    const cost = { amount: 0.3, unit: "USD", basis: "reported" };
+    first.hear(event({ type: "succeeded", images: 1, cost }));
+    await first.written();
+    second.hear(submitting);
+    second.failed(refusals.rateLimited("a"));
+    await second.written();
+    expect(await store.read("1")).toMatchObject({ state: "charged", counted: { amount: 0.3 } });
+  });
+});
+
+test("an order in doubt is not said to be uncharged where no budget has room to ask after it", async () => {
+  const { clock, another } = stage({ a: { honoursKeys: true, price } });
+  const first = another({ ledger: memoryLedger() }).generate(
+    { prompt },
+    { ...key, timeoutMs: 1_000 },
+  );
+  expect((await clock.run(failureOf(first))).charged).toBe("unknown");
+  const budget = [{ amount: 0.1, unit: "USD", per: "day" } as const];
+  const next = another({ ledger: memoryLedger(), budget });
+  await clock.run(next.generate({ prompt: "Another" }));
+  const error = await clock.run(failureOf(next.generate({ prompt }, key)));
+  expect(error).toMatchObject({ code: "submission_unknown", charged: "unknown" });
+  expect(error.failures).toMatchObject([{ code: "budget_exceeded", charged: "no" }]);
+});
+
+test("what is held to ask after an order is given back where its claim cannot be written", async () => {
+  const ledger = memoryLedger();
+  const fate = fates({ kind: "failed", durationMs: 1_000 }, { kind: "ok", durationMs: 1_000 });
+  const models = { a: { honoursKeys: true, price, fate } };
+  const { clock, router, journal, another } = stage(models, { ledger });
+  await clock.run(router.submit({ prompt }, key));
+  await clock.pass(60_000);
+  const broken = {
+    ...journal,
+    create: async () => {
+      throw new Error("EIO");
+    },
+  };
+  const error = await clock.run(failureOf(another({ journal: broken }).generate({ prompt }, key)));
+  expect(error).toMatchObject({ charged: "unknown", failures: [{ code: "journal_failed" }] });
+  expect((await listOf(ledger.entries())).map(({ state }) => state)).toEqual([
+    ...["refunded", "refunded"],
+  ]);
+});
+
+test("a key whose order never left, since its router was closed, is free", async () => {
+  const { clock, journal, another, a } = stage({ a: { price } });
+  const slow = {
+    ...journal,
+    create: async (record: Parameters<typeof journal.create>[0]) => {
+      await clock.sleep(1_000);
+      return journal.create(record);
+    },
+  };
+  const closed = another({ journal: slow });
+  const work = failureOf(closed.generate({ prompt }, key));
+  await clock.pass(500);
+  await closed.close();
+  expect(await clock.run(work)).toMatchObject({ code: "client_closed", charged: "no" });
+  expect(a.asked).toHaveLength(0);
+  expect((await clock.run(another().generate({ prompt }, key))).provider).toBe("a");
 });
