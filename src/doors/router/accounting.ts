@@ -116,17 +116,20 @@ export class Accounting {
     return entry.state === "charged" ? this.none() : new Order(this.#context, entry, true);
   }
 
-  /** The order of a job that was taken up again. */
-  async orderOf({ id: job, tasks }: JobReference): Promise<Order> {
+  /**
+   * The order of a job that was taken up again, and has ended. One that was not paid for ends its own order
+   * alone: under one key a job that was sent later can have the same name, and its entry.
+   */
+  async orderOf({ id: job, tasks }: JobReference, isPaid: boolean): Promise<Order> {
     const { store } = this.options;
     const entry = await this.guarded("unknown", async () => store?.findJob(job));
-    // The entry may be of a job that was sent after this one: under one key both can have the same name.
-    const isLater = ({ index, id }: JobReference["tasks"][number]) => {
+    const isAnother = ({ index, id }: JobReference["tasks"][number]) => {
       const own = tasks.find((task) => task.index === index)?.id;
       return id !== undefined && own !== undefined && own !== id;
     };
-    const isOther = entry?.job !== job || entry.reference?.tasks.some(isLater);
-    return (isOther ? undefined : await this.reopen(entry?.id)) ?? this.none();
+    const isOwn = entry?.job === job && !entry.reference?.tasks.some(isAnother);
+    const id = isPaid || isOwn ? entry?.id : undefined;
+    return (await this.reopen(id)) ?? this.none();
   }
 
   /** Tells of each budget that a settled order has exceeded. */

@@ -69,11 +69,16 @@ export class Claims {
    * for free would buy beside it.
    */
   async standing(last: Claim | undefined): Promise<Claim | undefined> {
-    let link = last;
-    if (link !== undefined && isFree(link)) {
-      while (link?.facts.again === true) link = await this.#before(link);
-    }
-    return link !== undefined && isFree(link) ? undefined : link;
+    if (last === undefined || !isFree(last)) return last;
+    const first = await this.#firstOf(last);
+    return first !== undefined && isFree(first) ? undefined : first;
+  }
+
+  /** The link of the order that a second purchase was made for; of any other link, itself. */
+  async #firstOf(link: Claim): Promise<Claim | undefined> {
+    let first: Claim | undefined = link;
+    while (first?.facts.again === true) first = await this.#before(first);
+    return first;
   }
 
   async #before({ key, index }: Claim): Promise<Claim | undefined> {
@@ -184,15 +189,19 @@ export class Claims {
   }
 
   /**
-   * Lets go of all that a key has, the newest link first: at no moment does it lead past one. Not where its
-   * last order is another job's by now, or has no job yet: somebody has come with the key since.
+   * Lets go of all that a key has, the newest link first: at no moment does it lead past one. Not where the
+   * order that it tells of is another job's by now, or has no job yet: somebody has come with the key since.
+   * Of a second purchase that is let go the first order's link stays, while that is in doubt.
    */
   async forget(key: string, jobId: string | undefined): Promise<void> {
     const last = await this.last(key);
     const told = (await this.standing(last)) ?? last;
-    if (told?.facts.reference?.id !== jobId) return;
+    if (last === undefined || told?.facts.reference?.id !== jobId) return;
     if (jobId === undefined && told?.record.settledAt === undefined) return;
-    for (let index = last?.index ?? -1; index >= 0; index -= 1) {
+    const first = await this.#firstOf(last);
+    const isInDoubt = first !== undefined && first.index !== told?.index && !isFree(first);
+    const oldest = isInDoubt ? first.index + 1 : 0;
+    for (let index = last.index; index >= oldest; index -= 1) {
       await this.#guarded("unknown", () => this.#journal.delete(idOf(key, index)));
     }
   }
@@ -236,8 +245,8 @@ export class Claims {
     if (record.state === "submitting" && isInTime && !this.isAbandoned(link)) {
       const given = `an order that may be on its way to ${facts.client}`;
       const taken = "one that nobody is at";
-      const own = { provider: this.#router, charged: "no", field: "id" } as const;
-      throw new InvalidRequestError({ ...own, given, taken, transient: true });
+      const known = { provider: this.#router, charged: "no", field: "id" } as const;
+      throw new InvalidRequestError({ ...known, given, taken, transient: true });
     }
     const message = "A person has found out what became of it";
     const failure = { kind: "generation_failed", message, charged };

@@ -21,7 +21,7 @@ export function accounted(
   return watched(job, {
     ...(released !== undefined && { released }),
     async ended(end: { readonly result: ImageResult } | { readonly error: unknown }) {
-      const order = await accounting.orderOf(job.reference);
+      const order = await accounting.orderOf(job.reference, "result" in end);
       if ("result" in end) order.succeeded(end.result);
       else if (isImageError(end.error)) order.failed(end.error);
       await order.written();

@@ -6,7 +6,6 @@ import type {
   ImageEvent,
   ImageJob,
   ImageResult,
-  JobReference,
   LedgerChange,
   LedgerEntry,
   LedgerStore,
@@ -54,6 +53,7 @@ export class Order {
   isBegun: boolean;
   /** The call has sent it itself. */
   #hasLeft = false;
+  /** An earlier call may have sent it, too. */
   readonly #isReopened: boolean;
   readonly warnings: string[] = [];
 
@@ -100,7 +100,7 @@ export class Order {
     if (entry === undefined || this.#hasLeft) return;
     this.#hasLeft = true;
     const sentAt = new Date(this.#context.clock.wallTime()).toISOString();
-    this.#change({ job, sentAt, ...(entry.reference && { reference: unsent(entry.reference) }) });
+    this.#change({ job, sentAt });
     if (this.#isReopened) this.#holdAgain(entry);
   }
 
@@ -237,11 +237,6 @@ export class Order {
   written(): Promise<void> {
     return this.#writing;
   }
-}
-
-/** A reference whose tasks have no ids yet: those of an earlier job are not those of the one that leaves. */
-function unsent({ tasks, ...job }: JobReference): JobReference {
-  return { ...job, tasks: tasks.map(({ id: _, ...task }) => ({ ...task, state: "submitting" })) };
 }
 
 function amountOf({ amount, unit }: Cost): Amount {

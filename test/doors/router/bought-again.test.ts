@@ -142,3 +142,24 @@ test("a person's word counts for an order that was submitted, once it has had it
   await settle();
   expect(await listOf(other.entries())).toMatchObject([{ state: "charged" }]);
 });
+
+test("a second purchase that is released leaves the first in doubt", async () => {
+  const failing: Fate = { kind: "failed", durationMs: 1_000 };
+  const models = { a: { fate: fates(lost, ok) }, b: { fate: fates(failing, ok) } };
+  const { clock, router, another, clients } = stage(models);
+  await clock.run(failureOf(router.generate({ prompt }, key)));
+  const job = await clock.run(router.submit({ prompt }, bold));
+  await clock.run(failureOf(job.result()));
+  await job.release();
+  expect(await clock.run(failureOf(another().generate({ prompt }, key)))).toMatchObject(inDoubt);
+  expect(clients.flatMap(({ purchases }) => purchases)).toHaveLength(1);
+});
+
+test("the claim of an order in doubt outlives that of its second purchase, which was delivered", async () => {
+  const { clock, router, another, clients } = stage({ a: { fate: fates(lost, ok) }, b: {} });
+  await clock.run(router.generate({ prompt }, bold));
+  await clock.pass(31 * 24 * 60 * 60_000);
+  for await (const _ of router.recover());
+  expect(await clock.run(failureOf(another().generate({ prompt }, key)))).toMatchObject(inDoubt);
+  expect(clients.flatMap(({ purchases }) => purchases)).toHaveLength(2);
+});

@@ -102,7 +102,7 @@ describe("one entry, which a second call has taken up", () => {
     second.accepted(jobOf("second"));
     await second.written();
     const refund = async (attempt: string) => {
-      const order = await accounting.orderOf(jobOf(attempt).reference);
+      const order = await accounting.orderOf(jobOf(attempt).reference, false);
       order.failed(refusals.failed("a"));
       await order.written();
     };
@@ -134,23 +134,18 @@ describe("one entry, which a second call has taken up", () => {
     expect(await store.read("1")).toMatchObject({ state: "charged", counted: { amount: 0.1 } });
   });
 
-  test.each([
-    ["succeeded", "charged"],
-    ["failed", "refunded"],
-  ] as const)(
-    "whose second job %s is %s by who recovers it, though its process never heard of the tasks",
-    async (end, state) => {
-      const { store } = memoryLedger();
-      const { accounting, second } = await takenUp(store);
-      second.hear(submitting);
-      await second.written();
-      const order = await accounting.orderOf(jobOf("second").reference);
-      if (end === "failed") order.failed(refusals.failed("a"));
-      else order.succeeded({ images: [{}], failures: [] } as unknown as ImageResult);
-      await order.written();
-      expect(await store.read("1")).toMatchObject({ state });
-    },
-  );
+  test("knows the first job's tasks while the second is sent, and is charged by who recovers the second", async () => {
+    const { store } = memoryLedger();
+    const { accounting, second } = await takenUp(store);
+    second.hear(submitting);
+    await second.written();
+    // Its process is killed here.
+    expect(await store.read("1")).toMatchObject({ reference: { tasks: [{ id: "task-first" }] } });
+    const order = await accounting.orderOf(jobOf("second").reference, true);
+    order.succeeded({ images: [{}], failures: [] } as unknown as ImageResult);
+    await order.written();
+    expect(await store.read("1")).toMatchObject({ state: "charged" });
+  });
 
   test("keeps what the first cost where the second sends all the same, and is refused", async () => {
     const { store } = memoryLedger();
@@ -196,7 +191,8 @@ test("what is held to ask after an order is given back where its claim cannot be
   const error = await clock.run(failureOf(another({ journal: broken }).generate({ prompt }, key)));
   expect(error).toMatchObject({ charged: "unknown", failures: [{ code: "journal_failed" }] });
   expect((await listOf(ledger.entries())).map(({ state }) => state)).toEqual([
-    ...["refunded", "refunded"],
+    "refunded",
+    "refunded",
   ]);
 });
 
