@@ -170,7 +170,7 @@ export class TaskEntry {
   /** False where another process has written since. */
   async #swap(charged: Charged, next?: JournalRecord): Promise<boolean> {
     if (!(await this.#stored.swap(charged, next))) return false;
-    this.#record = next ?? this.#record;
+    this.#record = next;
     return true;
   }
 
@@ -254,6 +254,7 @@ export class TaskEntry {
   /** The same at the caller's word, and of the tries before this one, too. */
   async release(): Promise<void> {
     const record = this.#record;
+    if (record === undefined && this.#released) return; // A refusal left nothing: what is there is another's.
     if (record?.attempt !== undefined && isFree(record)) {
       // Another process may be at the next try: without this one the key would lead past it.
       this.#released = true;

@@ -47,3 +47,16 @@ test("a create is repeated under a young key alone, and never by a clock that wa
   expect(ledgerOf({ submittedAt: at(0) }).repeatable).toBeUndefined();
   expect(ledgerOf({ call, state: "submitted" }).repeatable).toBeUndefined();
 });
+
+test("what another process has begun after a refusal is not let go of with the refused job", async () => {
+  const journal = memoryJournal();
+  const { jobId, provider, baseURL, operation, split = [1], requestDigest } = record;
+  const facts = { jobId, provider, baseURL, operation, split, requestDigest };
+  const entry = new TaskEntry(journal, systemClock, { ...facts, account: async () => "a" }, 0);
+  await entry.begin({ method: "POST", path: "/create", body: { json: {} } }, undefined);
+  await entry.refused();
+  expect(await journal.read("job.0")).toBeUndefined();
+  expect(await journal.create({ ...record, state: "submitted", taskId: "paid" })).toBe(true);
+  await entry.release();
+  expect(await journal.read("job.0")).toMatchObject({ taskId: "paid" });
+});
