@@ -287,7 +287,7 @@ async function knownTo(queue: SweptQueue): Promise<Known> {
       if (!isImageJobData(data)) continue;
       const { reference, charged } = data;
       if (reference !== undefined) jobs.set(reference.id, Object.assign(job, { data }));
-      else if (attemptsStarted > 0 && charged === undefined) {
+      else if (attemptsStarted > 0 && charged !== "no") {
         unnamedSince = Math.min(unnamedSince, timestamp);
       }
     }
