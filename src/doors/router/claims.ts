@@ -74,6 +74,11 @@ export class Claims {
     return first !== undefined && isFree(first) ? undefined : first;
   }
 
+  /** The link that a key is kept for: the one that tells of its order, or the last one of a free key. */
+  async #toldBy(last: Claim | undefined): Promise<Claim | undefined> {
+    return (await this.standing(last)) ?? last;
+  }
+
   /** The link of the order that a second purchase was made for; of any other link, itself. */
   async #firstOf(link: Claim): Promise<Claim | undefined> {
     let first: Claim | undefined = link;
@@ -195,7 +200,7 @@ export class Claims {
    */
   async forget(key: string, jobId: string | undefined): Promise<void> {
     const last = await this.last(key);
-    const told = (await this.standing(last)) ?? last;
+    const told = await this.#toldBy(last);
     if (last === undefined || told?.facts.reference?.id !== jobId) return;
     if (jobId === undefined && told?.record.settledAt === undefined) return;
     const first = await this.#firstOf(last);
@@ -218,7 +223,7 @@ export class Claims {
     const kept = new Map<string, string>();
     for (const key of keys) {
       const last = await this.last(key);
-      const told = (await this.standing(last)) ?? last;
+      const told = await this.#toldBy(last);
       const { settledAt } = told?.record ?? {};
       const jobId = told?.facts.reference?.id;
       if (settledAt !== undefined && this.#clock.wallTime() - Date.parse(settledAt) > retentionMs) {

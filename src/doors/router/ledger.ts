@@ -3,6 +3,7 @@ import { csvOf } from "./csv";
 import { checkAmount, invalid } from "./invalid";
 import { jsonLinesStore } from "./json-lines-store";
 import { memoryStore } from "./memory-store";
+import { isSettled } from "./order";
 import { type LedgerTotal, type LedgerTotalsOptions, totalsOf } from "./totals";
 
 /** What a person has found out of an order of which nobody could know whether it was charged. */
@@ -66,7 +67,7 @@ export function createLedger(store: LedgerStore): ImageLedger {
       checkAmount("settlement.cost", cost);
       const entry = await store.read(id);
       if (entry === undefined) throw invalid("id", id, "the id of an entry of this ledger");
-      if (entry.state === "charged" || entry.state === "refunded") {
+      if (isSettled(entry)) {
         throw invalid("id", `an entry that is ${entry.state}`, "one that is still open");
       }
       // First what may refuse it: the entry stays open then.

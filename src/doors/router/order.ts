@@ -164,7 +164,7 @@ export class Order {
   #end(end: End): void {
     this.#isOver = true;
     const entry = this.#entry;
-    if (entry === undefined || entry.state === "charged" || entry.state === "refunded") return;
+    if (entry === undefined || isSettled(entry)) return;
     const settledAt = new Date(this.#context.clock.wallTime()).toISOString();
     if (end.charged === "unknown") {
       if (entry.state !== "unknown") this.#changeOwn({ state: "unknown", settledAt });
@@ -220,9 +220,9 @@ export class Order {
     if (entry === undefined || store === undefined) return;
     this.#entry = { ...entry, ...change };
     this.#write(async () => {
-      const { sentAt = entry.sentAt, state } = (await store.read(entry.id)) ?? {};
-      const isSettled = state === "charged" || state === "refunded";
-      if (sentAt === entry.sentAt && !isSettled) await store.update(entry.id, change);
+      const stored = (await store.read(entry.id)) ?? entry;
+      const { sentAt = entry.sentAt } = stored;
+      if (sentAt === entry.sentAt && !isSettled(stored)) await store.update(entry.id, change);
     });
   }
 
@@ -237,6 +237,11 @@ export class Order {
   written(): Promise<void> {
     return this.#writing;
   }
+}
+
+/** Whether what became of the money is certain. */
+export function isSettled({ state }: LedgerEntry): boolean {
+  return state === "charged" || state === "refunded";
 }
 
 function amountOf({ amount, unit }: Cost): Amount {
