@@ -12,7 +12,7 @@ import type { JournalRecord } from "../../../src/journal/record";
 import { shortapi } from "../../../src/providers/index";
 import type { SandboxProvider } from "../../../src/testing/sandbox";
 import { prompt, type Stage, startStage, until } from "../../support/stage";
-import { ModelJob, ModelQueue } from "./model-queue";
+import { ModelJob, ModelQueue, seenWith } from "./model-queue";
 
 let stage: Stage;
 let queue: ModelQueue;
@@ -299,10 +299,7 @@ async function killedWorker(job: ModelJob): Promise<void> {
   const never = () => new Promise<void>(() => {});
   const written = { updateData: never, moveToDelayed: never, updateProgress: never };
   job.attemptsStarted += 1;
-  const asSeen = new Proxy(job, {
-    get: (target, name) => Reflect.get(written, name) ?? Reflect.get(target, name),
-  });
-  void processorOf("shortapi")(asSeen, "token").catch(() => {});
+  void processorOf("shortapi")(seenWith(job, written), "token").catch(() => {});
   await until(() => stage.sandbox.charges.length === 1);
 }
 

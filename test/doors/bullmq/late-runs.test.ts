@@ -11,7 +11,7 @@ import type { JournalRecord } from "../../../src/journal/record";
 import { shortapi } from "../../../src/providers/index";
 import type { SandboxProvider } from "../../../src/testing/sandbox";
 import { prompt, type Stage, startStage, until } from "../../support/stage";
-import { ModelJob, ModelQueue } from "./model-queue";
+import { ModelJob, ModelQueue, seenWith } from "./model-queue";
 
 let stage: Stage;
 let queue: ModelQueue;
@@ -64,10 +64,7 @@ function lateRun(job: ModelJob, processor: ReturnType<typeof processorOf>) {
       throw Object.assign(new Error("Missing lock"), { code: -2 });
     },
   };
-  const seen = new Proxy(job, {
-    get: (target, name) => Reflect.get(name in own ? own : target, name),
-  });
-  const end = processor(seen, "token").catch(() => {});
+  const end = processor(seenWith(job, own), "token").catch(() => {});
   return {
     cut: until(() => isCut),
     async comesBack() {
@@ -113,12 +110,9 @@ test("a worker that was refused, and comes back late, takes nothing from the one
 
 test("an order given up by a worker without a key is no orphan", async () => {
   const job = await order();
-  const written = { updateData: () => new Promise<void>(() => {}) };
-  const seen = new Proxy(job, {
-    get: (target, name) => Reflect.get(written, name) ?? Reflect.get(target, name),
-  });
+  const cutOff = seenWith(job, { updateData: () => new Promise<void>(() => {}) });
   job.attemptsStarted = 1;
-  void processorOf("shortapi")(seen, "token").catch(() => {});
+  void processorOf("shortapi")(cutOff, "token").catch(() => {});
   await until(() => stage.sandbox.charges.length === 1);
   vi.stubEnv("SHORTAPI_KEY", undefined);
   const provider = shortapi({ baseURL: stage.sandbox.shortapi.baseURL });

@@ -129,3 +129,10 @@ export class ModelQueue {
     throw new Error(`after ${mostSteps} steps it is ${job.state}`);
   }
 }
+
+/** The job as one worker sees it, with what is that worker's own. */
+export function seenWith(job: ModelJob, own: object): ModelJob {
+  return new Proxy(job, {
+    get: (target, name) => Reflect.get(name in own ? own : target, name),
+  });
+}
