@@ -16,6 +16,7 @@ const longestSavePauseMs = 30_000;
  */
 export function insist<Value>(work: () => Promise<Value>): Promise<Value> {
   return repeat(work, (error, tries) => {
+    if (error instanceof DelayedError) throw error;
     if (isLost(error) || tries >= mostTries) throw new DelayedError();
     return longestPauseMs;
   });

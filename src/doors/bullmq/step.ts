@@ -23,6 +23,7 @@ import type {
   ImageJobResult,
   ImageProcessorOptions,
   QueueJob,
+  SweptQueue,
 } from "./types";
 import {
   allOf,
@@ -178,7 +179,7 @@ export class Step {
   }
 
   async #write(data: ImageJobData): Promise<void> {
-    await insist(() => this.#job.updateData(data));
+    await insist(() => writeOwn(this.#job, data, this.#parts.options.queue));
     this.#data = data;
   }
 
@@ -305,9 +306,23 @@ export class Step {
     }
     const { problem: _, ...data } = this.#data;
     const summary = rescuedResult(error, reference, files);
-    await this.#write({ ...data, result: summary });
+    // Nobody else can have them, whoever has the job by now.
+    await insist(() => this.#job.updateData({ ...data, result: summary }));
     return summary;
   }
+}
+
+/** BullMQ (6.7) takes the data of a job from whoever gives it: what a run that was cut off knows is old. */
+async function writeOwn(
+  job: QueueJob,
+  data: ImageJobData,
+  queue: SweptQueue | undefined,
+): Promise<void> {
+  if (queue !== undefined && job.id !== undefined) {
+    const newest = await queue.getJob(job.id);
+    if (newest?.attemptsStarted !== job.attemptsStarted) throw new DelayedError();
+  }
+  await job.updateData(data);
 }
 
 /** Nobody asks the provider for so long. */

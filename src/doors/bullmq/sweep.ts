@@ -2,6 +2,7 @@ import {
   type ImageError,
   type ImageJob,
   isImageError,
+  type JobReference,
   type ProviderImageClient,
 } from "../../index";
 import { isImageJobData, isImageJobResult } from "./data";
@@ -9,8 +10,15 @@ import { UnrecoverableError } from "./errors";
 import { jobsOf } from "./listing";
 import { failureOf } from "./result";
 import type { StepParts } from "./step";
-import type { ImageJobData, ImageJobResult, ListedJob, QueueJob, SweptQueue } from "./types";
-import { isAskable, isOpen, isUncharged, withoutSucceeded } from "./verdict";
+import type {
+  ImageJobData,
+  ImageJobResult,
+  ListedJob,
+  QueueJob,
+  QueueState,
+  SweptQueue,
+} from "./types";
+import { isOpen, isUncharged, withoutSucceeded } from "./verdict";
 
 /** The name of the job that sweeps. */
 export const sweepName = "image-sweep";
@@ -94,7 +102,7 @@ export async function sweep(
       } else if (ended !== undefined) {
         // A result in its data would be returned at once.
         const { result: _, ...data } = ended.data;
-        const state = data.charged === undefined ? "completed" : "failed";
+        const state = isImageJobResult(ended.returnvalue) ? "completed" : "failed";
         await retry(ended, state, { ...data, reference: job.reference });
         retried.push(ended.id);
       } else if (await costNothing(job)) {
@@ -234,10 +242,10 @@ async function* leftOver(
     } else if (known.data.result !== undefined) {
       const { finishedOn = Number.POSITIVE_INFINITY } = known;
       if (finishedOn >= Date.now() - keptMs) continue;
-      if (isWhole(known.data.result)) yield { job, is: "delivered" };
-      else if (hasMore(known, job)) yield { job, is: "answered", ended: known };
+      if (hasMore(known, job)) yield { job, is: "answered", ended: known };
+      else if (isWhole(known.data.result)) yield { job, is: "delivered" };
       else if (isSettled(known.data.result, job)) yield { job, is: "settled", ended: known };
-    } else if (isAnsweredByNow(known.data, job) || hasMore(known, job)) {
+    } else if (isAnsweredByNow(known, job) || hasMore(known, job)) {
       yield { job, is: "answered", ended: known };
     }
   }
@@ -255,33 +263,49 @@ function isSettled({ failures }: ImageJobResult, { reference }: ImageJob): boole
   return wasUnknown && reference.tasks.every(({ state }) => ended.includes(state));
 }
 
-/** It was completed in part, and a task of unknown fate has its name by now: its image is to be had. */
-function hasMore({ data, finishedOn, returnvalue }: EndedJob, { reference }: ImageJob): boolean {
-  const isCompleted = finishedOn !== undefined && isImageJobResult(returnvalue);
-  if (!isCompleted || (data.sweeps ?? 0) >= mostSweeps) return false;
-  return withoutSucceeded(reference).tasks.some(
+/** It was completed, and a task has its name by now: its image is to be had. */
+function hasMore(ended: EndedJob, { reference }: ImageJob): boolean {
+  if (!isCompleted(ended) || isLeft(ended)) return false;
+  const isNamed = withoutSucceeded(reference).tasks.some(
     (task) => task.id !== undefined && isOpen({ tasks: [task] }),
   );
+  return isNamed || hasNews(ended, reference);
 }
 
-/** It was given up as of unknown fate, and a worker that was cut off, or a person, has its name by now. */
-function isAnsweredByNow({ charged, reference, sweeps = 0 }: ImageJobData, job: ImageJob): boolean {
-  const wasUnknown = charged === "unknown" && reference !== undefined && !isAskable(reference);
-  return wasUnknown && isAskable(job.reference) && sweeps < mostSweeps;
+/**
+ * It was given up, and a worker that was cut off, or a person, has named what it bought by now; or the late
+ * write of such a worker has taken our word of the money from it.
+ */
+function isAnsweredByNow(ended: EndedJob, { reference }: ImageJob): boolean {
+  if (isLeft(ended)) return false;
+  if (ended.data.charged !== undefined) return hasNews(ended, reference);
+  return ended.finishedOn !== undefined && !isCompleted(ended);
 }
+
+function isCompleted({ finishedOn, returnvalue }: EndedJob): boolean {
+  return finishedOn !== undefined && isImageJobResult(returnvalue);
+}
+
+/** Whether the journal names a task that the queue does not. */
+function hasNews({ data }: EndedJob, { tasks }: JobReference): boolean {
+  const told = new Map(data.reference?.tasks.map(({ index, id }) => [index, id]));
+  return tasks.some(({ index, id }) => id !== undefined && told.get(index) !== id);
+}
+
+function isLeft({ data }: EndedJob): boolean {
+  return (data.sweeps ?? 0) >= mostSweeps;
+}
+
+/** In the order in which a job goes, so that one that moves on meanwhile is seen; one that stalls waits again. */
+const statesInOrder: readonly QueueState[] = [
+  ...(["wait", "prioritized", "delayed", "active"] as const),
+  ...(["failed", "completed", "wait"] as const),
+];
 
 async function knownTo(queue: SweptQueue): Promise<Known> {
   const jobs = new Map<string, EndedJob>();
   let unnamedSince = Number.POSITIVE_INFINITY;
-  // In the order in which a job goes, so that one that moves on meanwhile is seen.
-  for (const state of [
-    "wait",
-    "prioritized",
-    "delayed",
-    "active",
-    "failed",
-    "completed",
-  ] as const) {
+  for (const state of statesInOrder) {
     for await (const job of jobsOf(queue, state)) {
       const { data, timestamp, attemptsStarted } = job;
       if (!isImageJobData(data)) continue;

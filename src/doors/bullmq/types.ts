@@ -75,9 +75,10 @@ export interface ImageProcessorOptions {
    */
   readonly save: (image: GeneratedImage, context: SaveContext) => Promise<string> | string;
   /**
-   * The queue that the worker works on: it is paused while the provider's rate limit is hit, and
-   * swept. Without it a rate limit pauses the queue only where BullMQ calls the processor itself, and
-   * nothing is swept.
+   * The queue that the worker works on: it is paused while the provider's rate limit is hit, swept, and asked
+   * before each write whether the job has been started elsewhere since. Without it a rate limit pauses the
+   * queue only where BullMQ calls the processor itself, nothing is swept, and a worker that was cut off for
+   * longer than its lock may write what it knows over what others have found out since.
    */
   readonly queue?: SweptQueue;
   /**
@@ -145,5 +146,6 @@ export type QueueState = "wait" | "active" | "delayed" | "prioritized" | "comple
 
 /** A queue that is paused and swept; a `Queue` of BullMQ 6 is one. */
 export interface SweptQueue extends ListedQueue {
+  getJob(id: string): Promise<Pick<ListedJob, "attemptsStarted"> | undefined>;
   rateLimit(expireTimeMs: number): Promise<void>;
 }

@@ -32,10 +32,15 @@ const save: ImageProcessorOptions["save"] = async (image, { id, index }) => {
   return `/out/${id}-${index}.png`;
 };
 
-const processorOf = (provider: SandboxProvider, options: Partial<ImageProcessorOptions> = {}) =>
-  createImageProcessor(stage.client(provider, { journal }), { save, queue, ...options });
+const processorOf = (
+  provider: SandboxProvider,
+  options: Partial<ImageProcessorOptions> = {},
+  timeoutMs = 600_000,
+) =>
+  createImageProcessor(stage.client(provider, { journal, timeoutMs }), { save, queue, ...options });
 
-const order = () => addImageJob(queue, { prompt }, { jobId: "order-1" }) as Promise<ModelJob>;
+const order = (n = 1) =>
+  addImageJob(queue, { prompt, n }, { jobId: "order-1" }) as Promise<ModelJob>;
 
 async function unknown(): Promise<string[]> {
   const found: string[] = [];
@@ -43,21 +48,32 @@ async function unknown(): Promise<string[]> {
   return found;
 }
 
-/** A run of a worker that is cut off from the queue at its next write, and comes back once its lock is another's. */
-function lateRun(job: ModelJob, processor: ReturnType<typeof processorOf>) {
+/**
+ * A run of a worker that is cut off from the queue before its next write, and comes back once its lock is
+ * another's; or in the middle of that write, for which BullMQ checks no lock.
+ */
+function lateRun(job: ModelJob, processor: ReturnType<typeof processorOf>, isInWrite = false) {
   job.attemptsStarted += 1;
   let comeBack = () => {};
   const back = new Promise<void>((resolve) => {
     comeBack = resolve;
   });
   let isCut = false;
+  const cut = async () => {
+    isCut = true;
+    await back;
+  };
+  if (!isInWrite) {
+    vi.spyOn(queue, "getJob").mockImplementationOnce(async (id) => {
+      await cut();
+      return queue.jobs.get(id);
+    });
+  }
   const own: Partial<ModelJob> = {
     ...{ attemptsStarted: job.attemptsStarted, attemptsMade: job.attemptsMade },
     data: structuredClone(job.data),
-    // BullMQ checks no lock here.
     async updateData(data) {
-      isCut = true;
-      await back;
+      if (isInWrite) await cut();
       await job.updateData(data);
     },
     async moveToDelayed() {
@@ -97,7 +113,7 @@ test("a worker that was refused, and comes back late, takes nothing from the one
   const refusal = { phase: "create", fault: "refusal", status: 402, times: 1 } as const;
   stage.sandbox.inject({ provider: "trinetra", ...refusal });
   const job = await order();
-  const late = lateRun(job, processorOf("trinetra"));
+  const late = lateRun(job, processorOf("trinetra"), true);
   await late.cut;
   // It stalled, and the account has been topped up.
   await queue.step(processorOf("trinetra"), job);
@@ -124,4 +140,107 @@ test("an order given up by a worker without a key is no orphan", async () => {
   Object.assign(job, { timestamp: Date.now() - 3 * hourMs });
   await sweepLater(processorOf("shortapi", { onOrphan: ({ id }) => orphans.push(id) }));
   expect(orphans).toEqual([]);
+});
+
+const moments: readonly [string, boolean][] = [
+  ["before its write", false],
+  ["in the middle of it", true],
+];
+
+test.each(moments)(
+  "what was bought by a worker that is cut off %s is not lost behind an order that failed meanwhile",
+  async (_, isInWrite) => {
+    const job = await order();
+    const late = lateRun(job, processorOf("shortapi"), isInWrite);
+    await late.cut;
+    vi.stubEnv("SHORTAPI_KEY", undefined);
+    const provider = shortapi({ baseURL: stage.sandbox.shortapi.baseURL });
+    const stranger = new ProviderClient({ provider, journal }, stage.clock);
+    await queue.run(createImageProcessor(stranger, { save, queue }), job);
+    expect(job.state).toBe("failed");
+    expect(await unknown()).toEqual(["order-1"]);
+    await late.comesBack();
+    await sweepLater(processorOf("shortapi"));
+    const isRetried = job.state === "wait";
+    expect(isRetried || (await unknown()).includes("order-1")).toBe(true);
+  },
+);
+
+test.each(moments)(
+  "a task that was bought after a refusal, while a worker was cut off %s, is delivered in the end",
+  async (_, isInWrite) => {
+    const refusal = { phase: "create", fault: "refusal", status: 402, times: 1 } as const;
+    stage.sandbox.inject({ provider: "shortapi", ...refusal });
+    const first = processorOf("shortapi");
+    const job = await order(2);
+    await queue.step(first, job);
+    expect(job.known.reference?.tasks.map(({ state }) => state)).toContain("refused");
+    const unavailable = { phase: "poll", fault: "unavailable", status: 500, times: 1 } as const;
+    stage.sandbox.inject({ provider: "shortapi", ...unavailable });
+    const late = lateRun(job, first, isInWrite);
+    await late.cut;
+    // Another worker sees the end of the one task, and buys the other.
+    const second = processorOf("shortapi", {
+      save() {
+        throw new Error("the bucket is away");
+      },
+    });
+    while (job.known.problem?.code !== "save_failed") await queue.step(second, job);
+    expect(stage.sandbox.charges).toHaveLength(2);
+    await late.comesBack();
+    await queue.run(first, job);
+    expect(job.state).toBe("completed");
+    for (let sweeps = 0; sweeps < 3; sweeps += 1) {
+      await sweepLater(first);
+      await queue.run(first, job);
+    }
+    expect(job.known.result?.files).toHaveLength(2);
+  },
+);
+
+test("a worker that was refused, and comes back late, does not call another's order free", async () => {
+  const phase = { provider: "trinetra", phase: "create", times: 1 } as const;
+  stage.sandbox.inject({ ...phase, fault: "refusal", status: 402 });
+  const job = await order();
+  const late = lateRun(job, processorOf("trinetra"));
+  await late.cut;
+  stage.sandbox.inject({ ...phase, fault: "reset-after-acceptance" });
+  await queue.run(processorOf("trinetra"), job);
+  expect(job).toMatchObject({ state: "failed", data: { charged: "unknown" } });
+  await late.comesBack();
+  await until(() => stage.sandbox.charges.length === 1);
+  expect(job.known.charged).not.toBe("no");
+  expect(await unknown()).toEqual(["order-1"]);
+});
+
+test("what a worker buys late, after another has given the order up as refused, is delivered", async () => {
+  const job = await order();
+  let comeBack = () => {};
+  const back = new Promise<void>((resolve) => {
+    comeBack = resolve;
+  });
+  let isCut = false;
+  const slow: Journal = {
+    ...journal,
+    async create(record) {
+      isCut = true;
+      await back;
+      return journal.create(record);
+    },
+  };
+  job.attemptsStarted = 1;
+  const first = createImageProcessor(stage.client("shortapi", { journal: slow }), { save, queue });
+  const late = first(seenWith(job, { attemptsStarted: 1 }), "token").catch(() => {});
+  await until(() => isCut);
+  const refusal = { phase: "create", fault: "refusal", status: 402, times: 1 } as const;
+  stage.sandbox.inject({ provider: "shortapi", ...refusal });
+  await queue.run(processorOf("shortapi"), job);
+  expect(job).toMatchObject({ state: "failed", data: { charged: "no" } });
+  comeBack();
+  await late;
+  expect(stage.sandbox.charges).toHaveLength(1);
+  await sweepLater(processorOf("shortapi"));
+  await queue.run(processorOf("shortapi"), job);
+  expect(job).toMatchObject({ state: "completed", data: { result: { failures: [] } } });
+  expect(stage.sandbox.charges).toHaveLength(1);
 });
