@@ -16,8 +16,11 @@ export interface CallEnds {
 /** How long a task of a call is waited for, once it has its slot. */
 type Limits = TaskWait & { readonly deadlineAt: number; readonly signal: AbortSignalLike };
 
-/** A create that answers with the images ends by itself, and knows which of them have come. */
-const imagesGraceMs = 1_000;
+/**
+ * A create that answers with the images ends by itself, and knows which of them have come; and so does one that
+ * waits for another process's, and knows what became of that.
+ */
+const ownEndMs = 1_000;
 
 /** One `generate`, `edit` or `submit` that is under way: its tasks are sent in order, as there are slots. */
 export class RunningCall {
@@ -156,7 +159,8 @@ export class RunningCall {
     const creating = this.#create(task, limits);
     try {
       const onDeadline = () => task.giveUp(timeoutMs);
-      const graceMs = this.#bringsImages ? imagesGraceMs : 0;
+      const endsItself = this.#bringsImages || task.progress.entry?.isTaken;
+      const graceMs = endsItself ? ownEndMs : 0;
       await within(clock, creating, { signal, deadlineAt: deadlineAt + graceMs, onDeadline });
       return true;
     } catch (error) {

@@ -198,6 +198,28 @@ test.each(moments)(
   },
 );
 
+test.each([1, 2])(
+  "an order of %i whose machine is gone in the middle of its creates comes to an end",
+  async (n) => {
+    const job = await order(n);
+    await queue.step(processorOf("shortapi"), job);
+    // The machine died before it could write what came of its last create, and its job into the queue.
+    for await (const { record } of journal.list()) {
+      const { taskId, cost, ...known } = record as JournalRecord;
+      if (known.index !== n - 1) continue;
+      await journal.update({ ...known, state: "submitting", owner: { host: "gone", pid: 7 } });
+    }
+    job.data = { request: job.known.request };
+    for (let steps = 0; steps < 12 && !["completed", "failed"].includes(job.state); steps += 1) {
+      await queue.step(processorOf("shortapi", {}, 3_100), job);
+    }
+    expect(job.state).toBe(n === 1 ? "failed" : "completed");
+    expect(await unknown()).toEqual(["order-1"]);
+    expect(stage.sandbox.charges).toHaveLength(n);
+  },
+  60_000,
+);
+
 test("a worker that was refused, and comes back late, does not call another's order free", async () => {
   const phase = { provider: "trinetra", phase: "create", times: 1 } as const;
   stage.sandbox.inject({ ...phase, fault: "refusal", status: 402 });
