@@ -1,6 +1,6 @@
 import { type AnyImageError, type Charged, type ImageError, isImageError } from "../../index";
 import { messageOf } from "./errors";
-import type { ImageJobData } from "./types";
+import type { ImageJobData, ImageJobProblem } from "./types";
 import { allOf, isAskable, isUncharged } from "./verdict";
 
 /** What a client says of an order once it has looked it up in its journal: no refusal comes before that. */
@@ -27,26 +27,31 @@ interface KnownEnd {
  * such a write may arrive late and replace what another worker has written since.
  */
 export class Doubt {
+  readonly #attemptsStarted: number;
+  readonly #knownBefore: Pick<ImageJobProblem, "run">;
   /** Before this run. */
   readonly #was: boolean;
   #is: boolean;
 
   constructor({ charged = "no", problem, reference }: ImageJobData, attemptsStarted: number) {
+    this.#attemptsStarted = attemptsStarted;
+    this.#knownBefore = problem?.run === undefined ? {} : { run: problem.run };
     const isKnown = reference !== undefined && isAskable(reference);
     const isUntold = attemptsStarted > (problem?.run ?? 0) + 1;
     this.#was = !isKnown && (isUntold || charged !== "no");
     this.#is = this.#was;
   }
 
-  /** No run may have sent it without its being known. */
-  get isNone(): boolean {
-    return !this.#is;
+  /** Up to which run none can have sent it without its being known, nor still do so, as one that was cut off. */
+  get lastKnown(): Pick<ImageJobProblem, "run"> {
+    return this.#was || this.#is ? this.#knownBefore : { run: this.#attemptsStarted };
   }
 
   /** Where nothing of this run was charged, that is true of those before it if the order was looked up. */
   learn(error: unknown): void {
+    // Under another key the client looks at another account's records.
     const isAnswer = ({ code, status }: ImageError) =>
-      status !== undefined || lookedUp.includes(code);
+      (status !== undefined && code !== "authentication") || lookedUp.includes(code);
     const isFree = isImageError(error) && isUncharged(error);
     this.#is = !isFree || (this.#was && !allOf(error).every(isAnswer));
   }

@@ -260,8 +260,8 @@ export class Step {
   }
 
   #problemOf(code: string, message: string): ImageJobProblem {
-    const run = this.#doubt.isNone ? { run: this.#job.attemptsStarted } : {};
-    return { code, message, at: Date.now(), tries: this.#triesBefore + 1, ...run };
+    const tries = this.#triesBefore + 1;
+    return { code, message, at: Date.now(), tries, ...this.#doubt.lastKnown };
   }
 
   async #again(code: string, message: string, retryAfterMs = 0): Promise<never> {

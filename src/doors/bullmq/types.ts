@@ -17,7 +17,7 @@ export interface ImageJobProblem {
   readonly at: number;
   /** How many times in a row. */
   readonly tries: number;
-  /** Which start of the job met it, where no run up to that can have sent it without its being known. */
+  /** Up to which start of the job no run can have sent it without its being known, nor still do so. */
   readonly run?: number;
 }
 

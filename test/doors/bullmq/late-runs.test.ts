@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { ProviderClient } from "../../../src/client";
 import {
@@ -8,7 +9,7 @@ import {
 } from "../../../src/doors/bullmq/index";
 import { type Journal, memoryJournal } from "../../../src/journal/journal";
 import type { JournalRecord } from "../../../src/journal/record";
-import { shortapi } from "../../../src/providers/index";
+import { openaiCompatible, shortapi } from "../../../src/providers/index";
 import type { SandboxProvider } from "../../../src/testing/sandbox";
 import { prompt, type Stage, startStage, until } from "../../support/stage";
 import { ModelJob, ModelQueue, seenWith } from "./model-queue";
@@ -81,6 +82,34 @@ function lateRun(job: ModelJob, processor: ReturnType<typeof processorOf>, isInW
     },
   };
   const end = processor(seenWith(job, own), "token").catch(() => {});
+  return {
+    cut: until(() => isCut),
+    async comesBack() {
+      comeBack();
+      await end;
+    },
+  };
+}
+
+/** A run of a worker that is cut off before its intent record, and creates once it is back. */
+function lateCreate(job: ModelJob) {
+  let comeBack = () => {};
+  const back = new Promise<void>((resolve) => {
+    comeBack = resolve;
+  });
+  let isCut = false;
+  const slow: Journal = {
+    ...journal,
+    async create(record) {
+      isCut = true;
+      await back;
+      return journal.create(record);
+    },
+  };
+  job.attemptsStarted += 1;
+  const { attemptsStarted } = job;
+  const first = createImageProcessor(stage.client("shortapi", { journal: slow }), { save, queue });
+  const end = first(seenWith(job, { attemptsStarted }), "token").catch(() => {});
   return {
     cut: until(() => isCut),
     async comesBack() {
@@ -237,32 +266,57 @@ test("a worker that was refused, and comes back late, does not call another's or
 
 test("what a worker buys late, after another has given the order up as refused, is delivered", async () => {
   const job = await order();
-  let comeBack = () => {};
-  const back = new Promise<void>((resolve) => {
-    comeBack = resolve;
-  });
-  let isCut = false;
-  const slow: Journal = {
-    ...journal,
-    async create(record) {
-      isCut = true;
-      await back;
-      return journal.create(record);
-    },
-  };
-  job.attemptsStarted = 1;
-  const first = createImageProcessor(stage.client("shortapi", { journal: slow }), { save, queue });
-  const late = first(seenWith(job, { attemptsStarted: 1 }), "token").catch(() => {});
-  await until(() => isCut);
+  const late = lateCreate(job);
+  await late.cut;
   const refusal = { phase: "create", fault: "refusal", status: 402, times: 1 } as const;
   stage.sandbox.inject({ provider: "shortapi", ...refusal });
   await queue.run(processorOf("shortapi"), job);
   expect(job).toMatchObject({ state: "failed", data: { charged: "no" } });
-  comeBack();
-  await late;
+  await late.comesBack();
   expect(stage.sandbox.charges).toHaveLength(1);
   await sweepLater(processorOf("shortapi"));
   await queue.run(processorOf("shortapi"), job);
   expect(job).toMatchObject({ state: "completed", data: { result: { failures: [] } } });
   expect(stage.sandbox.charges).toHaveLength(1);
+});
+
+test("a worker without a key does not call an order free that one before it sent late", async () => {
+  const job = await order();
+  const late = lateCreate(job);
+  await late.cut;
+  // The next worker is refused: nothing was sent so far.
+  const refused = { phase: "create", fault: "rate-limited", retryAfterSeconds: 5 } as const;
+  stage.sandbox.inject({ provider: "shortapi", ...refused, times: 1 });
+  await queue.step(processorOf("shortapi"), job);
+  expect(job.state).toBe("delayed");
+  await late.comesBack();
+  expect(stage.sandbox.charges).toHaveLength(1);
+  vi.stubEnv("SHORTAPI_KEY", undefined);
+  const provider = shortapi({ baseURL: stage.sandbox.shortapi.baseURL });
+  const stranger = new ProviderClient({ provider, journal }, stage.clock);
+  await queue.run(createImageProcessor(stranger, { save, queue }), job);
+  expect(job).toMatchObject({ state: "failed", data: { charged: "unknown" } });
+});
+
+test("a worker with a wrong key does not call an order free of which the journal has the pictures", async () => {
+  const job = await order();
+  const cutOff = seenWith(job, {
+    attemptsStarted: 1,
+    updateData: () => new Promise<void>(() => {}),
+  });
+  job.attemptsStarted = 1;
+  void processorOf("openaiCompatible")(cutOff, "token").catch(() => {});
+  const isKept = async () => {
+    for await (const { record } of journal.list()) {
+      if ((record as JournalRecord).state === "succeeded") return true;
+    }
+    return false;
+  };
+  while (!(await isKept())) await setImmediate();
+  const { baseURL } = stage.sandbox.openaiCompatible;
+  const provider = openaiCompatible({ baseURL, apiKey: "a-wrong-key" });
+  const stranger = new ProviderClient({ provider, journal }, stage.clock);
+  await queue.run(createImageProcessor(stranger, { save, queue }), job);
+  expect(job).toMatchObject({ state: "failed", data: { charged: "unknown" } });
+  expect(await unknown()).toEqual(["order-1"]);
 });
