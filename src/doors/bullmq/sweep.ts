@@ -286,10 +286,15 @@ function isCompleted({ finishedOn, returnvalue }: EndedJob): boolean {
   return finishedOn !== undefined && isImageJobResult(returnvalue);
 }
 
-/** Whether the journal names a task that the queue does not. */
+/** Whether the journal names a task that the queue does not, or has its pictures. */
 function hasNews({ data }: EndedJob, { tasks }: JobReference): boolean {
-  const told = new Map(data.reference?.tasks.map(({ index, id }) => [index, id]));
-  return tasks.some(({ index, id }) => id !== undefined && told.get(index) !== id);
+  const told = new Map(data.reference?.tasks.map((task) => [task.index, task]));
+  const isHere = (state: string | undefined) => state === "succeeded";
+  return tasks.some(({ index, id, state }) => {
+    const known = told.get(index);
+    const isNamed = id !== undefined && id !== known?.id;
+    return isNamed || (data.charged !== "yes" && isHere(state) && !isHere(known?.state));
+  });
 }
 
 function isLeft({ data }: EndedJob): boolean {

@@ -92,7 +92,7 @@ function lateRun(job: ModelJob, processor: ReturnType<typeof processorOf>, isInW
 }
 
 /** A run of a worker that is cut off before its intent record, and creates once it is back. */
-function lateCreate(job: ModelJob) {
+function lateCreate(job: ModelJob, provider: SandboxProvider) {
   let comeBack = () => {};
   const back = new Promise<void>((resolve) => {
     comeBack = resolve;
@@ -108,7 +108,7 @@ function lateCreate(job: ModelJob) {
   };
   job.attemptsStarted += 1;
   const { attemptsStarted } = job;
-  const first = createImageProcessor(stage.client("shortapi", { journal: slow }), { save, queue });
+  const first = createImageProcessor(stage.client(provider, { journal: slow }), { save, queue });
   const end = first(seenWith(job, { attemptsStarted }), "token").catch(() => {});
   return {
     cut: until(() => isCut),
@@ -264,25 +264,28 @@ test("a worker that was refused, and comes back late, does not call another's or
   expect(await unknown()).toEqual(["order-1"]);
 });
 
-test("what a worker buys late, after another has given the order up as refused, is delivered", async () => {
-  const job = await order();
-  const late = lateCreate(job);
-  await late.cut;
-  const refusal = { phase: "create", fault: "refusal", status: 402, times: 1 } as const;
-  stage.sandbox.inject({ provider: "shortapi", ...refusal });
-  await queue.run(processorOf("shortapi"), job);
-  expect(job).toMatchObject({ state: "failed", data: { charged: "no" } });
-  await late.comesBack();
-  expect(stage.sandbox.charges).toHaveLength(1);
-  await sweepLater(processorOf("shortapi"));
-  await queue.run(processorOf("shortapi"), job);
-  expect(job).toMatchObject({ state: "completed", data: { result: { failures: [] } } });
-  expect(stage.sandbox.charges).toHaveLength(1);
-});
+test.each(["shortapi", "openaiCompatible"] as const)(
+  "%s: what a worker buys late, after another has given the order up as refused, is delivered",
+  async (provider) => {
+    const job = await order();
+    const late = lateCreate(job, provider);
+    await late.cut;
+    const refusal = { phase: "create", fault: "refusal", status: 402, times: 1 } as const;
+    stage.sandbox.inject({ provider, ...refusal });
+    await queue.run(processorOf(provider), job);
+    expect(job).toMatchObject({ state: "failed", data: { charged: "no" } });
+    await late.comesBack();
+    expect(stage.sandbox.charges).toHaveLength(1);
+    await sweepLater(processorOf(provider));
+    await queue.run(processorOf(provider), job);
+    expect(job).toMatchObject({ state: "completed", data: { result: { failures: [] } } });
+    expect(stage.sandbox.charges).toHaveLength(1);
+  },
+);
 
 test("a worker without a key does not call an order free that one before it sent late", async () => {
   const job = await order();
-  const late = lateCreate(job);
+  const late = lateCreate(job, "shortapi");
   await late.cut;
   // The next worker is refused: nothing was sent so far.
   const refused = { phase: "create", fault: "rate-limited", retryAfterSeconds: 5 } as const;
