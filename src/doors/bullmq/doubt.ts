@@ -37,12 +37,14 @@ export class Doubt {
     this.#attemptsStarted = attemptsStarted;
     this.#knownBefore = problem?.run === undefined ? {} : { run: problem.run };
     const isKnown = reference !== undefined && isAskable(reference);
-    const isUntold = attemptsStarted > (problem?.run ?? 0) + 1;
+    const { run = 0 } = problem ?? {};
+    // A retry may count the starts anew: what came before is not told then.
+    const isUntold = attemptsStarted > run + 1 || attemptsStarted <= run;
     this.#was = !isKnown && (isUntold || charged !== "no");
     this.#is = this.#was;
   }
 
-  /** Up to which run none can have sent it without its being known, nor still do so, as one that was cut off. */
+  /** No run up to this one can have sent it, or can still send it, without its being known. */
   get lastKnown(): Pick<ImageJobProblem, "run"> {
     return this.#was || this.#is ? this.#knownBefore : { run: this.#attemptsStarted };
   }

@@ -2,6 +2,12 @@ import type { ListedJob, ListedQueue, QueueState } from "./types";
 
 const pageSize = 100;
 
+/** In the order in which a job goes, so that one that moves on meanwhile is seen; one that stalls waits again. */
+export const statesInOrder: readonly QueueState[] = [
+  ...(["wait", "prioritized", "delayed", "active"] as const),
+  ...(["failed", "completed", "wait"] as const),
+];
+
 /**
  * The jobs of one state, page by page, the newest first. A queue that moves on meanwhile shows some twice,
  * which are given once, and may show those that change their state not at all.

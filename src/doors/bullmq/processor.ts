@@ -88,6 +88,9 @@ function checkOptions(options: ImageProcessorOptions): void {
   const stray = Object.keys(options).find((name) => !(name in optionNames));
   if (stray !== undefined) throw wrong(`options.${stray}`, "it", "no such option");
   if (typeof options.save !== "function") throw wrong("options.save", "none", "a function");
+  const { queue } = options;
+  if (queue === undefined || typeof queue.getJob === "function") return;
+  throw wrong("options.queue", "one without getJob", "a Queue of BullMQ");
 }
 
 function checkJournal({ journal }: ImageClient, isDeclared: boolean): void {

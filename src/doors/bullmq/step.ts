@@ -23,7 +23,6 @@ import type {
   ImageJobResult,
   ImageProcessorOptions,
   QueueJob,
-  SweptQueue,
 } from "./types";
 import {
   allOf,
@@ -178,8 +177,9 @@ export class Step {
     throw new DelayedError();
   }
 
-  async #write(data: ImageJobData): Promise<void> {
-    await insist(() => writeOwn(this.#job, data, this.#parts.options.queue));
+  /** @param isHereAlone for images that nobody else can have. */
+  async #write(data: ImageJobData, isHereAlone = false): Promise<void> {
+    await insist(() => writeOwn(this.#job, data, isHereAlone ? undefined : this.#parts.options));
     this.#data = data;
   }
 
@@ -197,7 +197,7 @@ export class Step {
     const files = [...(await this.#saved(result.images)), ...rescued];
     const { problem: _, ...data } = this.#data;
     const summary = resultOf(result, files);
-    await this.#write({ ...data, reference: job.reference, result: summary });
+    await this.#write({ ...data, reference: job.reference, result: summary }, unkept.length > 0);
     this.#parts.held.delete(this.#id);
     return summary;
   }
@@ -260,8 +260,8 @@ export class Step {
   }
 
   #problemOf(code: string, message: string): ImageJobProblem {
-    const tries = this.#triesBefore + 1;
-    return { code, message, at: Date.now(), tries, ...this.#doubt.lastKnown };
+    const known = this.#doubt.lastKnown;
+    return { code, message, at: Date.now(), tries: this.#triesBefore + 1, ...known };
   }
 
   async #again(code: string, message: string, retryAfterMs = 0): Promise<never> {
@@ -306,8 +306,7 @@ export class Step {
     }
     const { problem: _, ...data } = this.#data;
     const summary = rescuedResult(error, reference, files);
-    // Nobody else can have them, whoever has the job by now.
-    await insist(() => this.#job.updateData({ ...data, result: summary }));
+    await this.#write({ ...data, result: summary }, true);
     return summary;
   }
 }
@@ -316,11 +315,12 @@ export class Step {
 async function writeOwn(
   job: QueueJob,
   data: ImageJobData,
-  queue: SweptQueue | undefined,
+  { queue }: Pick<ImageProcessorOptions, "queue"> = {},
 ): Promise<void> {
   if (queue !== undefined && job.id !== undefined) {
-    const newest = await queue.getJob(job.id);
-    if (newest?.attemptsStarted !== job.attemptsStarted) throw new DelayedError();
+    // One that was removed takes no data, and a queue that never had it knows nothing.
+    const { attemptsStarted } = (await queue.getJob(job.id)) ?? job;
+    if (attemptsStarted !== job.attemptsStarted) throw new DelayedError();
   }
   await job.updateData(data);
 }

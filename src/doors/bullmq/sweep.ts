@@ -7,7 +7,7 @@ import {
 } from "../../index";
 import { isImageJobData, isImageJobResult } from "./data";
 import { UnrecoverableError } from "./errors";
-import { jobsOf } from "./listing";
+import { jobsOf, statesInOrder } from "./listing";
 import { failureOf } from "./result";
 import type { StepParts } from "./step";
 import type {
@@ -100,10 +100,8 @@ export async function sweep(
       } else if (is === "settled") {
         if (ended !== undefined) await takeSettled(ended, job);
       } else if (ended !== undefined) {
-        // A result in its data would be returned at once.
-        const { result: _, ...data } = ended.data;
-        const state = isImageJobResult(ended.returnvalue) ? "completed" : "failed";
-        await retry(ended, state, { ...data, reference: job.reference });
+        const state = ended.listedIn === "failed" ? "failed" : "completed";
+        await retry(ended, state, withNews(ended, job));
         retried.push(ended.id);
       } else if (await costNothing(job)) {
         // Its order was tried again since, or was given up.
@@ -187,10 +185,13 @@ async function retry(
   await job.retry(state);
 }
 
+/** A job with the state that it was listed in. */
+type KnownJob = EndedJob & { readonly listedIn: QueueState };
+
 /** What the queue knows of the jobs in the journal. */
 interface Known {
   /** By the ids of their references. */
-  readonly jobs: ReadonlyMap<string, EndedJob>;
+  readonly jobs: ReadonlyMap<string, KnownJob>;
   /**
    * When the oldest job was added that was begun and has no reference: a worker may have died between the
    * two, and its record may be any that is younger.
@@ -203,7 +204,7 @@ interface LeftOver {
   readonly job: ImageJob;
   readonly is: "delivered" | "answered" | "settled" | "orphan";
   /** The job of the queue that ended before the response to a create of its was known after all. */
-  readonly ended?: EndedJob;
+  readonly ended?: KnownJob;
 }
 
 /**
@@ -242,9 +243,10 @@ async function* leftOver(
     } else if (known.data.result !== undefined) {
       const { finishedOn = Number.POSITIVE_INFINITY } = known;
       if (finishedOn >= Date.now() - keptMs) continue;
-      if (hasMore(known, job)) yield { job, is: "answered", ended: known };
-      else if (isWhole(known.data.result)) yield { job, is: "delivered" };
-      else if (isSettled(known.data.result, job)) yield { job, is: "settled", ended: known };
+      if (hasMore(known, job) || isUntold(known)) yield { job, is: "answered", ended: known };
+      else if (isWhole(known.data.result)) {
+        if (!hasNews(known, job.reference)) yield { job, is: "delivered" };
+      } else if (isSettled(known.data.result, job)) yield { job, is: "settled", ended: known };
     } else if (isAnsweredByNow(known, job) || hasMore(known, job)) {
       yield { job, is: "answered", ended: known };
     }
@@ -264,58 +266,62 @@ function isSettled({ failures }: ImageJobResult, { reference }: ImageJob): boole
 }
 
 /** It was completed, and a task has its name by now: its image is to be had. */
-function hasMore(ended: EndedJob, { reference }: ImageJob): boolean {
-  if (!isCompleted(ended) || isLeft(ended)) return false;
+function hasMore(ended: KnownJob, { reference }: ImageJob): boolean {
+  const isCompleted = ended.listedIn === "completed" && isImageJobResult(ended.returnvalue);
+  if (!isCompleted || isSweptOut(ended)) return false;
   const isNamed = withoutSucceeded(reference).tasks.some(
     (task) => task.id !== undefined && isOpen({ tasks: [task] }),
   );
   return isNamed || hasNews(ended, reference);
 }
 
-/**
- * It was given up, and a worker that was cut off, or a person, has named what it bought by now; or the late
- * write of such a worker has taken our word of the money from it.
- */
-function isAnsweredByNow(ended: EndedJob, { reference }: ImageJob): boolean {
-  if (isLeft(ended)) return false;
-  if (ended.data.charged !== undefined) return hasNews(ended, reference);
-  return ended.finishedOn !== undefined && !isCompleted(ended);
+/** It was given up, and a worker that was cut off, or a person, has named what it bought by now. */
+function isAnsweredByNow(ended: KnownJob, { reference }: ImageJob): boolean {
+  const isGivenUp = ended.listedIn === "failed" && !isSweptOut(ended);
+  return isUntold(ended) || (isGivenUp && hasNews(ended, reference));
 }
 
-function isCompleted({ finishedOn, returnvalue }: EndedJob): boolean {
-  return finishedOn !== undefined && isImageJobResult(returnvalue);
+/** It failed, and the late write of a worker that was cut off has removed what was known of the money. */
+function isUntold(ended: KnownJob): boolean {
+  return ended.listedIn === "failed" && ended.data.charged === undefined && !isSweptOut(ended);
+}
+
+/** What a job is put back with. */
+function withNews({ data, listedIn }: KnownJob, { reference }: ImageJob): ImageJobData {
+  // What was saved is its result. One that it was completed with would be returned again.
+  if (listedIn === "failed" && data.result !== undefined) return data;
+  const { result: _, ...rest } = data;
+  // The next run may not get to look it up.
+  const doubt = data.charged === "no" ? { charged: "unknown" as const } : {};
+  return { ...rest, ...doubt, reference };
 }
 
 /** Whether the journal names a task that the queue does not, or has its pictures. */
 function hasNews({ data }: EndedJob, { tasks }: JobReference): boolean {
   const told = new Map(data.reference?.tasks.map((task) => [task.index, task]));
-  const isHere = (state: string | undefined) => state === "succeeded";
+  const isGivenUp = data.charged === "no" || data.charged === "unknown";
   return tasks.some(({ index, id, state }) => {
     const known = told.get(index);
-    const isNamed = id !== undefined && id !== known?.id;
-    return isNamed || (data.charged !== "yes" && isHere(state) && !isHere(known?.state));
+    if (id !== undefined && id !== known?.id) return true;
+    // With pictures of its own an order is not given up, whatever a late write has told of them.
+    return state === "succeeded" && (isGivenUp || known?.state !== "succeeded");
   });
 }
 
-function isLeft({ data }: EndedJob): boolean {
+function isSweptOut({ data }: EndedJob): boolean {
   return (data.sweeps ?? 0) >= mostSweeps;
 }
 
-/** In the order in which a job goes, so that one that moves on meanwhile is seen; one that stalls waits again. */
-const statesInOrder: readonly QueueState[] = [
-  ...(["wait", "prioritized", "delayed", "active"] as const),
-  ...(["failed", "completed", "wait"] as const),
-];
-
 async function knownTo(queue: SweptQueue): Promise<Known> {
-  const jobs = new Map<string, EndedJob>();
+  const jobs = new Map<string, KnownJob>();
   let unnamedSince = Number.POSITIVE_INFINITY;
   for (const state of statesInOrder) {
     for await (const job of jobsOf(queue, state)) {
       const { data, timestamp, attemptsStarted } = job;
       if (!isImageJobData(data)) continue;
       const { reference, charged } = data;
-      if (reference !== undefined) jobs.set(reference.id, Object.assign(job, { data }));
+      if (reference !== undefined)
+        jobs.set(reference.id, Object.assign(job, { data, listedIn: state }));
       else if (attemptsStarted > 0 && charged !== "no") {
         unnamedSince = Math.min(unnamedSince, timestamp);
       }

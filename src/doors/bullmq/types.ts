@@ -17,7 +17,7 @@ export interface ImageJobProblem {
   readonly at: number;
   /** How many times in a row. */
   readonly tries: number;
-  /** Up to which start of the job no run can have sent it without its being known, nor still do so. */
+  /** No start of the job up to this one can have sent it, or can still send it, without its being known. */
   readonly run?: number;
 }
 
