@@ -40,6 +40,19 @@ const processorOf = (
 ) =>
   createImageProcessor(stage.client(provider, { journal, timeoutMs }), { save, queue, ...options });
 
+const stranger = (provider: ReturnType<typeof shortapi>) =>
+  createImageProcessor(new ProviderClient({ provider, journal }, stage.clock), { save, queue });
+
+function withoutKey() {
+  vi.stubEnv("SHORTAPI_KEY", undefined);
+  return stranger(shortapi({ baseURL: stage.sandbox.shortapi.baseURL }));
+}
+
+function withWrongKey() {
+  const { baseURL } = stage.sandbox.openaiCompatible;
+  return stranger(openaiCompatible({ baseURL, apiKey: "a-wrong-key" }));
+}
+
 const order = (n = 1) =>
   addImageJob(queue, { prompt, n }, { jobId: "order-1" }) as Promise<ModelJob>;
 
@@ -159,10 +172,7 @@ test("an order given up by a worker without a key is no orphan", async () => {
   job.attemptsStarted = 1;
   void processorOf("shortapi")(cutOff, "token").catch(() => {});
   await until(() => stage.sandbox.charges.length === 1);
-  vi.stubEnv("SHORTAPI_KEY", undefined);
-  const provider = shortapi({ baseURL: stage.sandbox.shortapi.baseURL });
-  const stranger = new ProviderClient({ provider, journal }, stage.clock);
-  await queue.run(createImageProcessor(stranger, { save, queue }), job);
+  await queue.run(withoutKey(), job);
   expect(await unknown()).toEqual(["order-1"]);
   const orphans: string[] = [];
   // Its job was ordered before its create left.
@@ -182,10 +192,7 @@ test.each(moments)(
     const job = await order();
     const late = lateRun(job, processorOf("shortapi"), isInWrite);
     await late.cut;
-    vi.stubEnv("SHORTAPI_KEY", undefined);
-    const provider = shortapi({ baseURL: stage.sandbox.shortapi.baseURL });
-    const stranger = new ProviderClient({ provider, journal }, stage.clock);
-    await queue.run(createImageProcessor(stranger, { save, queue }), job);
+    await queue.run(withoutKey(), job);
     expect(job.state).toBe("failed");
     expect(await unknown()).toEqual(["order-1"]);
     await late.comesBack();
@@ -296,10 +303,7 @@ test("a worker without a key does not call an order free that one before it sent
   expect(job.state).toBe("delayed");
   await late.comesBack();
   expect(stage.sandbox.charges).toHaveLength(1);
-  vi.stubEnv("SHORTAPI_KEY", undefined);
-  const provider = shortapi({ baseURL: stage.sandbox.shortapi.baseURL });
-  const stranger = new ProviderClient({ provider, journal }, stage.clock);
-  await queue.run(createImageProcessor(stranger, { save, queue }), job);
+  await queue.run(withoutKey(), job);
   expect(job).toMatchObject({ state: "failed", data: { charged: "unknown" } });
 });
 
@@ -318,10 +322,7 @@ test("a worker with a wrong key does not call an order free of which the journal
     return false;
   };
   while (!(await isKept())) await setImmediate();
-  const { baseURL } = stage.sandbox.openaiCompatible;
-  const provider = openaiCompatible({ baseURL, apiKey: "a-wrong-key" });
-  const stranger = new ProviderClient({ provider, journal }, stage.clock);
-  await queue.run(createImageProcessor(stranger, { save, queue }), job);
+  await queue.run(withWrongKey(), job);
   expect(job).toMatchObject({ state: "failed", data: { charged: "unknown" } });
   expect(await unknown()).toEqual(["order-1"]);
 });
@@ -336,10 +337,7 @@ test("an order that a sweep has put back is not called free by a run that never 
   expect(job).toMatchObject({ state: "failed", data: { charged: "no" } });
   await late.comesBack();
   await sweepLater(processorOf("openaiCompatible"));
-  const { baseURL } = stage.sandbox.openaiCompatible;
-  const provider = openaiCompatible({ baseURL, apiKey: "a-wrong-key" });
-  const stranger = new ProviderClient({ provider, journal }, stage.clock);
-  await queue.run(createImageProcessor(stranger, { save, queue }), job);
+  await queue.run(withWrongKey(), job);
   expect(job).toMatchObject({ state: "failed", data: { charged: "unknown" } });
   expect(await unknown()).toEqual(["order-1"]);
 });
