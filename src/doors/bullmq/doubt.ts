@@ -35,9 +35,9 @@ export class Doubt {
 
   constructor({ charged = "no", problem, reference }: ImageJobData, attemptsStarted: number) {
     this.#attemptsStarted = attemptsStarted;
-    this.#knownBefore = problem?.run === undefined ? {} : { run: problem.run };
     const isKnown = reference !== undefined && isAskable(reference);
     const { run = 0 } = problem ?? {};
+    this.#knownBefore = run > 0 ? { run } : {};
     // A retry may count the starts anew: what came before is not told then.
     const isUntold = attemptsStarted > run + 1 || attemptsStarted <= run;
     this.#was = !isKnown && (isUntold || charged !== "no");

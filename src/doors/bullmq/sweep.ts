@@ -169,7 +169,7 @@ async function putBack(
   for await (const job of jobsOf(queue, state)) {
     if ((job.finishedOn ?? Number.POSITIVE_INFINITY) < since) break;
     const { data } = job;
-    if (!isImageJobData(data) || !isWrong(data, job) || (data.sweeps ?? 0) >= mostSweeps) continue;
+    if (!isImageJobData(data) || !isWrong(data, job) || isSweptOut({ data })) continue;
     wrong.push(Object.assign(job, { data }));
   }
   for (const job of wrong) await retry(job, state);
@@ -308,7 +308,7 @@ function hasNews({ data }: EndedJob, { tasks }: JobReference): boolean {
   });
 }
 
-function isSweptOut({ data }: EndedJob): boolean {
+function isSweptOut({ data }: Pick<EndedJob, "data">): boolean {
   return (data.sweeps ?? 0) >= mostSweeps;
 }
 
